@@ -1,0 +1,85 @@
+//! What AWS said to one call, in the terms that decisions are made of.
+//!
+//! No text that AWS wrote is kept: its messages carry request IDs (a new one each time, so a
+//! status that repeats them never settles) and can echo an External ID.
+
+/// The outcome of one AWS call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T = ()> {
+    /// The call was carried out.
+    Granted(T),
+    /// AWS answered with an error.
+    Refused(Refusal),
+    /// No usable answer came: the call may or may not have been carried out.
+    Silent(Silence),
+}
+
+/// An error that AWS answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Error code, such as `AccessDenied`; empty when the answer had none (every HEAD).
+    pub code: String,
+    /// The IAM action that the answer's text named as denied, such as `kms:GenerateDataKey`.
+    pub denied_action: Option<String>,
+    /// The bucket's region, from `x-amz-bucket-region`.
+    pub bucket_region: Option<String>,
+}
+
+/// Why no usable answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum Silence {
+    /// Nothing within the time allowed.
+    #[strum(serialize = "no answer in time")]
+    Timeout,
+    /// The connection could not be made, or broke.
+    #[strum(serialize = "the connection failed")]
+    Connection,
+    /// An answer that is not of the protocol.
+    #[strum(serialize = "the answer could not be read")]
+    Garbled,
+    /// The call could not be made at all, for a reason on our side.
+    #[strum(serialize = "the call could not be made")]
+    Unsendable,
+}
+
+impl Refusal {
+    /// AWS asks us to slow down. Codes from the SDKs' shared retry specification and the Amazon S3 error list.
+    pub fn is_throttle(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "Throttling"
+                | "ThrottlingException"
+                | "ThrottledException"
+                | "RequestThrottled"
+                | "RequestThrottledException"
+                | "TooManyRequestsException"
+                | "RequestLimitExceeded"
+                | "SlowDown"
+                | "PriorRequestNotComplete"
+                | "BandwidthLimitExceeded"
+        ) || self.status == 429
+    }
+
+    /// A fault of AWS's own, which says nothing about permissions.
+    pub fn is_server_fault(&self) -> bool {
+        self.status >= 500 || matches!(self.code.as_str(), "RequestTimeout" | "InternalError")
+    }
+
+    /// The session is past its life. AWS answers 400 to this one.
+    pub fn is_expired_token(&self) -> bool {
+        matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
+    }
+}
+
+impl<T> Answer<T> {
+    /// The same answer, with the value mapped.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Answer<U> {
+        match self {
+            Answer::Granted(value) => Answer::Granted(f(value)),
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+            Answer::Silent(silence) => Answer::Silent(silence),
+        }
+    }
+}

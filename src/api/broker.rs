@@ -1,0 +1,69 @@
+//! What the broker tells a sidecar.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Encryption, ObjectACL, RecordingDestinationSpec, StorageClass};
+
+/// Answer of `GET /v1/destination`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationDocument {
+    /// Whether to upload now.
+    pub state: DeliveryState,
+    /// Why it is paused, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where and how to put objects.
+    #[serde(flatten)]
+    pub target: BucketTarget,
+    /// S3 endpoint to use instead of AWS's, from the operator's flag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_url: Option<String>,
+    /// CA certificates by which the broker is to be trusted from now on, PEM.
+    pub ca_bundle: String,
+}
+
+/// Whether a sidecar may upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+pub enum DeliveryState {
+    /// Proved: upload.
+    Active,
+    /// Not proved, suspended or gone: keep everything and wait.
+    Paused,
+}
+
+/// Where and how objects are put: all of a destination that an S3 call needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketTarget {
+    /// Bucket name.
+    pub bucket: String,
+    /// The bucket's region.
+    pub region: String,
+    /// Key prefix, empty or ending in `/`.
+    pub prefix: String,
+    /// Account that must own the bucket.
+    pub expected_bucket_owner: String,
+    /// Canned ACL to send.
+    #[serde(rename = "objectACL")]
+    pub object_acl: ObjectACL,
+    /// Storage class to ask for; S3's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<StorageClass>,
+    /// Encryption to ask for.
+    pub encryption: Encryption,
+}
+
+impl From<&RecordingDestinationSpec> for BucketTarget {
+    fn from(spec: &RecordingDestinationSpec) -> Self {
+        BucketTarget {
+            bucket: spec.bucket.clone(),
+            region: spec.region.clone(),
+            prefix: spec.prefix().to_owned(),
+            expected_bucket_owner: spec.bucket_owner().to_owned(),
+            object_acl: spec.object_acl,
+            storage_class: spec.storage_class,
+            encryption: spec.encryption.clone(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The conditions of a destination and the reasons they carry.
+
+use strum::{Display, EnumString, IntoStaticStr};
+
+/// Condition types. All are normal-true, except `Reconciling` and `Stalled`, which are present
+/// only while true (kstatus).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr)]
+pub enum ConditionType {
+    /// All of the next four are True, and the destination is not suspended.
+    Ready,
+    /// The Secret, of our type, and the key exist and hold a well-formed External ID.
+    SecretResolved,
+    /// AssumeRole with the External ID succeeded.
+    RoleAssumable,
+    /// The role refused every wrong caller we sent in the same window in which it accepted the right one.
+    ExternalIDEnforced,
+    /// The calls an uploader makes passed, under an uploader's session policy.
+    BucketWritable,
+    /// Work is under way, or is retried, towards the current generation.
+    Reconciling,
+    /// Nothing moves until the spec is edited.
+    Stalled,
+}
+
+/// Reasons. One reason, one cause to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr)]
+pub enum Reason {
+    /// True: proved.
+    Validated,
+
+    /// The spec names something this platform cannot serve, such as a role of another partition.
+    InvalidSpec,
+    /// No Secret of that name in the namespace.
+    SecretNotFound,
+    /// The Secret has no such key.
+    SecretKeyMissing,
+    /// The Secret is not of type `recordings.revenue.io/external-id`.
+    SecretTypeMismatch,
+    /// The value is not an External ID by AWS's rules.
+    ExternalIDMalformed,
+    /// AssumeRole was refused: missing role, trust, MFA or SCP. AWS does not tell which.
+    AssumeRoleDenied,
+    /// The STS endpoint's region is not enabled in the role's account.
+    STSRegionDisabled,
+    /// The role let in a caller without the right External ID.
+    ExternalIDNotEnforced,
+    /// No bucket of that name.
+    BucketNotFound,
+    /// The bucket is in another region.
+    WrongRegion,
+    /// The put was refused.
+    PutObjectDenied,
+    /// The put was refused for its ACL.
+    ACLDenied,
+    /// The object just put could not be read back.
+    GetObjectDenied,
+    /// What was read back is not what was put.
+    ReadBackMismatch,
+    /// The bucket's KMS key refused.
+    KMSAccessDenied,
+    /// The probe object could not be deleted. A failed check; no condition depends on it.
+    DeleteObjectDenied,
+    /// The user suspended the destination.
+    Suspended,
+
+    /// Unknown: being worked on.
+    Progressing,
+    /// Unknown: no clear answer came.
+    ProbeInconclusive,
+    /// Unknown: AWS asked us to slow down.
+    Throttled,
+    /// Unknown: the platform's own key is wrong. Never the tenant's fault.
+    PlatformCredentialsInvalid,
+    /// Unknown: not looked at, as an earlier step failed.
+    NotEvaluated,
+}

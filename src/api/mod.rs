@@ -1,0 +1,75 @@
+//! The vocabulary that the product shares with its users and between its rooms: the custom
+//! resource, its conditions and reasons, the names on pods, the broker's documents, and what AWS
+//! can say to us.
+
+mod answer;
+mod arn;
+mod broker;
+mod condition;
+mod crd;
+mod destination;
+
+pub use answer::{Answer, Refusal, Silence};
+pub use arn::{InvalidRoleARN, RoleARN};
+pub use broker::{BucketTarget, DeliveryState, DestinationDocument};
+pub use condition::{ConditionType, Reason};
+pub use crd::crd;
+pub use destination::*;
+
+/// API group of the custom resource, and prefix of every label and annotation.
+pub const GROUP: &str = "recordings.revenue.io";
+/// Version of the custom resource.
+pub const VERSION: &str = "v1alpha1";
+/// Type of the Secret that holds an External ID. A Secret of another type is never read.
+pub const EXTERNAL_ID_SECRET_TYPE: &str = "recordings.revenue.io/external-id";
+/// Audience of the sidecar's projected token.
+pub const TOKEN_AUDIENCE: &str = "recordings.revenue.io";
+
+/// Field manager under which the controller server-side-applies status.
+pub const CONTROLLER_FIELD_MANAGER: &str = "recording-controller";
+
+/// Annotation on a destination: any new value asks for a full validation now.
+pub const REVALIDATE_ANNOTATION: &str = "recordings.revenue.io/revalidate";
+
+/// Label on a pod that asks for the sidecar; the webhook's object selector.
+pub const INJECT_LABEL: &str = "recordings.revenue.io/inject";
+/// Annotation on a pod: the destination, of the pod's own namespace.
+pub const DESTINATION_ANNOTATION: &str = "recordings.revenue.io/destination";
+/// Annotation on a pod: the name of the volume that holds the spool.
+pub const SPOOL_VOLUME_ANNOTATION: &str = "recordings.revenue.io/spool-volume";
+/// Spool volume when the annotation is absent.
+pub const DEFAULT_SPOOL_VOLUME: &str = "recordings";
+/// Annotation on a pod: a sub-directory of the volume to use as the spool.
+pub const SPOOL_PATH_ANNOTATION: &str = "recordings.revenue.io/spool-path";
+/// Annotation on a pod: `loopback` offers the credentials to the pod's other containers.
+pub const CREDENTIALS_ANNOTATION: &str = "recordings.revenue.io/credentials";
+
+/// Name of the injected container.
+pub const UPLOADER_CONTAINER: &str = "recording-uploader";
+/// Name of the injected `emptyDir` that keeps newer CA bundles.
+pub const UPLOADER_STATE_VOLUME: &str = "recording-uploader-state";
+/// Name of the injected projected-token volume.
+pub const UPLOADER_TOKEN_VOLUME: &str = "recording-uploader-token";
+/// Where the sidecar finds its token.
+pub const UPLOADER_TOKEN_PATH: &str = "/var/run/secrets/recordings.revenue.io/token";
+/// Where the sidecar sees the spool.
+pub const UPLOADER_SPOOL_PATH: &str = "/spool";
+/// Where the sidecar keeps its state.
+pub const UPLOADER_STATE_PATH: &str = "/var/lib/recording-uploader";
+/// Environment variable of the sidecar: base URL of the broker.
+pub const BROKER_URL_ENV: &str = "RECORDINGS_BROKER_URL";
+/// Environment variable of the sidecar: the broker's CA certificates, PEM.
+pub const BROKER_CA_ENV: &str = "RECORDINGS_BROKER_CA";
+
+/// TCP port of the sidecar's metrics and health.
+pub const UPLOADER_HEALTH_PORT: u16 = 19095;
+/// TCP port, on loopback, of the sidecar's credentials listener.
+pub const UPLOADER_CREDENTIALS_PORT: u16 = 19096;
+
+/// Path of the broker's credentials.
+pub const CREDENTIALS_PATH: &str = "/v1/credentials";
+/// Path of the broker's destination document.
+pub const DESTINATION_PATH: &str = "/v1/destination";
+
+/// The directory under a prefix, and in a spool, that is ours and never a recording's.
+pub const PROBE_DIRECTORY: &str = ".recording-operator/";

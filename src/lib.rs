@@ -1,0 +1,37 @@
+//! Delivers call recordings into each customer's own S3 bucket, through an IAM role that the
+//! customer controls.
+//!
+//! # The house
+//!
+//! | room | holds | may use |
+//! |---|---|---|
+//! | [`api`] | the custom resource, condition types and reasons, names, what AWS can say | – |
+//! | [`secret`] | types that never show what they hold | – |
+//! | [`domain`] | the decisions, as pure functions: no `async`, client, clock, randomness or logging | `api`, `secret` |
+//! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `domain` types |
+//! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `domain` types |
+//! | [`serve`] | TLS serving and certificate reload, health, metrics endpoint | – |
+//! | [`telemetry`] | logs and metrics | – |
+//! | [`controller`], [`webhook`], [`broker`], [`uploader`] | one driver each: a short list of steps | everything above, never each other |
+//! | `main.rs`, `bin/*` | arguments and wiring | all |
+//!
+//! The rooms of `domain` do not use each other: `verdict` (observations → conditions, events, next
+//! check), `trust` (wrong callers to try, session policies, texts for the customer), `ownership`
+//! (who owns a claim), `grant` (who gets credentials, and when they are refreshed), `injection`
+//! (pod → pod), `delivery` (what to do with a recording).
+//!
+//! A tenant's broken role is an observation; an error means that our own side failed.
+//!
+//! `tests/house.rs` holds these rules.
+
+pub mod api;
+pub mod aws;
+pub mod broker;
+pub mod cluster;
+pub mod controller;
+pub mod domain;
+pub mod secret;
+pub mod serve;
+pub mod telemetry;
+pub mod uploader;
+pub mod webhook;

@@ -1,0 +1,176 @@
+//! Values that must never be seen: External IDs, keys, tokens. Each is wrapped the moment it is
+//! read; `Debug` and `Display` of a wrapped value show nothing of it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// An External ID that AWS would accept as one.
+#[derive(Clone)]
+pub struct ExternalID(SecretString);
+
+/// The rule that a value breaks, without the value. Limits: AWS STS API reference, AssumeRole, `ExternalId`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedExternalID {
+    /// Shorter than 2 or longer than 1,224 characters.
+    #[error("it must have 2 to 1224 characters")]
+    Length,
+    /// Ends in a line break, the usual slip of `echo`.
+    #[error(
+        "it ends in a line break; create the Secret with --from-literal, or with stringData and no block scalar"
+    )]
+    TrailingNewline,
+    /// A character outside AWS's set.
+    #[error("it may hold only letters, digits and _ + = , . @ : / \\ -")]
+    Character,
+}
+
+impl ExternalID {
+    /// Checks a value by AWS's rules. It is not trimmed: what AWS compares is what the Secret holds.
+    pub fn parse(value: &str) -> Result<Self, MalformedExternalID> {
+        if value.ends_with(['\n', '\r']) {
+            return Err(MalformedExternalID::TrailingNewline);
+        }
+        if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/\\-".contains(&b)) {
+            return Err(MalformedExternalID::Character);
+        }
+        if !(2..=1224).contains(&value.len()) {
+            return Err(MalformedExternalID::Length);
+        }
+        Ok(ExternalID(SecretString::from(value)))
+    }
+
+    /// The value, for the AssumeRole call and for making probes of it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for ExternalID {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExternalID(redacted)")
+    }
+}
+
+/// A long-lived access key: the platform's own.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// Not secret by itself; AWS logs it.
+    pub id: String,
+    /// Redacted in every output.
+    pub secret: SecretString,
+}
+
+/// Credentials of one session.
+#[derive(Clone, Debug)]
+pub struct SessionCredentials {
+    /// Not secret by itself; AWS logs it, and so does the broker.
+    pub access_key_id: String,
+    /// Redacted in every output.
+    pub secret_access_key: SecretString,
+    /// Redacted in every output.
+    pub session_token: SecretString,
+    /// When AWS stops accepting them.
+    pub expiration: Timestamp,
+}
+
+/// The container-credentials document of the AWS SDKs, which the broker and the sidecar serve.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerCredentials<'a> {
+    access_key_id: std::borrow::Cow<'a, str>,
+    secret_access_key: std::borrow::Cow<'a, str>,
+    token: std::borrow::Cow<'a, str>,
+    expiration: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account_id: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl SessionCredentials {
+    /// The container-credentials document. This is the one place where a session leaves its wrapper.
+    pub fn to_container_json(&self, account_id: &str) -> SecretString {
+        let document = ContainerCredentials {
+            access_key_id: self.access_key_id.as_str().into(),
+            secret_access_key: self.secret_access_key.expose_secret().into(),
+            token: self.session_token.expose_secret().into(),
+            expiration: self.expiration,
+            account_id: Some(account_id.into()),
+        };
+        SecretString::from(serde_json::to_string(&document).expect("strings and a timestamp serialize"))
+    }
+
+    /// Reads a container-credentials document. The error says where it is malformed and shows nothing of it.
+    pub fn from_container_json(json: &[u8]) -> Result<Self, MalformedCredentials> {
+        let document: ContainerCredentials<'_> =
+            serde_json::from_slice(json).map_err(|error| MalformedCredentials { column: error.column() })?;
+        Ok(SessionCredentials {
+            access_key_id: document.access_key_id.into_owned(),
+            secret_access_key: SecretString::from(document.secret_access_key.into_owned()),
+            session_token: SecretString::from(document.token.into_owned()),
+            expiration: document.expiration,
+        })
+    }
+}
+
+/// A container-credentials document could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a container-credentials document (at column {column})")]
+pub struct MalformedCredentials {
+    column: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_id_is_what_aws_accepts_as_one() {
+        for (value, expected) in [
+            ("ab", None),
+            ("a", Some(MalformedExternalID::Length)),
+            ("", Some(MalformedExternalID::Length)),
+            ("c7f1e0b2-8f0a-4a52-9c1e-1f2d3c4b5a69", None),
+            ("_+=,.@:/\\-", None),
+            ("with space", Some(MalformedExternalID::Character)),
+            ("ümlaut", Some(MalformedExternalID::Character)),
+            ("value\n", Some(MalformedExternalID::TrailingNewline)),
+        ] {
+            assert_eq!(ExternalID::parse(value).err(), expected, "{value:?}");
+        }
+        assert!(ExternalID::parse(&"x".repeat(1224)).is_ok());
+        assert_eq!(ExternalID::parse(&"x".repeat(1225)).err(), Some(MalformedExternalID::Length));
+    }
+
+    #[test]
+    fn nothing_of_a_secret_shows_in_debug_output() {
+        let credentials = SessionCredentials {
+            access_key_id: "ASIAEXAMPLE".into(),
+            secret_access_key: "canary-secret".into(),
+            session_token: "canary-token".into(),
+            expiration: Timestamp::UNIX_EPOCH,
+        };
+        let id = ExternalID::parse("canary-external-id").unwrap();
+        let shown = format!(
+            "{credentials:?} {id:?} {:?}",
+            AccessKey { id: "AKIA".into(), secret: "canary-key".into() }
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn a_session_survives_the_way_to_the_sidecar() {
+        let credentials = SessionCredentials {
+            access_key_id: "ASIAEXAMPLE".into(),
+            secret_access_key: "secret".into(),
+            session_token: "token".into(),
+            expiration: "2030-01-01T00:00:00Z".parse().unwrap(),
+        };
+        let json = credentials.to_container_json("111111111111");
+        let read = SessionCredentials::from_container_json(json.expose_secret().as_bytes()).unwrap();
+        assert_eq!(read.access_key_id, "ASIAEXAMPLE");
+        assert_eq!(read.session_token.expose_secret(), "token");
+        assert_eq!(read.expiration, credentials.expiration);
+    }
+}
