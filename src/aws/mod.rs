@@ -1,1 +1,161 @@
-//! aws
+//! The only callers of the AWS SDK. Each call is made once and answered with an [`Answer`]: what
+//! to make of it, and whether to try again, is for `domain` to decide.
+
+mod objects;
+mod platform_key;
+mod sts;
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use secrecy::ExposeSecret as _;
+
+pub use objects::*;
+pub use platform_key::PlatformKey;
+pub use sts::{AssumeRole, Sts};
+
+use crate::api::{Answer, Refusal, Silence};
+use crate::secret::SessionCredentials;
+
+/// Time for a connection to AWS to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the first byte of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How AWS is reached: one connection pool, and the endpoint override of the operator's flag.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    http: SharedHttpClient,
+    endpoint_url: Option<String>,
+}
+
+impl Connection {
+    /// A pool that trusts the compiled-in roots. `endpoint_url` replaces AWS's own endpoints for every service.
+    pub fn new(endpoint_url: Option<String>) -> Self {
+        let roots = TrustStore::empty().with_pem_certificate(root_certificates());
+        let tls = TlsContext::builder().with_trust_store(roots).build().expect("the compiled-in roots are well-formed");
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(tls)
+            .build_https();
+        Connection { http, endpoint_url }
+    }
+
+    /// The endpoint override, if the operator was given one.
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.endpoint_url.as_deref()
+    }
+
+    /// An S3 client for one region and one session.
+    fn s3(&self, region: &str, session: &SessionCredentials) -> aws_sdk_s3::Client {
+        let credentials = Credentials::new(
+            &session.access_key_id,
+            session.secret_access_key.expose_secret(),
+            Some(session.session_token.expose_secret().to_owned()),
+            None,
+            "recording-operator",
+        );
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts());
+        if let Some(url) = &self.endpoint_url {
+            // A stand-in has no DNS name for each bucket.
+            config = config.endpoint_url(url).force_path_style(true);
+        }
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()
+}
+
+/// The roots as PEM, the one form the SDK's client takes.
+fn root_certificates() -> String {
+    let mut pem = String::new();
+    for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        let body = aws_smithy_types::base64::encode(certificate);
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        pem.push_str(&body);
+        pem.push_str("\n-----END CERTIFICATE-----\n");
+    }
+    pem
+}
+
+/// Reduces an SDK result to what decisions are made of. AWS's own text ends here.
+fn answer<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> Answer<T>
+where
+    E: ProvideErrorMetadata,
+{
+    let error = match result {
+        Ok(value) => return Answer::Granted(value),
+        Err(error) => error,
+    };
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    match (&error, status) {
+        (SdkError::ServiceError(service), Some(status)) => {
+            let header = |name: &str| service.raw().headers().get(name).map(str::to_owned);
+            Answer::Refused(Refusal {
+                status,
+                code: service.err().code().unwrap_or_default().to_owned(),
+                denied_action: service.err().message().and_then(denied_action),
+                bucket_region: header("x-amz-bucket-region"),
+            })
+        }
+        // An error status whose body is not AWS's: a gateway's page, or the bare answer to a HEAD.
+        (SdkError::ResponseError(_), Some(status)) if status >= 300 => {
+            Answer::Refused(Refusal { status, ..Refusal::default() })
+        }
+        (SdkError::TimeoutError(_), _) => Answer::Silent(Silence::Timeout),
+        (SdkError::DispatchFailure(failure), _) if failure.is_timeout() => Answer::Silent(Silence::Timeout),
+        (SdkError::DispatchFailure(failure), _) if failure.is_user() => Answer::Silent(Silence::Unsendable),
+        (SdkError::DispatchFailure(_), _) => Answer::Silent(Silence::Connection),
+        (SdkError::ConstructionFailure(_), _) => Answer::Silent(Silence::Unsendable),
+        _ => Answer::Silent(Silence::Garbled),
+    }
+}
+
+/// The action in "… is not authorized to perform: s3:PutObject on resource …", the one part of
+/// an access-denied text that tells causes apart.
+fn denied_action(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    let action = rest.split([' ', ',']).next()?;
+    let plausible = action.split_once(':').is_some_and(|(service, name)| {
+        service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && (1..=64).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    plausible.then(|| action.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_denial_only_the_action_is_kept() {
+        for (message, action) in [
+            ("User: arn:aws:sts::1:assumed-role/w/x is not authorized to perform: kms:GenerateDataKey on resource: arn:…", Some("kms:GenerateDataKey")),
+            ("Access Denied", None),
+            ("not authorized to perform: <script>", None),
+        ] {
+            assert_eq!(denied_action(message).as_deref(), action, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_compiled_in_roots_are_certificates() {
+        assert!(root_certificates().matches("BEGIN CERTIFICATE").count() > 100);
+    }
+}

@@ -1,0 +1,1 @@
+//! Objects of one bucket, under one session.
