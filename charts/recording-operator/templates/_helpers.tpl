@@ -1,0 +1,125 @@
+{{/* Prefix of every object's name; leaves room for the longest suffix. */}}
+{{- define "recording-operator.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of every object. */}}
+{{- define "recording-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* Labels that select one component's pods. Takes (list . "controller"). */}}
+{{- define "recording-operator.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ $root.Chart.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* The image: the operator's, and the sidecar's. */}}
+{{- define "recording-operator.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* JSON list of the images a sidecar may have: the current one, those named, and the one that the webhook of the
+     release before injects until its pods are replaced. */}}
+{{- define "recording-operator.sidecarImages" -}}
+{{- $images := prepend .Values.uploader.previousImages (include "recording-operator.image" .) -}}
+{{- $running := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-webhook" (include "recording-operator.fullname" .)) -}}
+{{- range dig "spec" "template" "spec" "containers" (list) $running -}}
+{{- range .args -}}
+{{- if hasPrefix "--uploader-image=" . -}}
+{{- $images = append $images (trimPrefix "--uploader-image=" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $images | uniq | toJson -}}
+{{- end -}}
+
+{{/* Where the sidecars find the broker. */}}
+{{- define "recording-operator.brokerURL" -}}
+{{- printf "https://%s-broker.%s.svc:8443" (include "recording-operator.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{/* What the AWS callers, controller and broker, are told of AWS. */}}
+{{- define "recording-operator.awsArgs" -}}
+- --aws-region={{ .Values.aws.region }}
+{{- with .Values.aws.endpointURL }}
+- --aws-endpoint-url={{ . }}
+{{- end }}
+- --platform-principal-arn={{ .Values.platform.principalARN }}
+- --platform-key-dir=/var/run/secrets/recording-operator/aws
+{{- end -}}
+
+{{/* Pod fields that the three components share. */}}
+{{- define "recording-operator.podDefaults" -}}
+automountServiceAccountToken: true
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Container fields that the three components share. */}}
+{{- define "recording-operator.containerDefaults" -}}
+image: {{ include "recording-operator.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+command: [/recording-operator]
+env:
+  - name: POD_NAMESPACE
+    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+  - {name: RUST_LOG, value: {{ .Values.logLevel | quote }}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+livenessProbe:
+  httpGet: {path: /healthz, port: metrics}
+readinessProbe:
+  httpGet: {path: /readyz, port: metrics}
+  periodSeconds: 2
+{{- end -}}
+
+{{/* Spread over nodes as far as there are nodes. Takes (list . "broker"). */}}
+{{- define "recording-operator.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    matchLabelKeys: [pod-template-hash]
+    labelSelector:
+      matchLabels: {{- include "recording-operator.selector" . | nindent 8 }}
+{{- end -}}
+
+{{/* Namespaces whose pods are never injected nor guarded, so that neither can keep the cluster or the operator down. */}}
+{{- define "recording-operator.namespaceSelector" -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: [kube-system, {{ .Release.Namespace }}]
+{{- end -}}
