@@ -1,1 +1,12 @@
-//! trust
+//! What the customer's role is asked, and what sessions of it may do: the wrong callers to try,
+//! session policies and names, and the texts that the customer pastes.
+
+mod policy;
+mod probes;
+mod session_name;
+mod texts;
+
+pub use policy::{DENY_EVERYTHING, Purpose, session_policy};
+pub use probes::{NegativeProbe, WrongCaller, negative_probes};
+pub use session_name::session_name;
+pub use texts::{role_policy, trust_policy};

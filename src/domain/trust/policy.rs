@@ -1,0 +1,163 @@
+//! Session policies: what a session of the customer's role may do, whatever the role allows.
+//!
+//! An Allow alone would not hold it: a bucket policy can grant past a session policy. So two
+//! Denies follow: of every action but the list, and of S3 outside the prefix. They bound what the
+//! Allows say, so the prefix, which can be long, is repeated only where it must be.
+
+use serde_json::{Value, json};
+
+use crate::api::{BucketTarget, EncryptionType, ObjectACL, PROBE_DIRECTORY};
+
+/// For the wrong callers: credentials won by one are of no use.
+pub const DENY_EVERYTHING: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
+
+/// Whom a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An uploader: cannot delete.
+    Upload,
+    /// The operator's own probe: the same, and may delete its probe objects.
+    Probe,
+}
+
+/// The session policy, JSON. `partition` is that of the role.
+pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose) -> String {
+    let objects = format!("arn:{partition}:s3:::{}/{}*", target.bucket, target.prefix);
+    let object_actions =
+        ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
+    let kms_actions = ["kms:GenerateDataKey", "kms:Decrypt"];
+    let mut allowed: Vec<&str> = object_actions.into_iter().collect();
+    let mut statements = vec![json!({"Effect": "Allow", "Action": object_actions, "Resource": objects})];
+
+    if target.object_acl == ObjectACL::BucketOwnerFullControl {
+        allowed.push("s3:PutObjectAcl");
+        statements.push(json!({
+            "Effect": "Allow",
+            "Action": "s3:PutObjectAcl",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+        }));
+    }
+    if target.encryption.r#type != EncryptionType::S3 {
+        allowed.extend(kms_actions);
+        let key = target.encryption.kms_key_arn.as_deref().unwrap_or("*");
+        let via = format!("s3.{}.{}", target.region, dns_suffix(partition));
+        statements.push(json!({
+            "Effect": "Allow",
+            "Action": kms_actions,
+            "Resource": key,
+            "Condition": {"StringEquals": {"kms:ViaService": via}},
+        }));
+    }
+    if purpose == Purpose::Probe {
+        allowed.push("s3:DeleteObject");
+        let probes = format!("arn:{partition}:s3:::{}/{}{PROBE_DIRECTORY}*", target.bucket, target.prefix);
+        statements.push(json!({"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "*"}));
+        // Recordings stay out of reach even where the bucket's own policy grants the delete.
+        statements.push(json!({"Effect": "Deny", "Action": "s3:DeleteObject", "NotResource": probes}));
+    }
+    statements.push(json!({"Effect": "Deny", "NotAction": allowed, "Resource": "*"}));
+    statements.push(json!({"Effect": "Deny", "Action": "s3:*", "NotResource": objects}));
+    policy(statements).to_string()
+}
+
+fn policy(statements: Vec<Value>) -> Value {
+    json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+/// DNS suffix of a partition's service endpoints.
+fn dns_suffix(partition: &str) -> &'static str {
+    if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Encryption;
+
+    fn target(bucket: &str, prefix: &str) -> BucketTarget {
+        BucketTarget {
+            bucket: bucket.into(),
+            region: "us-east-1".into(),
+            prefix: prefix.into(),
+            expected_bucket_owner: "111111111111".into(),
+            object_acl: ObjectACL::BucketOwnerFullControl,
+            storage_class: None,
+            encryption: Encryption::default(),
+        }
+    }
+
+    fn parsed(purpose: Purpose) -> Value {
+        serde_json::from_str(&session_policy(&target("acme-recordings", "calls/"), "aws", purpose)).unwrap()
+    }
+
+    #[test]
+    fn an_uploader_cannot_delete_and_a_probe_only_its_own_objects() {
+        let statements = parsed(Purpose::Upload)["Statement"].to_string();
+        assert!(!statements.contains("s3:DeleteObject"), "{statements}");
+        let policy = parsed(Purpose::Probe);
+        let deny = json!({
+            "Effect": "Deny",
+            "Action": "s3:DeleteObject",
+            "NotResource": "arn:aws:s3:::acme-recordings/calls/.recording-operator/*",
+        });
+        assert!(policy["Statement"].as_array().unwrap().contains(&deny), "{policy}");
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_denied_whatever_the_bucket_policy_grants() {
+        for purpose in [Purpose::Upload, Purpose::Probe] {
+            let policy = parsed(purpose);
+            let statements = policy["Statement"].as_array().unwrap();
+            let actions = |statement: &Value, key: &str| match &statement[key] {
+                Value::Array(many) => many.clone(),
+                one => vec![one.clone()],
+            };
+            let allows = statements.iter().filter(|s| s["Effect"] == "Allow");
+            let mut allowed: Vec<Value> = allows.flat_map(|s| actions(s, "Action")).collect();
+            let mut spared: Vec<Value> = statements
+                .iter()
+                .filter(|s| s.get("NotAction").is_some())
+                .flat_map(|s| actions(s, "NotAction"))
+                .collect();
+            allowed.sort_by_key(Value::to_string);
+            spared.sort_by_key(Value::to_string);
+            assert_eq!(allowed, spared);
+            let outside = statements.last().unwrap();
+            assert_eq!(
+                (outside["Action"].as_str(), outside["NotResource"].as_str()),
+                (Some("s3:*"), Some("arn:aws:s3:::acme-recordings/calls/*"))
+            );
+        }
+    }
+
+    #[test]
+    fn without_an_acl_no_acl_right_is_asked() {
+        let mut target = target("acme-recordings", "");
+        target.object_acl = ObjectACL::None;
+        assert!(!session_policy(&target, "aws", Purpose::Upload).contains("PutObjectAcl"));
+    }
+
+    #[test]
+    fn kms_is_bound_to_the_key_and_to_s3_of_the_region() {
+        let mut target = target("acme-recordings", "");
+        let key = "arn:aws-cn:kms:cn-north-1:111111111111:key/1234";
+        target.region = "cn-north-1".into();
+        target.encryption = Encryption { r#type: EncryptionType::KMS, kms_key_arn: Some(key.into()) };
+        let policy = session_policy(&target, "aws-cn", Purpose::Upload);
+        assert!(policy.contains(&format!("\"Resource\":\"{key}\"")), "{policy}");
+        assert!(policy.contains("s3.cn-north-1.amazonaws.com.cn"), "{policy}");
+    }
+
+    #[test]
+    fn the_longest_names_fit_into_awss_2048_characters() {
+        let mut longest = target(&"b".repeat(63), &format!("{}/", "p".repeat(255)));
+        longest.region = "ap-southeast-10".into();
+        longest.encryption.r#type = EncryptionType::KMS;
+        longest.encryption.kms_key_arn =
+            Some(format!("arn:aws-us-gov:kms:us-gov-west-1:111111111111:key/mrk-{}", "0".repeat(32)));
+        let policy = session_policy(&longest, "aws-us-gov", Purpose::Probe);
+        assert!(policy.len() <= 2048, "{} characters", policy.len());
+    }
+}
