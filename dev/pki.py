@@ -1,0 +1,65 @@
+"""The cluster's certificates, and the kubeconfig of each of its clients."""
+
+import base64
+import json
+import subprocess
+
+from . import tools
+from .paths import RUN
+from .sandbox import NODE_IP
+
+NODE = "recording-operator-dev"
+PKI = RUN / "pki"
+SERVICE_IP = "10.96.0.1"
+# NodeRestriction and RBAC know the components by these names.
+CLIENTS = {
+    "admin": ("admin", "system:masters"),
+    "controller-manager": ("system:kube-controller-manager", None),
+    "scheduler": ("system:kube-scheduler", None),
+    "proxy": ("system:kube-proxy", None),
+    "coredns": ("system:coredns", None),
+    "kubelet-client": ("kube-apiserver-kubelet-client", None),
+    "kubelet": (f"system:node:{NODE}", "system:nodes"),
+}
+SERVERS = {
+    "etcd": ["127.0.0.1", NODE_IP],
+    "apiserver": [
+        "127.0.0.1", "localhost", NODE_IP, SERVICE_IP,
+        "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+    ],
+    "kubelet-server": [NODE, NODE_IP],
+}  # fmt: skip
+
+
+def create():
+    if (PKI / "service-account.pub").exists():
+        return
+    wanted = [
+        {"name": name, "commonName": common_name, "organization": [group] if group else []}
+        for name, (common_name, group) in CLIENTS.items()
+    ]
+    wanted += [{"name": name, "commonName": name, "hosts": hosts} for name, hosts in SERVERS.items()]
+    subprocess.run([tools.command("devpki"), PKI, json.dumps(wanted)], check=True)
+
+
+def write_kubeconfig(file, client, server):
+    """A kubeconfig that carries its credentials, so that it can be copied. JSON is YAML."""
+    name = "recording-operator-dev"
+    user = {"client-certificate-data": _base64(f"{client}.crt"), "client-key-data": _base64(f"{client}.key")}
+    cluster = {"server": server, "certificate-authority-data": _base64("ca.crt")}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": client, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": client}}],
+        "current-context": name,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(0o600)
+    file.write_text(json.dumps(config, indent=2))
+    return file
+
+
+def _base64(name):
+    return base64.b64encode((PKI / name).read_bytes()).decode()

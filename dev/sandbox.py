@@ -1,0 +1,162 @@
+"""A place of its own for the cluster: network namespace, mount namespace and cgroup.
+
+The network namespace keeps the node's addresses, ports and iptables rules off the machine. The mount namespace
+makes the kubelet's mounts, and what containerd and the CNI plugins write to /run, /var/log and /var/lib, vanish
+with the last process. The cgroup says which processes are ours, even after a run that was killed.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from . import process
+from .paths import IS_ROOT, ROOT, RUN
+from .progress import wait_for
+
+NAME = "recording-operator-dev"
+NODE_IP = "10.77.0.2" if IS_ROOT else "127.0.0.1"
+SERVICE_RANGE = "10.96.0.0/16"
+BRIDGE = "rec-dev"  # inside the namespace only
+NETWORK = Path("/run/netns") / NAME
+HOLDER = "mounts"  # the process that keeps the mount namespace
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_V2 = (CGROUPS / "cgroup.controllers").exists()
+
+KUBELET_SYSCTLS = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1000000,
+    "kernel/keys/root_maxbytes": 25000000,
+}
+
+
+def create():
+    """Idempotent. The caller has already removed what a broken run left (see remove)."""
+    for directory in _cgroup_directories():
+        (directory / "system").mkdir(parents=True, exist_ok=True)
+    if not NETWORK.exists():
+        _ip("netns", "add", NAME)
+        inside = ["-n", NAME]
+        _ip(*inside, "link", "set", "lo", "up")
+        _ip(*inside, "link", "add", BRIDGE, "type", "bridge")
+        _ip(*inside, "address", "add", f"{NODE_IP}/24", "dev", BRIDGE)
+        _ip(*inside, "link", "set", BRIDGE, "up")
+        # Without it the node itself could not reach a ClusterIP, so neither could the API server a webhook.
+        _ip(*inside, "route", "add", SERVICE_RANGE, "dev", BRIDGE)
+        subprocess.run(network(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]), check=True)
+    if not process.running(HOLDER):
+        _hold_mounts()
+
+
+def outside(argv):
+    """The command line that runs argv as a process of the machine, marked as ours."""
+    if not IS_ROOT:
+        return argv
+    return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(_members_file()), *argv]
+
+
+def network(argv):
+    """… in the cluster's network. Without root there is none, and the machine's loopback serves."""
+    # Not `ip netns exec`, which would remount /sys and hide the cgroups from the kubelet.
+    return outside(["nsenter", f"--net={NETWORK}", *argv] if IS_ROOT else argv)
+
+
+def node(argv):
+    """… in the cluster's network, among the node's private mounts."""
+    mounts = f"/proc/{process.running(HOLDER)}/ns/mnt"
+    return outside(["nsenter", f"--net={NETWORK}", f"--mount={mounts}", f"--wd={RUN}", *argv])
+
+
+def exists():
+    return NETWORK.exists() or any(d.exists() for d in _cgroup_directories())
+
+
+def pids():
+    """Every process of the environment, containers included."""
+    found = set()
+    for file in _members_file().parent.parent.rglob("cgroup.procs"):
+        try:
+            found.update(int(line) for line in file.read_text().split())
+        except OSError:
+            pass
+    return found
+
+
+def owner():
+    """The checkout that started the processes of the environment, or None if there are none."""
+    for pid in pids():
+        try:
+            cwd = Path(os.readlink(f"/proc/{pid}/cwd"))
+        except OSError:
+            continue
+        if cwd.parts[-3:] == RUN.parts[-3:]:
+            return cwd.parents[2]
+    return None
+
+
+def remove():
+    """Ends every process in our cgroup, containers included, then removes the namespace and the cgroup."""
+    for _ in range(100):
+        if not (left := pids()):
+            break
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)
+    if NETWORK.exists():
+        _ip("netns", "delete", NAME)
+    wait_for("the end of our cgroup", _cgroups_removed, 10)
+
+
+def cgroups():
+    return [f"cgroup {directory}" for directory in _cgroup_directories() if directory.exists()]
+
+
+def _cgroups_removed():
+    for top in _cgroup_directories():
+        for directory, _, _ in os.walk(top, topdown=False):
+            os.rmdir(directory)
+    return True
+
+
+def _hold_mounts():
+    commands = ["set -e"]
+    # The kubelet tunes the kernel of the whole machine: it shall find these as it wants them and write to our copies.
+    for name, value in KUBELET_SYSCTLS.items():
+        copy = RUN / "mounts" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(f"{value}\n")
+        commands.append(f"mount --bind '{copy}' /proc/sys/{name}")
+    for place in ("/run", "/var/log", "/var/lib"):
+        if ROOT.is_relative_to(place):  # must not be hidden from ourselves
+            continue
+        own = RUN / "mounts" / place[1:].replace("/", "-")
+        own.mkdir(parents=True, exist_ok=True)
+        commands.append(f"mount --bind '{own}' {place}")
+    ready = RUN / "mounts" / "ready"
+    ready.unlink(missing_ok=True)
+    script = "; ".join([*commands, f": >'{ready}'", "exec sleep infinity"])
+    process.start(HOLDER, ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], via=outside)
+    wait_for("the node's mounts", ready.exists, 10, 0.02)
+
+
+def _cgroup_directories():
+    """Ours in every hierarchy of version 1, or in the one of version 2."""
+    if CGROUP_V2:
+        return [CGROUPS / NAME]
+    return [d / NAME for d in sorted(CGROUPS.glob("*")) if d.is_dir() and not d.is_symlink()]
+
+
+def _members_file():
+    hierarchy = CGROUPS if CGROUP_V2 else CGROUPS / "pids"
+    return hierarchy / NAME / "system" / "cgroup.procs"
+
+
+def _ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, stdin=subprocess.DEVNULL)

@@ -1,0 +1,87 @@
+"""Pinned tools below target/dev/tools, each in a directory named by the hash of what it was made from."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from .paths import LOGS, TARGET, TOOLS
+from .progress import run_logged, say, step
+
+HERE = Path(__file__).resolve().parent
+PINS = json.loads((HERE / "pins.json").read_text())
+
+
+def cached(name, inputs, make):
+    """The directory that make(directory) filled, made again only when inputs (any JSON value) change."""
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+    final = TOOLS / f"{name}-{digest}"
+    if final.exists():
+        return final
+    partial = TOOLS / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with step(f"making {name}"):
+        make(partial)
+    for old in TOOLS.glob(f"{name}-" + "[0-9a-f]" * 12):
+        shutil.rmtree(old)
+    partial.rename(final)
+    return final
+
+
+def go(name):
+    """The directory of the commands that the Go module of this name builds."""
+    pin = PINS["go"][name]
+    module = HERE / pin["module"]
+    sources = {f.name: f.read_text() for f in sorted(module.iterdir()) if f.is_file()}
+
+    def build(directory):
+        flags = "-s -w " + " ".join(f"-X {key}={value}" for key, value in pin["set"].items())
+        say(f"{name}: go build, output in {LOGS / f'build-{name}.log'}")
+        run_logged(
+            ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", directory / name, pin["package"]],
+            LOGS / f"build-{name}.log",
+            cwd=module,
+            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+        )
+        for command in pin["commands"]:
+            if command != name:
+                (directory / command).symlink_to(name)
+
+    return cached(name, [pin, sources, _output("go", "version")], build)
+
+
+def pause():
+    """The directory of the static binary that holds a pod's namespaces."""
+    source = HERE / "pause.c"
+
+    def build(directory):
+        subprocess.run(["cc", "-Os", "-static", "-o", directory / "pause", source], check=True)
+
+    return cached("pause", [source.read_text(), platform.machine()], build)
+
+
+def command(name):
+    """The path of a command of one of the Go tools."""
+    for tool, pin in PINS["go"].items():
+        if name in pin["commands"]:
+            return go(tool) / name
+    raise KeyError(name)
+
+
+def link_commands():
+    """target/dev/bin: what an ordinary shell wants to have on its PATH."""
+    directory = TARGET / "bin"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("kubectl", "helm"):
+        link = directory / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(command(name))
+    return directory
+
+
+def _output(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
