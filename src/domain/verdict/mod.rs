@@ -1,1 +1,110 @@
-//! verdict
+//! Observations of a destination → its status, events and next check.
+//!
+//! Unproven is never Ready. A clear refusal is False at once; no clear answer is Unknown, except
+//! that a proof already made stands until it is twice its interval old.
+
+mod bucket;
+mod checks;
+mod conditions;
+mod events;
+mod evidence;
+mod schedule;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+pub use events::Transition;
+pub use evidence::{
+    BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, RoleEvidence,
+    SecretObservation, Texts,
+};
+pub use schedule::{Due, Recent, Work, due, next_look};
+
+use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus, RoleARN};
+use checks::Findings;
+
+/// What a look at a destination comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The status to write: everything of it that is the controller's.
+    pub status: RecordingDestinationStatus,
+    /// What to announce.
+    pub transitions: Vec<Transition>,
+}
+
+/// Judges what was seen of a destination at `now`. `recent` is what this process remembers of it.
+pub fn judge(
+    destination: &RecordingDestination,
+    evidence: &Evidence,
+    texts: &Texts,
+    recent: Option<&Recent>,
+    now: Timestamp,
+) -> Verdict {
+    let previous = destination.status.clone().unwrap_or_default();
+    let generation = destination.metadata.generation.unwrap_or_default();
+    let mut status = previous.clone();
+    status.observed_generation = generation;
+    status.account_id = destination.spec.role_arn.parse::<RoleARN>().ok().map(|role| role.account);
+    status.last_handled_revalidate = schedule::requested_revalidation(destination).map(str::to_owned);
+    // The broker's field: the controller must not claim it.
+    status.last_upload_time = None;
+
+    match evidence {
+        Evidence::Suspended => conditions::suspend(&mut status, generation, now),
+        Evidence::InvalidSpec(problem) => conditions::stall(&mut status, problem, generation, now),
+        Evidence::CarriedOver => conditions::carry_over(&mut status, generation),
+        Evidence::Validated { secret, role } => {
+            let findings = checks::find(destination, secret, role.as_ref(), texts);
+            record_times(&mut status, &findings, recent, destination, now);
+            status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
+            conditions::settle(
+                &mut status,
+                &previous,
+                &findings,
+                &destination.spec.validation,
+                generation,
+                now,
+            );
+        }
+    }
+    let transitions = events::transitions(&previous, &status);
+    Verdict { status, transitions }
+}
+
+/// Times and versions that go with the findings.
+fn record_times(
+    status: &mut RecordingDestinationStatus,
+    findings: &Findings,
+    recent: Option<&Recent>,
+    destination: &RecordingDestination,
+    now: Timestamp,
+) {
+    let version = findings.secret_version.clone();
+    let same_secret = version.is_some() && version == status.external_id_secret_version;
+    let same_target = recent.map_or(
+        destination
+            .status
+            .as_ref()
+            .is_some_and(|s| Some(s.observed_generation) == destination.metadata.generation),
+        |recent| recent.has_same_target(&destination.spec),
+    );
+    if !(same_secret && same_target) {
+        status.established_time = None;
+    }
+    if findings.conclusive(ConditionType::RoleAssumable) {
+        status.last_validation_time = Some(Time(now));
+    }
+    if findings.conclusive(ConditionType::ExternalIDEnforced) {
+        status.last_enforcement_time = Some(Time(now));
+    }
+    if findings.proved(ConditionType::RoleAssumable) && findings.proved(ConditionType::ExternalIDEnforced) {
+        status.external_id_secret_version = version;
+        status.established_time.get_or_insert(Time(now));
+    }
+    if let Some(region) = &findings.bucket_region {
+        status.bucket_region = Some(region.clone());
+    }
+}
