@@ -5,6 +5,7 @@
 mod answer;
 mod arn;
 mod broker;
+mod checksum;
 mod condition;
 mod crd;
 mod destination;
@@ -12,6 +13,7 @@ mod destination;
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
 pub use broker::{BucketTarget, DeliveryState, DestinationDocument};
+pub use checksum::{Crc64Nvme, InvalidChecksum};
 pub use condition::{ConditionType, Reason};
 pub use crd::crd;
 pub use destination::*;
