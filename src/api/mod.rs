@@ -5,18 +5,18 @@
 mod answer;
 mod arn;
 mod broker;
-mod checksum;
 mod condition;
 mod crd;
 mod destination;
+mod object;
 
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
 pub use broker::{BucketTarget, DeliveryState, DestinationDocument};
-pub use checksum::{Crc64Nvme, InvalidChecksum};
 pub use condition::{ConditionType, Reason};
 pub use crd::crd;
 pub use destination::*;
+pub use object::{Crc64Nvme, Head, InvalidChecksum};
 
 /// API group of the custom resource, and prefix of every label and annotation.
 pub const GROUP: &str = "recordings.revenue.io";

@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, Sto
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::{CONNECT_TIMEOUT, Connection, READ_TIMEOUT, answer};
-use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, ObjectACL, Silence};
+use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
 use crate::secret::SessionCredentials;
 
 /// How much of a file is read at a time.
@@ -30,30 +30,20 @@ pub enum Body {
     File(std::fs::File, u64),
 }
 
-/// S3's answer to a put.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Put {
-    /// Of the object as S3 holds it, when the answer says so.
-    pub crc64nvme: Option<Crc64Nvme>,
-}
-
-/// What S3 holds under a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Of the full object; absent when it was uploaded with another checksum, or with checksums of parts.
-    pub crc64nvme: Option<Crc64Nvme>,
-    /// In bytes.
-    pub size: u64,
-}
-
 impl ObjectStore {
     /// The bucket that `target` names, with its ACL, encryption and owner on every call that takes them.
     pub fn new(connection: &Connection, target: BucketTarget, session: &SessionCredentials) -> Self {
         ObjectStore { client: connection.s3(&target.region, session), target }
     }
 
-    /// Puts an object unless the key exists. S3 refuses the bytes if they do not have the checksum.
-    pub async fn put_if_absent(&self, key: &str, body: Body, crc64nvme: Crc64Nvme) -> Answer<Put> {
+    /// Puts an object unless the key exists. S3 refuses the bytes if they do not have the checksum; granted,
+    /// the answer may name the checksum of what S3 now holds.
+    pub async fn put_if_absent(
+        &self,
+        key: &str,
+        body: Body,
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Option<Crc64Nvme>> {
         let size = body.size();
         let Ok(body) = body.into_stream().await else { return Answer::Silent(Silence::Unsendable) };
         let encryption = &self.target.encryption;
@@ -85,7 +75,7 @@ impl ObjectStore {
             .disable_payload_signing()
             .send()
             .await;
-        answer(result).map(|output| Put { crc64nvme: full_object(output.checksum_crc64_nvme()) })
+        answer(result).map(|output| full_object(output.checksum_crc64_nvme()))
     }
 
     /// What S3 holds under a key. Without ListBucket a missing key is refused with 403.

@@ -1,4 +1,4 @@
-//! CRC-64/NVME, the checksum by which a recording is known to have arrived.
+//! What S3 says of an object. Its CRC-64/NVME is how a recording is known to have arrived.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 /// A CRC-64/NVME over a whole object. Shown as S3 writes it (Base64 of the big-endian bytes); `{:016x}` gives hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Crc64Nvme(pub u64);
+
+/// What S3 holds under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Of the full object; absent when it was uploaded with another checksum, or with checksums of parts.
+    pub crc64nvme: Option<Crc64Nvme>,
+    /// In bytes.
+    pub size: u64,
+}
 
 impl Crc64Nvme {
     /// The checksum of bytes in memory.
