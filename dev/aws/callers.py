@@ -1,0 +1,66 @@
+"""Who is behind an access key.
+
+Every credential of the stand-in is issued through the proxy, so the proxy can remember to whom each
+was issued. The secrets stay in its memory: with them it asks the stand-in what that caller may do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from .call import Call
+from .sigv4 import Credentials
+
+# In the stand-in an access key of twelve digits is the root of that account, with this secret.
+ROOT_SECRET = "test"
+_ACCOUNT = re.compile(r"^\d{12}$")
+_ISSUING_ACTIONS = frozenset({"AssumeRole", "CreateAccessKey"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    account: str
+    name: str  # root, user/NAME or assumed-role/ROLE/SESSION
+    credentials: Credentials
+
+    @property
+    def is_session(self) -> bool:
+        return self.name.startswith("assumed-role/")
+
+
+def root_of(account: str) -> Caller:
+    return Caller(account, "root", Credentials(account, ROOT_SECRET))
+
+
+class Callers:
+    def __init__(self) -> None:
+        self._issued: dict[str, Caller] = {}
+        self.accounts: set[str] = set()
+
+    def find(self, access_key_id: str) -> Caller | None:
+        """None for a key that was never issued here: the stand-in refuses it by itself."""
+        if _ACCOUNT.match(access_key_id):
+            self.accounts.add(access_key_id)
+            return root_of(access_key_id)
+        return self._issued.get(access_key_id)
+
+    @staticmethod
+    def issues(call: Call) -> bool:
+        return call.action in _ISSUING_ACTIONS
+
+    def remember(self, call: Call, issuer: Caller | None, document: bytes) -> None:
+        """Takes in the answer to a call that issued a credential."""
+        field = _texts(document)
+        credentials = Credentials(field["AccessKeyId"], field["SecretAccessKey"], field.get("SessionToken"))
+        if call.action == "AssumeRole":
+            account, name = field["Arn"].split(":")[4:6]
+        else:
+            account, name = issuer.account if issuer else "", f"user/{field['UserName']}"
+        self._issued[credentials.access_key_id] = Caller(account, name, credentials)
+        self.accounts.add(account)
+
+
+def _texts(document: bytes) -> dict[str, str]:
+    return {element.tag.rpartition("}")[2]: element.text or "" for element in ElementTree.fromstring(document).iter()}

@@ -1,0 +1,171 @@
+"""The proxy before the stand-in: corrects its answers by `rules` and records every call.
+
+    python3 -m dev.aws.proxy --listen HOST:PORT --upstream SOCKET --log FILE
+
+A client's bytes are passed on as they came, Host header included, so signatures stay valid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+
+from . import http1
+from .access_log import AccessLog
+from .answer import Refusal
+from .call import Call, add_form, read_call
+from .callers import Caller, Callers
+from .questions import Questions
+from .rules import REQUEST_RULES, RESPONSE_RULES
+from .upstream import Connection, Upstream
+
+_STREAM_LIMIT = 1024 * 1024
+_UNREACHABLE = Refusal(502, "BadGateway", "The stand-in did not answer.")
+# The stand-in's own controls (a reset of everything among them) are not AWS: only health passes.
+_CONTROLS, _HEALTH = "/_", "/_ministack/health"
+_NO_CONTROLS = Refusal(403, "AccessDenied", "The stand-in's controls are not reachable through the proxy.")
+# Services whose calls cannot create or change a bucket.
+_BUCKETLESS = frozenset({"sts", "iam"})
+
+
+class Exchange:
+    """One request of a client's connection and its answer."""
+
+    def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call) -> None:
+        self._proxy = proxy
+        self._reader = reader
+        self._writer = writer
+        self._call = call
+        self._caller = proxy.callers.find(call.scope.access_key_id) if call.scope else None
+        self._started = time.monotonic()
+        self._invited = False
+        # Query-protocol requests are small and their action is in the body; S3 bodies are streamed.
+        self._body: bytes | None = None
+
+    async def run(self) -> None:
+        call = self._call
+        if not call.is_s3:
+            await self._invite_body()
+            self._body = await http1.read_body(self._reader, call.head)
+            add_form(call, self._body)
+        if call.path.startswith(_CONTROLS) and call.path != _HEALTH:
+            return await self._refuse("no_controls", _NO_CONTROLS)
+        for rule in REQUEST_RULES:
+            if refusal := await rule(call, self._caller, self._proxy.questions):
+                return await self._refuse(rule.__name__, refusal)
+        try:
+            upstream = await self._proxy.upstream.acquire()
+        except OSError:
+            return await self._refuse("unreachable", _UNREACHABLE)
+        try:
+            await self._forward(upstream)
+        except BaseException:
+            upstream.close()
+            raise
+
+    async def _invite_body(self) -> None:
+        if "100-continue" in self._call.header("expect").lower() and not self._invited:
+            self._invited = True
+            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def _refuse(self, rule: str, refusal: Refusal) -> None:
+        """Takes the body in before refusing, so that the client is not cut off while it still sends."""
+        if self._body is None:
+            await self._invite_body()
+            async for _ in http1.body_blocks(self._reader, self._call.head):
+                pass
+        self._send_refusal(rule, refusal)
+
+    def _send_refusal(self, rule: str, refusal: Refusal) -> None:
+        self._record(refusal.status, rule)
+        self._writer.write(refusal.encode(s3=self._call.is_s3, with_body=self._call.method != "HEAD"))
+
+    def _record(self, status: int, rule: str = "") -> None:
+        """Before the answer goes out: who has an answer finds the call in the log."""
+        if self._call.path != _HEALTH:
+            milliseconds = (time.monotonic() - self._started) * 1000
+            self._proxy.log.write(self._call, self._caller, status, milliseconds, rule)
+
+    async def _forward(self, upstream: Connection) -> None:
+        await self._invite_body()
+        upstream.writer.write(self._call.head.encode())
+        if self._body is not None:
+            upstream.writer.write(http1.frame(self._body, self._call.head))
+        else:
+            async for block in http1.body_blocks(self._reader, self._call.head):
+                upstream.writer.write(block)
+                await upstream.writer.drain()
+        response = await http1.read_response(upstream.reader)
+        if self._may_change_buckets():
+            self._proxy.questions.forget_buckets()
+        await self._answer(upstream, response)
+        if response.wants_close:
+            upstream.close()
+        else:
+            self._proxy.upstream.release(upstream)
+
+    def _may_change_buckets(self) -> bool:
+        call = self._call
+        return call.method not in ("GET", "HEAD") and not call.key and call.service not in _BUCKETLESS
+
+    async def _answer(self, upstream: Connection, response: http1.Message) -> None:
+        has_body = http1.response_has_body(self._call.method, response)
+        for rule in RESPONSE_RULES:
+            judged = await rule(self._call, self._caller, response.status, self._proxy.questions)
+            if isinstance(judged, Refusal):
+                if has_body:
+                    await http1.read_body(upstream.reader, response)
+                return self._send_refusal(rule.__name__, judged)
+            response.headers += [(name, value) for name, value in (judged or {}).items() if not response.get(name)]
+
+        if Callers.issues(self._call) and response.status == 200:
+            body = await http1.read_body(upstream.reader, response)
+            self._proxy.callers.remember(self._call, self._caller, body)
+            self._record(response.status)
+            self._writer.write(response.encode() + http1.frame(body, response))
+            return
+        self._record(response.status)
+        self._writer.write(response.encode())
+        if has_body:
+            async for block in http1.body_blocks(upstream.reader, response):
+                self._writer.write(block)
+                await self._writer.drain()
+
+
+class Proxy:
+    def __init__(self, upstream_socket: str, log: Path) -> None:
+        self.upstream = Upstream(upstream_socket)
+        self.callers = Callers()
+        self.questions = Questions(self.upstream, self.callers)
+        self.log = AccessLog(log)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serves one client's connection, request after request."""
+        try:
+            while head := await http1.read_message(reader):
+                await Exchange(self, reader, writer, read_call(head)).run()
+                await writer.drain()
+                if head.wants_close:
+                    break
+        except (ConnectionError, http1.ProtocolError):
+            pass  # The client went away, or the stand-in did in mid-answer: nothing left to say.
+        finally:
+            writer.close()
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m dev.aws.proxy", description=__doc__.partition("\n")[0])
+    parser.add_argument("--listen", required=True, metavar="HOST:PORT")
+    parser.add_argument("--upstream", required=True, metavar="SOCKET", help="the stand-in's Unix socket")
+    parser.add_argument("--log", required=True, type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    host, _, port = arguments.listen.rpartition(":")
+    proxy = Proxy(arguments.upstream, arguments.log)
+    server = await asyncio.start_server(proxy.serve, host, int(port), limit=_STREAM_LIMIT, backlog=512)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
