@@ -1,0 +1,142 @@
+"""The two sides of every test and demo: the platform's account and its customers'.
+
+A customer is played as the root of an account, the platform as the IAM user whose access key the
+operator is given. What is created here is what the set-up guide asks of a real customer, no more.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .callers import root_of
+from .client import Client, Response, must
+
+PLATFORM_ACCOUNT = "103850359708"
+PLATFORM_USER = "RingDNA_Web"
+PLATFORM_PRINCIPAL_ARN = f"arn:aws:iam::{PLATFORM_ACCOUNT}:user/{PLATFORM_USER}"
+
+ROLE_NAME = "revenue-call-recording-writer"
+OBJECT_ACTIONS = ("s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject")
+
+Document = dict[str, Any]
+
+
+def document(*statements: Document) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def allow(actions: str | tuple[str, ...], resource: str, **more: Any) -> Document:
+    return {"Effect": "Allow", "Action": actions, "Resource": resource, **more}
+
+
+def trust(condition: Document | None = None, principal: str = PLATFORM_PRINCIPAL_ARN) -> Document:
+    """A trust policy for the platform, under a condition or, when there is none, for any External ID."""
+    statement: Document = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
+    return document(statement | ({"Condition": condition} if condition else {}))
+
+
+def enforcing_trust(external_id: str) -> Document:
+    return trust({"StringEquals": {"sts:ExternalId": external_id}})
+
+
+@dataclass(frozen=True)
+class PlatformCredentials:
+    accessKeyID: str
+    secretAccessKey: str
+    principalARN: str
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def create_platform(endpoint: str) -> PlatformCredentials:
+    """The platform's account: one user, one access key, and the right to assume roles and nothing else."""
+    iam = Client(endpoint, root_of(PLATFORM_ACCOUNT).credentials)
+    must(iam.query("iam", "CreateUser", UserName=PLATFORM_USER))
+    policy = json.dumps(document(allow("sts:AssumeRole", "*")))
+    must(
+        iam.query(
+            "iam", "PutUserPolicy", UserName=PLATFORM_USER, PolicyName="assume-customer-roles", PolicyDocument=policy
+        )
+    )
+    key = must(iam.query("iam", "CreateAccessKey", UserName=PLATFORM_USER))
+    return PlatformCredentials(key.text("AccessKeyId"), key.text("SecretAccessKey"), PLATFORM_PRINCIPAL_ARN)
+
+
+class Customer:
+    """A customer's administrator, at work in the customer's own account."""
+
+    def __init__(self, endpoint: str, account: str, region: str = "us-east-1") -> None:
+        self.account = account
+        self.region = region
+        self.aws = Client(endpoint, root_of(account).credentials, region)
+
+    def role_arn(self, role: str = ROLE_NAME) -> str:
+        return f"arn:aws:iam::{self.account}:role/{role}"
+
+    def create_bucket(self, bucket: str, ownership: str = "BucketOwnerPreferred") -> None:
+        constraint = f"<LocationConstraint>{self.region}</LocationConstraint>"
+        # us-east-1 is the one region that must not be named.
+        body = "" if self.region == "us-east-1" else (
+            f'<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{constraint}'
+            "</CreateBucketConfiguration>"
+        )
+        headers = {"x-amz-object-ownership": ownership}
+        must(self.aws.s3("PUT", f"/{bucket}", headers=headers, body=body.encode()))
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Deletes the bucket with everything in it."""
+        for key in self.list_objects(bucket):
+            self.delete_object(bucket, key)
+        must(self.aws.s3("DELETE", f"/{bucket}"))
+
+    def create_role(self, trust_policy: Document, role: str = ROLE_NAME) -> None:
+        policy = json.dumps(trust_policy)
+        must(self.aws.query("iam", "CreateRole", RoleName=role, AssumeRolePolicyDocument=policy))
+
+    def delete_role(self, role: str = ROLE_NAME) -> None:
+        policies = must(self.aws.query("iam", "ListRolePolicies", RoleName=role))
+        for name in policies.texts("member"):
+            must(self.aws.query("iam", "DeleteRolePolicy", RoleName=role, PolicyName=name))
+        must(self.aws.query("iam", "DeleteRole", RoleName=role))
+
+    def set_trust(self, trust_policy: Document, role: str = ROLE_NAME) -> None:
+        policy = json.dumps(trust_policy)
+        must(self.aws.query("iam", "UpdateAssumeRolePolicy", RoleName=role, PolicyDocument=policy))
+
+    def set_permissions(self, policy: Document, role: str = ROLE_NAME) -> None:
+        text = json.dumps(policy)
+        must(self.aws.query("iam", "PutRolePolicy", RoleName=role, PolicyName="recordings", PolicyDocument=text))
+
+    def set_bucket_policy(self, bucket: str, policy: Document) -> None:
+        must(self.aws.s3("PUT", f"/{bucket}", [("policy", "")], body=json.dumps(policy).encode()))
+
+    def set_up(self, bucket: str, external_id: str, role: str = ROLE_NAME) -> None:
+        """Everything the set-up guide asks for: bucket, role, trust and the four permissions."""
+        self.create_bucket(bucket)
+        self.create_role(enforcing_trust(external_id), role)
+        self.set_permissions(document(allow(OBJECT_ACTIONS, f"arn:aws:s3:::{bucket}/*")), role)
+
+    def list_objects(self, bucket: str, prefix: str = "") -> list[str]:
+        keys: list[str] = []
+        query = [("list-type", "2"), ("prefix", prefix)]
+        page = must(self.aws.s3("GET", f"/{bucket}", query))
+        keys += page.texts("Key")
+        while token := page.text("NextContinuationToken"):
+            page = must(self.aws.s3("GET", f"/{bucket}", [*query, ("continuation-token", token)]))
+            keys += page.texts("Key")
+        return keys
+
+    def get_object(self, bucket: str, key: str) -> bytes:
+        return must(self.aws.s3("GET", f"/{bucket}/{key}")).body
+
+    def head_object(self, bucket: str, key: str) -> Response:
+        return must(self.aws.s3("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED"}))
+
+    def put_object(self, bucket: str, key: str, body: bytes) -> None:
+        must(self.aws.s3("PUT", f"/{bucket}/{key}", body=body))
+
+    def delete_object(self, bucket: str, key: str) -> None:
+        must(self.aws.s3("DELETE", f"/{bucket}/{key}"))
