@@ -1,0 +1,113 @@
+"""The proxy itself: what it records, what it hides, and that it carries bodies as they are."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import stat
+import subprocess
+import sys
+
+from ..paths import ROOT
+from . import PLATFORM_CREDENTIALS
+from .accounts import trust
+from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
+from .sigv4 import sign
+
+
+class AccessLogTest(StandInTest):
+    def entries(self) -> list[dict]:
+        lines = (self.run_dir / "aws" / "access.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def test_every_call_is_recorded_with_who_made_it_and_what_came_of_it(self):
+        before = len(self.entries())
+        session = self.session()
+        self.put(session, "calls/1.wav")
+        self.put(session, "calls/2.wav", x_amz_expected_bucket_owner="999999999999")
+        assume, first, second = self.entries()[before:]
+        self.assertEqual((assume["service"], assume["action"], assume["status"]), ("sts", "AssumeRole", 200))
+        self.assertEqual((assume["caller"], assume["externalIdPresent"]), ("user/RingDNA_Web", True))
+        self.assertEqual((assume["roleARN"], assume["sessionName"]), (self.customer.role_arn(), SESSION_NAME))
+        self.assertEqual((first["action"], first["bucket"], first["key"]), ("PutObject", self.bucket, "calls/1.wav"))
+        self.assertEqual((first["account"], first["rule"]), (self.customer.account, ""))
+        self.assertEqual(first["caller"], f"assumed-role/revenue-call-recording-writer/{SESSION_NAME}")
+        self.assertEqual((second["status"], second["rule"]), (403, "expected_bucket_owner"))
+
+    def test_what_the_proxy_asks_for_itself_is_not_recorded(self):
+        session = self.session()
+        before = len(self.entries())
+        self.put(session, x_amz_acl="bucket-owner-full-control")
+        self.assertEqual(len(self.entries()), before + 1)
+
+    def test_no_external_id_and_no_secret_is_recorded(self):
+        self.customer.set_trust(trust())
+        self.assume(EXTERNAL_ID)
+        self.assume(EXTERNAL_ID + "x" * 2000)
+        log = (self.run_dir / "aws" / "access.jsonl").read_text()
+        secret = json.loads((self.run_dir / PLATFORM_CREDENTIALS).read_text())["secretAccessKey"]
+        self.assertNotIn(EXTERNAL_ID, log)
+        self.assertNotIn(secret, log)
+
+
+class WireTest(StandInTest):
+    def test_the_stand_ins_own_controls_are_out_of_reach(self):
+        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"))
+        self.addCleanup(connection.close)
+        connection.request("POST", "/_ministack/reset")
+        self.assertEqual(connection.getresponse().status, 403)
+        self.assertAnswer(self.assume(), 200)
+
+    def test_one_connection_carries_many_calls_refused_ones_included(self):
+        host = self.endpoint.removeprefix("http://")
+        connection = http.client.HTTPConnection(host)
+        self.addCleanup(connection.close)
+        path = f"/{self.bucket}/call.wav"
+        for owner, status in ((self.customer.account, 200), ("999999999999", 403)) * 3:
+            headers = sign(
+                self.customer.aws._credentials, service="s3", region="us-east-1", method="PUT", host=host, path=path,
+                headers={"x-amz-expected-bucket-owner": owner}, body=b"RIFF" * 100_000,
+            )  # fmt: skip
+            connection.request("PUT", path, body=b"RIFF" * 100_000, headers=headers)
+            response = connection.getresponse()
+            response.read()
+            self.assertEqual(response.status, status)
+
+    def test_an_endpoint_that_is_not_there_is_named_by_the_command_line(self):
+        argv = ["customer", "list-objects", "--bucket", "b", "--endpoint-url", "http://127.0.0.1:9"]
+        failed = _command_line(*argv)
+        self.assertIn("127.0.0.1:9", failed.stderr)
+        self.assertNotIn("Traceback", failed.stderr)
+
+
+class CommandLineTest(StandInTest):
+    def run_customer(self, command: str, *options: str) -> str:
+        account = ["--account", self.customer.account, "--endpoint-url", self.endpoint]
+        done = _command_line("customer", command, *account, *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_the_customer_opens_and_closes_the_role_and_finds_the_recording(self):
+        self.run_customer("trust-open")
+        self.assertAnswer(self.assume(None), 200)
+        self.run_customer("trust-closed", "--external-id", EXTERNAL_ID)
+        self.assertAnswer(self.assume(None), 403, "AccessDenied")
+        self.put(self.session(), "calls/1.wav")
+        self.assertEqual(self.run_customer("list-objects", "--bucket", self.bucket), "calls/1.wav\n")
+        self.assertEqual(self.run_customer("get-object", "--bucket", self.bucket, "--key", "calls/1.wav"), "RIFF")
+
+    def test_what_create_makes_delete_removes(self):
+        names = ["--bucket", f"second-{self.customer.account}", "--role", "second"]
+        arn = self.run_customer("create", *names, "--external-id", EXTERNAL_ID).strip()
+        self.assertAnswer(self.assume(RoleArn=arn), 200)
+        self.run_customer("delete", *names)
+        self.assertAnswer(self.assume(RoleArn=arn), 403, "AccessDenied")
+
+    def test_the_platforms_credentials_are_readable_by_their_owner_alone(self):
+        mode = (self.run_dir / PLATFORM_CREDENTIALS).stat().st_mode
+        self.assertEqual(stat.S_IMODE(mode), 0o600)
+
+
+def _command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "dev.aws", *arguments]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)

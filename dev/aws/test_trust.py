@@ -1,0 +1,131 @@
+"""The stand-in enforces trust as AWS does: what it refuses, it refuses for the reason that we test for."""
+
+from __future__ import annotations
+
+import json
+
+from .accounts import PLATFORM_PRINCIPAL_ARN, document, trust
+from .bench import EXTERNAL_ID, StandInTest, issued
+from .client import Client
+
+NEAR_MISSES = (
+    EXTERNAL_ID + "x",
+    "x" + EXTERNAL_ID,
+    EXTERNAL_ID[:-1],
+    EXTERNAL_ID[:-1] + "x",
+    EXTERNAL_ID.swapcase(),
+    EXTERNAL_ID.lower(),
+)
+
+
+class TrustTest(StandInTest):
+    def test_a_permissive_role_is_assumable_with_any_external_id_or_none(self):
+        self.customer.set_trust(trust())
+        for external_id in (None, EXTERNAL_ID, "entirely-different", *NEAR_MISSES):
+            with self.subTest(external_id=external_id):
+                self.assertAnswer(self.assume(external_id), 200)
+
+    def test_an_enforcing_role_accepts_the_right_external_id(self):
+        self.assertAnswer(self.assume(EXTERNAL_ID), 200)
+
+    def test_an_enforcing_role_refuses_an_absent_external_id(self):
+        self.assertAnswer(self.assume(None), 403, "AccessDenied")
+
+    def test_an_enforcing_role_refuses_every_wrong_external_id(self):
+        for external_id in ("entirely-different", *NEAR_MISSES):
+            with self.subTest(external_id=external_id):
+                self.assertAnswer(self.assume(external_id), 403, "AccessDenied")
+
+    def test_a_wildcard_condition_accepts_what_it_matches_and_refuses_an_absent_external_id(self):
+        self.customer.set_trust(trust({"StringLike": {"sts:ExternalId": "*"}}))
+        self.assertAnswer(self.assume("entirely-different"), 200)
+        self.assertAnswer(self.assume(None), 403, "AccessDenied")
+
+    def test_a_changed_trust_policy_is_seen_by_the_next_call(self):
+        for _ in range(3):
+            self.customer.set_trust(trust())
+            self.assertAnswer(self.assume(None), 200)
+            self.customer.set_trust(trust({"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}))
+            self.assertAnswer(self.assume(None), 403, "AccessDenied")
+
+    def test_a_role_that_trusts_another_principal_refuses_the_platform(self):
+        self.customer.set_trust(trust(principal="arn:aws:iam::103850359708:user/Somebody"))
+        self.assertAnswer(self.assume(), 403, "AccessDenied")
+
+    def test_a_missing_role_is_refused_in_the_words_of_a_refusing_one(self):
+        missing = self.assume(RoleArn=self.customer.role_arn("nowhere"))
+        self.assertAnswer(missing, 403, "AccessDenied")
+
+
+class PlatformUserTest(StandInTest):
+    def test_the_platform_user_is_who_the_customers_trust(self):
+        identity = self.platform.query("sts", "GetCallerIdentity")
+        self.assertEqual(identity.text("Arn"), PLATFORM_PRINCIPAL_ARN)
+
+    def test_the_platform_user_may_do_nothing_but_assume_roles(self):
+        self.customer.set_trust(trust())
+        self.assertAnswer(self.assume(), 200)
+        self.assertAnswer(self.platform.query("iam", "ListUsers"), 403, "AccessDenied")
+        self.assertAnswer(self.platform.query("iam", "ListAccessKeys"), 403, "AccessDenied")
+        self.assertAnswer(self.platform.s3("GET", "/"), 403, "AccessDenied")
+        self.assertAnswer(self.platform.s3("GET", f"/{self.bucket}/call.wav"), 403, "AccessDenied")
+        self.assertAnswer(self.put(self.platform), 403, "AccessDenied")
+
+    def test_a_wrong_secret_is_refused(self):
+        stranger = Client(self.endpoint, issued(self.assume()))
+        forged = Client(self.endpoint, type(stranger._credentials)(self.platform._credentials.access_key_id, "wrong"))
+        self.assertAnswer(forged.query("sts", "GetCallerIdentity"), 403, "SignatureDoesNotMatch")
+
+
+class AssumeRoleParametersTest(StandInTest):
+    def test_a_session_name_is_2_to_64_of_the_allowed_characters(self):
+        for name in ("ab", "x" * 64, "a_b+c=d,e.f@g-h"):
+            with self.subTest(name=name):
+                self.assertAnswer(self.assume(RoleSessionName=name), 200)
+        for name in (None, "", "a", "x" * 65, "tenant/acme", "tenant acme", "tenänt"):
+            with self.subTest(name=name):
+                self.assertAnswer(self.assume(RoleSessionName=name), 400, "ValidationError")
+
+    def test_an_external_id_is_2_to_1224_of_the_allowed_characters(self):
+        self.customer.set_trust(trust())
+        for external_id in ("ab", "x" * 1224, "a_b+c=d,e.f@g:h/i-j"):
+            with self.subTest(external_id=external_id):
+                self.assertAnswer(self.assume(external_id), 200)
+        for external_id in ("", "a", "x" * 1225, "with space", "with\\backslash", "umläut"):
+            with self.subTest(external_id=external_id):
+                self.assertAnswer(self.assume(external_id), 400, "ValidationError")
+
+    def test_a_session_lasts_900_seconds_to_the_hour_that_a_role_allows_by_default(self):
+        for seconds in (900, 3600):
+            with self.subTest(seconds=seconds):
+                self.assertAnswer(self.assume(DurationSeconds=seconds), 200)
+        for seconds in (0, 899, 3601, 43201):
+            with self.subTest(seconds=seconds):
+                self.assertAnswer(self.assume(DurationSeconds=seconds), 400, "ValidationError")
+
+    def test_a_role_may_allow_longer_sessions(self):
+        update = {"RoleName": self.customer.role_arn().rpartition("/")[2], "MaxSessionDuration": 7200}
+        self.assertAnswer(self.customer.aws.query("iam", "UpdateRole", **update), 200)
+        self.assertAnswer(self.assume(DurationSeconds=7200), 200)
+        self.assertAnswer(self.assume(DurationSeconds=7201), 400, "ValidationError")
+
+    def test_a_caller_whom_the_role_does_not_trust_learns_nothing_of_its_session_limit(self):
+        self.assertAnswer(self.assume("entirely-different", DurationSeconds=7200), 403, "AccessDenied")
+
+    def test_a_session_that_assumes_a_role_gets_an_hour_at_most(self):
+        self.customer.create_role(trust(principal=self.customer.role_arn()), "second")
+        self.customer.aws.query("iam", "UpdateRole", RoleName="second", MaxSessionDuration=43200)
+        self.customer.set_permissions(document({"Effect": "Allow", "Action": "sts:*", "Resource": "*"}))
+        chained = {"RoleArn": self.customer.role_arn("second"), "RoleSessionName": "chained"}
+        session = self.session()
+        self.assertAnswer(session.query("sts", "AssumeRole", **chained, DurationSeconds=3600), 200)
+        refused = session.query("sts", "AssumeRole", **chained, DurationSeconds=3601)
+        self.assertAnswer(refused, 400, "ValidationError")
+
+    def test_a_session_policy_has_at_most_2048_characters(self):
+        def policy_of(length: int) -> str:
+            empty = json.dumps(document({"Sid": "", "Effect": "Deny", "Action": "*", "Resource": "*"}))
+            return empty.replace('"Sid": ""', '"Sid": "%s"' % ("x" * (length - len(empty))))
+
+        self.assertAnswer(self.assume(Policy=policy_of(2048)), 200)
+        self.assertAnswer(self.assume(Policy=policy_of(2049)), 400, "ValidationError")
