@@ -1,1 +1,74 @@
-//! controller
+//! The controller: proves destinations and says so in their status.
+
+mod gather;
+mod reconcile;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::runtime::controller::{Action, Config as Scheduling};
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client};
+
+use crate::api::RecordingDestination;
+use crate::aws::{Connection, PlatformKey, Sts};
+use crate::cluster::Events;
+use reconcile::{Context, reconcile};
+
+/// Destinations looked at at the same time.
+const CONCURRENCY: u16 = 16;
+
+/// How the controller is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of metrics and health, plain HTTP.
+    pub metrics_listen: SocketAddr,
+    /// Region whose STS endpoint is used.
+    pub aws_region: String,
+    /// Endpoint that replaces AWS's own.
+    pub aws_endpoint_url: Option<String>,
+    /// The principal that customers' roles trust, by ARN.
+    pub platform_principal_arn: String,
+    /// Directory of the platform's access key.
+    pub platform_key_dir: PathBuf,
+}
+
+/// Runs until `shutdown` ends. An error means that the API server could not be reached to begin with.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) -> Result<(), kube::Error> {
+    let client = Client::try_default().await?;
+    let connection = Connection::new(config.aws_endpoint_url.clone());
+    let controller =
+        Controller::new(Api::<RecordingDestination>::all(client.clone()), watcher::Config::default());
+    let context = Arc::new(Context {
+        sts: Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(&config.platform_key_dir)),
+        connection,
+        events: Events::new(client.clone(), "recording-controller"),
+        client,
+        platform_principal_arn: config.platform_principal_arn,
+        recent: Default::default(),
+        destinations: controller.store(),
+    });
+    context.report_platform_identity().await;
+
+    // Our own status writes wake us as well, and find nothing due.
+    controller
+        .with_config(Scheduling::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, on_error, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+    Ok(())
+}
+
+/// An error is our own cluster's: logged, and tried again soon.
+fn on_error(destination: Arc<RecordingDestination>, error: &kube::Error, _: Arc<Context>) -> Action {
+    let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
+    tracing::error!(?namespace, ?name, %error, "the API server did not do as asked; trying again");
+    Action::requeue(Duration::from_secs(5))
+}

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::find;
-use super::evidence::SecretObservation;
+use super::evidence::{Evidence, SecretObservation};
 use crate::api::{
     CheckResult, ConditionType, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
     RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
@@ -33,8 +33,14 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// What to remember after a look that ended at `now`.
-    pub fn after_look(before: Option<&Recent>, looked_at: &RecordingDestination, now: Timestamp) -> Recent {
+    /// What to remember after a look that ended at `now`. A destination that was only reported on
+    /// is remembered as it was last asked about.
+    pub fn after_look(
+        before: Option<&Recent>,
+        looked_at: &RecordingDestination,
+        evidence: &Evidence,
+        now: Timestamp,
+    ) -> Recent {
         let status = looked_at.status.as_ref();
         let requested = requested_revalidation(looked_at);
         let asked =
@@ -48,7 +54,9 @@ impl Recent {
             }
             _ => now,
         };
-        Recent { spec: looked_at.spec.clone(), last_attempt: now, last_change }
+        let asked_aws = matches!(evidence, Evidence::Validated { role: Some(_), .. });
+        let last_attempt = before.map(|before| before.last_attempt).filter(|_| !asked_aws).unwrap_or(now);
+        Recent { spec: looked_at.spec.clone(), last_attempt, last_change }
     }
 
     /// Whether bucket, prefix, role and External ID reference are the same as then.

@@ -1,0 +1,38 @@
+//! External IDs, read from their Secrets by name.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
+use crate::domain::verdict::SecretObservation;
+use crate::secret::{ExternalID, MalformedExternalID};
+
+/// Looks the reference up. A Secret that is not of our type is dropped unread: otherwise whoever
+/// may create a destination could send any Secret of the namespace to a role of his own.
+pub async fn external_id(
+    client: &Client,
+    namespace: &str,
+    reference: &ExternalIDSecretRef,
+) -> kube::Result<(SecretObservation, Option<ExternalID>)> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let Some(mut secret) = api.get_opt(&reference.name).await? else {
+        return Ok((SecretObservation::NotFound, None));
+    };
+    if secret.type_.as_deref() != Some(EXTERNAL_ID_SECRET_TYPE) {
+        return Ok((SecretObservation::TypeMismatch, None));
+    }
+    let Some(value) = secret.data.take().unwrap_or_default().remove(&reference.key) else {
+        return Ok((SecretObservation::KeyMissing, None));
+    };
+    let parsed = match std::str::from_utf8(&value.0) {
+        Ok(text) => ExternalID::parse(text),
+        Err(_) => Err(MalformedExternalID::Character),
+    };
+    Ok(match parsed {
+        Ok(id) => {
+            let version = secret.metadata.resource_version.unwrap_or_default();
+            (SecretObservation::Resolved { version }, Some(id))
+        }
+        Err(rule) => (SecretObservation::Malformed(rule), None),
+    })
+}
