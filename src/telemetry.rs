@@ -1,9 +1,11 @@
-//! Logs and metrics.
+//! Logs and metrics, and how a process begins and ends.
 
 use std::io::IsTerminal as _;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error: JSON lines for a log collector, plain lines on a terminal.
@@ -35,5 +37,37 @@ impl Metrics {
         prometheus_client::encoding::text::encode(&mut text, &self.0)
             .expect("writing to a String cannot fail");
         text
+    }
+}
+
+/// Runs a process to its end: logs, a runtime with few threads (each costs memory, and the work is
+/// waiting), and the error, if any, as the last line.
+pub fn run<E: std::fmt::Display>(
+    process: &'static str,
+    work: impl Future<Output = Result<(), E>>,
+) -> ExitCode {
+    init_logs();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("threads can be started");
+    tracing::info!(process, version = env!("CARGO_PKG_VERSION"), "started");
+    match runtime.block_on(work) {
+        Ok(()) => {
+            tracing::info!(process, "ended");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(process, %error, "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends at SIGTERM or SIGINT. It must be called within a runtime, or first polled in one.
+pub async fn shutdown() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened for");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be listened for");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }

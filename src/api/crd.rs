@@ -1,24 +1,34 @@
 //! The CustomResourceDefinition, as it is written to `crds/`.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
 
 use super::RecordingDestination;
 
 /// The CustomResourceDefinition of [`RecordingDestination`].
 pub fn crd() -> CustomResourceDefinition {
-    let mut crd = RecordingDestination::crd();
-    for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-            .and_then(|schema| schema.properties.as_mut())
-            .and_then(|properties| properties.get_mut("status"));
+    let mut crd = serde_json::to_value(RecordingDestination::crd()).expect("a CRD serializes");
+    for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        let schema = &mut version["schema"]["openAPIV3Schema"];
+        refuse_null(schema);
         // kstatus calls an object without conditions current; a generation that cannot be makes it wait for us.
-        if let Some(status) = status {
-            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
-        }
+        schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
     }
-    crd
+    serde_json::from_value(crd).expect("what was a CRD still is one")
+}
+
+/// An optional field is absent, not null: the API server then drops a null, and CEL rules never see one.
+fn refuse_null(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.remove("nullable");
+            if let Some(Value::Array(values)) = fields.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
+            fields.values_mut().for_each(refuse_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(refuse_null),
+        _ => {}
+    }
 }

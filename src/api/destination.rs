@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
     shortname = "recdest",
     category = "recordings",
     namespaced,
+    doc = "Where one tenant's recordings go, and whether they can.",
     status = "RecordingDestinationStatus",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Bucket","type":"string","jsonPath":".spec.bucket"}"#,

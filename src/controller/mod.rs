@@ -22,17 +22,22 @@ use reconcile::{Context, reconcile};
 const CONCURRENCY: u16 = 16;
 
 /// How the controller is run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address of metrics and health, plain HTTP.
+    #[arg(long, default_value = "0.0.0.0:8080")]
     pub metrics_listen: SocketAddr,
     /// Region whose STS endpoint is used.
+    #[arg(long, default_value = "us-east-1")]
     pub aws_region: String,
     /// Endpoint that replaces AWS's own.
+    #[arg(long)]
     pub aws_endpoint_url: Option<String>,
     /// The principal that customers' roles trust, by ARN.
+    #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
     pub platform_principal_arn: String,
     /// Directory of the platform's access key.
+    #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
 }
 
