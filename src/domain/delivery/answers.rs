@@ -1,0 +1,162 @@
+//! What S3's answers mean for a recording.
+//!
+//! A recording is verified when S3 itself has reported the full object's CRC64NVME, or its bytes
+//! were read back. No other answer, and no number of failures, lets go of it.
+
+use crate::api::{Answer, Crc64Nvme, Head, Refusal};
+
+/// What to do next with a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// S3 holds it, byte for byte: it may be unlinked.
+    Verified,
+    /// Ask S3 what it holds under the key.
+    Head,
+    /// S3 holds an object of this size without a full CRC64NVME: read it back.
+    ReadBack,
+    /// S3 holds other content under the key: keep both, this one under its alternate name.
+    Conflict,
+    /// What arrived was not what the checksum was computed from: look at the file again.
+    Reexamine,
+    /// The session is past its life: get another and repeat the call.
+    RenewSession,
+    /// No clear answer: repeat after a while.
+    Retry,
+    /// The destination refuses. Nothing is sent for a while; then one recording tries.
+    Pause,
+}
+
+/// Judges the answer to a conditional put, of which the granted one may carry the object's checksum.
+pub fn after_put(answer: &Answer<Option<Crc64Nvme>>, ours: Crc64Nvme) -> Next {
+    match answer {
+        Answer::Granted(Some(theirs)) if *theirs == ours => Next::Verified,
+        // Also when the put's answer names another checksum: what is there decides, not what was said.
+        Answer::Granted(_) => Next::Head,
+        Answer::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
+            // The key exists, perhaps through an earlier put of ours whose answer was lost.
+            (412, _) => Next::Head,
+            (409, _) => Next::Retry,
+            (_, "BadDigest" | "XAmzContentChecksumMismatch" | "IncompleteBody") => Next::Reexamine,
+            _ => after_refusal(refusal),
+        },
+        Answer::Silent(_) => Next::Retry,
+    }
+}
+
+/// Judges the answer to a HEAD of the key, asked after a put was granted or found the key taken.
+pub fn after_head(answer: &Answer<Head>, ours: Crc64Nvme, size: u64) -> Next {
+    match answer {
+        Answer::Granted(head) => match head.crc64nvme {
+            Some(theirs) if theirs == ours && head.size == size => Next::Verified,
+            None if head.size == size => Next::ReadBack,
+            _ => Next::Conflict,
+        },
+        Answer::Refused(refusal) => after_refusal(refusal),
+        Answer::Silent(_) => Next::Retry,
+    }
+}
+
+/// Judges the checksum of the object's bytes, read back.
+pub fn after_read_back(answer: &Answer<Crc64Nvme>, ours: Crc64Nvme) -> Next {
+    match answer {
+        Answer::Granted(theirs) if *theirs == ours => Next::Verified,
+        Answer::Granted(_) => Next::Conflict,
+        Answer::Refused(refusal) => after_refusal(refusal),
+        Answer::Silent(_) => Next::Retry,
+    }
+}
+
+fn after_refusal(refusal: &Refusal) -> Next {
+    if refusal.is_expired_token() {
+        return Next::RenewSession;
+    }
+    let transient =
+        refusal.is_throttle() || refusal.is_server_fault() || refusal.code == "RequestTimeTooSkewed";
+    // A key that was there and is not: a 404 that names no bucket.
+    let vanished = refusal.status == 404 && refusal.code != "NoSuchBucket";
+    if transient || vanished { Next::Retry } else { Next::Pause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Silence;
+
+    const OURS: Crc64Nvme = Crc64Nvme(1);
+    const OTHER: Crc64Nvme = Crc64Nvme(2);
+
+    fn refused<T>(status: u16, code: &str) -> Answer<T> {
+        Answer::Refused(Refusal { status, code: code.to_owned(), ..Refusal::default() })
+    }
+
+    /// Refusals that mean the same whatever was asked.
+    const COMMON: [(u16, &str, Next); 17] = [
+        (400, "ExpiredToken", Next::RenewSession),
+        (400, "TokenRefreshRequired", Next::RenewSession),
+        (403, "AccessDenied", Next::Pause),
+        (403, "", Next::Pause),
+        (403, "InvalidAccessKeyId", Next::Pause),
+        (403, "RequestTimeTooSkewed", Next::Retry),
+        (404, "NoSuchBucket", Next::Pause),
+        (404, "NoSuchKey", Next::Retry),
+        (404, "", Next::Retry),
+        (301, "PermanentRedirect", Next::Pause),
+        (400, "AuthorizationHeaderMalformed", Next::Pause),
+        (400, "KMS.DisabledException", Next::Pause),
+        (400, "RequestTimeout", Next::Retry),
+        (429, "", Next::Retry),
+        (503, "SlowDown", Next::Retry),
+        (500, "InternalError", Next::Retry),
+        (502, "", Next::Retry),
+    ];
+
+    #[test]
+    fn a_put_is_verified_only_by_the_checksum_that_s3_reports() {
+        for (answer, expected) in [
+            (Answer::Granted(Some(OURS)), Next::Verified),
+            (Answer::Granted(Some(OTHER)), Next::Head),
+            (Answer::Granted(None), Next::Head),
+            (refused(412, "PreconditionFailed"), Next::Head),
+            (refused(409, "ConditionalRequestConflict"), Next::Retry),
+            (refused(400, "BadDigest"), Next::Reexamine),
+            (refused(400, "XAmzContentChecksumMismatch"), Next::Reexamine),
+            (refused(400, "IncompleteBody"), Next::Reexamine),
+            (Answer::Silent(Silence::Timeout), Next::Retry),
+            (Answer::Silent(Silence::Connection), Next::Retry),
+            (Answer::Silent(Silence::Garbled), Next::Retry),
+        ] {
+            assert_eq!(after_put(&answer, OURS), expected, "{answer:?}");
+        }
+        for (status, code, expected) in COMMON {
+            assert_eq!(after_put(&refused(status, code), OURS), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_a_head_shows_is_ours_another_or_unknown() {
+        let held = |crc64nvme, size| Answer::Granted(Head { crc64nvme, size });
+        for (answer, expected) in [
+            (held(Some(OURS), 10), Next::Verified),
+            (held(Some(OURS), 11), Next::Conflict),
+            (held(Some(OTHER), 10), Next::Conflict),
+            (held(None, 10), Next::ReadBack),
+            (held(None, 11), Next::Conflict),
+            (Answer::Silent(Silence::Timeout), Next::Retry),
+        ] {
+            assert_eq!(after_head(&answer, OURS, 10), expected, "{answer:?}");
+        }
+        for (status, code, expected) in COMMON {
+            assert_eq!(after_head(&refused(status, code), OURS, 10), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_our_checksum_is_judged_by_its_bytes() {
+        assert_eq!(after_read_back(&Answer::Granted(OURS), OURS), Next::Verified);
+        assert_eq!(after_read_back(&Answer::Granted(OTHER), OURS), Next::Conflict);
+        assert_eq!(after_read_back(&Answer::Silent(Silence::Connection), OURS), Next::Retry);
+        for (status, code, expected) in COMMON {
+            assert_eq!(after_read_back(&refused(status, code), OURS), expected, "{status} {code}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Whether a file has been written to its end. Only a rename is a guarantee.
+
+use std::time::Duration;
+
+/// Quiet time after a file was closed by its writer, who may open it again.
+const QUIET_AFTER_CLOSE: Duration = Duration::from_secs(1);
+/// Quiet time of a file that was found, when nobody has it open for writing.
+const QUIET_WHEN_FOUND: Duration = Duration::from_secs(5);
+/// Quiet time of a file that was found, where nobody can tell whether it is open for writing.
+const QUIET_WITHOUT_LEASE: Duration = Duration::from_secs(600);
+
+/// How a file came to be known. Later is stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sighting {
+    /// It was there when somebody looked: at start, or after inotify lost events.
+    Found,
+    /// Its writer closed it.
+    Closed,
+    /// It was renamed into place.
+    Renamed,
+}
+
+/// Whether the kernel grants a read lease, which it refuses while a writer has the file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Nobody has it open for writing.
+    Granted,
+    /// Somebody has.
+    Refused,
+    /// The file system, or the file's owner, does not allow leases.
+    Unavailable,
+}
+
+/// Whether a file may be uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Written to its end, as far as anybody can know.
+    Complete,
+    /// To be looked at again after this time.
+    NotBefore(Duration),
+}
+
+/// Judges a file by how it was seen and by how long it has not changed.
+pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease) -> Completeness {
+    let needed = match (sighting, lease) {
+        (Sighting::Renamed, _) => Duration::ZERO,
+        (_, Lease::Refused) => return Completeness::NotBefore(QUIET_WHEN_FOUND),
+        (Sighting::Closed, _) => QUIET_AFTER_CLOSE,
+        (Sighting::Found, Lease::Granted) => QUIET_WHEN_FOUND,
+        (Sighting::Found, Lease::Unavailable) => QUIET_WITHOUT_LEASE,
+    };
+    match needed.checked_sub(quiet) {
+        None | Some(Duration::ZERO) => Completeness::Complete,
+        Some(remaining) => Completeness::NotBefore(remaining),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_complete_when_renamed_or_quiet_and_not_open_for_writing() {
+        use Completeness::{Complete, NotBefore};
+        use Lease::{Granted, Refused, Unavailable};
+        use Sighting::{Closed, Found, Renamed};
+        let s = Duration::from_secs;
+        for (sighting, quiet, lease, expected) in [
+            (Renamed, s(0), Granted, Complete),
+            (Renamed, s(0), Refused, Complete),
+            (Renamed, s(0), Unavailable, Complete),
+            (Closed, s(0), Granted, NotBefore(s(1))),
+            (Closed, s(1), Granted, Complete),
+            (Closed, s(1), Unavailable, Complete),
+            (Closed, s(9), Refused, NotBefore(s(5))),
+            (Found, s(0), Granted, NotBefore(s(5))),
+            (Found, s(4), Granted, NotBefore(s(1))),
+            (Found, s(5), Granted, Complete),
+            (Found, s(9999), Refused, NotBefore(s(5))),
+            (Found, s(5), Unavailable, NotBefore(s(595))),
+            (Found, s(600), Unavailable, Complete),
+        ] {
+            assert_eq!(completeness(sighting, quiet, lease), expected, "{sighting:?} {quiet:?} {lease:?}");
+        }
+    }
+}

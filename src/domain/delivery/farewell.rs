@@ -1,0 +1,94 @@
+//! The termination message: what an uploader leaves behind when its pod ends.
+
+/// Longest termination message, in bytes, that the kubelet keeps.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// What is still in the spool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftover {
+    /// Recordings not yet uploaded and verified.
+    pub pending: usize,
+    /// Their size.
+    pub pending_bytes: u64,
+    /// Names of some of them.
+    pub examples: Vec<String>,
+    /// Why they are still here, if one cause holds all of them.
+    pub cause: Option<String>,
+    /// Recordings uploaded and verified that could not be unlinked.
+    pub not_unlinked: usize,
+    /// Files under names of recordings in progress.
+    pub in_progress: usize,
+    /// Files moved to quarantine by this process.
+    pub quarantined: u64,
+}
+
+/// The message, empty when nothing is left.
+pub fn farewell(left: &Leftover) -> String {
+    let mut sentences = Vec::new();
+    if left.pending > 0 {
+        let cause = left.cause.as_deref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        sentences.push(format!(
+            "{} recordings ({} bytes) are not uploaded{cause}: they last as long as the spool volume does",
+            left.pending, left.pending_bytes
+        ));
+    }
+    if left.in_progress > 0 {
+        sentences.push(format!(
+            "{} files still have names of recordings in progress (.part, .tmp or a leading dot) and were not uploaded",
+            left.in_progress
+        ));
+    }
+    if left.quarantined > 0 {
+        sentences.push(format!(
+            "{} files were moved to {}/quarantine in the spool; the log says why",
+            left.quarantined,
+            super::STATE_DIRECTORY
+        ));
+    }
+    if left.not_unlinked > 0 {
+        sentences.push(format!(
+            "{} recordings are uploaded and verified but could not be unlinked (SpoolNotWritable)",
+            left.not_unlinked
+        ));
+    }
+    if !left.examples.is_empty() {
+        sentences.push(format!("not uploaded are, among others: {}", left.examples.join(", ")));
+    }
+    let mut message = sentences.join(". ");
+    message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_spool_leaves_no_message() {
+        assert_eq!(farewell(&Leftover::default()), "");
+    }
+
+    #[test]
+    fn the_message_says_what_is_left_and_why() {
+        let left = Leftover {
+            pending: 2,
+            pending_bytes: 300,
+            examples: vec!["a.wav".into(), "b.wav".into()],
+            cause: Some("the destination is Paused: Suspended".into()),
+            quarantined: 1,
+            ..Leftover::default()
+        };
+        assert_eq!(
+            farewell(&left),
+            "2 recordings (300 bytes) are not uploaded (the destination is Paused: Suspended): they last as long as \
+             the spool volume does. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
+             why. not uploaded are, among others: a.wav, b.wav"
+        );
+    }
+
+    #[test]
+    fn the_message_fits_into_what_the_kubelet_keeps() {
+        let left = Leftover { examples: vec!["ü".repeat(9000)], ..Leftover::default() };
+        assert!((4000..=LONGEST_MESSAGE).contains(&farewell(&left).len()));
+    }
+}
