@@ -1,1 +1,16 @@
-//! grant
+//! Who gets credentials, and when they are renewed.
+//!
+//! A token leads to a pod, the pod to a destination, the destination to a session. Each link is a
+//! function here, and each can only be reached through the one before it.
+
+mod denial;
+mod destination;
+mod identity;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use denial::Denial;
+pub use destination::{document, may_have_credentials, may_use};
+pub use identity::{Identity, PodClaim, claimed_pod, identify};
+pub use session::{NotIssued, SessionKey, is_servable, issued, renew_at};

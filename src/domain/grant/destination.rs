@@ -1,0 +1,62 @@
+//! From a pod to what it may have of its destination.
+
+use super::{Denial, Identity};
+use crate::api::{ConditionType, DeliveryState, DestinationDocument, RecordingDestination};
+
+/// Whether the pod may use the destination. `destination` is the one of the identity's namespace
+/// and name: another namespace's cannot be named.
+pub fn may_use<T>(identity: &Identity, destination: Option<T>) -> Result<T, Denial>
+where
+    T: AsRef<RecordingDestination>,
+{
+    let found = destination.ok_or(Denial::DestinationNotFound)?;
+    let allowed = &found.as_ref().spec.service_account_names;
+    if allowed.is_empty() || allowed.contains(&identity.service_account) {
+        Ok(found)
+    } else {
+        Err(Denial::ServiceAccountNotAllowed)
+    }
+}
+
+/// Whether credentials may be had now: proved as it now stands, and not suspended. How old the
+/// proof is the controller judges, and says it in the condition.
+pub fn may_have_credentials(destination: &RecordingDestination) -> Result<(), Denial> {
+    // The spec is read, not only the condition: suspension must not wait for the controller.
+    if destination.spec.suspend {
+        return Err(Denial::DestinationSuspended);
+    }
+    if destination.metadata.generation.is_none() || !destination.is_ready() {
+        return Err(Denial::DestinationNotReady);
+    }
+    Ok(())
+}
+
+/// What a sidecar is told of its destination. `endpoint_url` is the operator's S3 override,
+/// `ca_bundle` the broker's CA certificates, PEM.
+pub fn document(
+    destination: &RecordingDestination,
+    endpoint_url: Option<&str>,
+    ca_bundle: &str,
+) -> DestinationDocument {
+    let reason = paused_because(destination);
+    DestinationDocument {
+        state: if reason.is_some() { DeliveryState::Paused } else { DeliveryState::Active },
+        reason,
+        target: (&destination.spec).into(),
+        endpoint_url: endpoint_url.map(str::to_owned),
+        ca_bundle: ca_bundle.to_owned(),
+    }
+}
+
+/// Why nothing may be uploaded now, in a sentence; `None` when it may.
+fn paused_because(destination: &RecordingDestination) -> Option<String> {
+    let denial = may_have_credentials(destination).err()?;
+    if denial == Denial::DestinationSuspended {
+        return Some("The destination is suspended; set spec.suspend to false to resume.".to_owned());
+    }
+    let ready = destination.condition(ConditionType::Ready);
+    Some(match ready.filter(|ready| ready.observed_generation == destination.metadata.generation) {
+        Some(ready) => format!("{}: {}", ready.reason, ready.message),
+        None => "The destination has not been validated since it was last edited.".to_owned(),
+    })
+}

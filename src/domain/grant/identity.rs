@@ -1,0 +1,113 @@
+//! From a token to the pod that it is bound to.
+
+use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+
+use super::Denial;
+use crate::api::{DESTINATION_ANNOTATION, INJECT_LABEL, TOKEN_AUDIENCE, UPLOADER_CONTAINER};
+
+/// The pod that a token says it belongs to, by the API server's word. Not yet looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodClaim {
+    /// Namespace of the service account, and so of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// UID of the pod: a name can be taken again, a UID cannot.
+    pub uid: String,
+    /// Name of the service account.
+    pub service_account: String,
+}
+
+/// A pod that was found to be what its token says, and the destination it was injected for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Namespace of the pod, and of its destination.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// UID of the pod.
+    pub uid: String,
+    /// Name of the pod's service account.
+    pub service_account: String,
+    /// Name of the destination, from the pod's annotation.
+    pub destination: String,
+}
+
+/// Reads the API server's answer about a token: it must be valid, for us, a service account's, and
+/// bound to a pod by name and UID.
+pub fn claimed_pod(review: &TokenReviewStatus) -> Result<PodClaim, Denial> {
+    if review.authenticated != Some(true) || review.error.as_deref().is_some_and(|error| !error.is_empty()) {
+        return Err(Denial::NotAuthenticated);
+    }
+    // An API server that knows nothing of audiences leaves them out; that proves nothing to us.
+    if !review.audiences.iter().flatten().any(|audience| audience == TOKEN_AUDIENCE) {
+        return Err(Denial::WrongAudience);
+    }
+    let user = review.user.as_ref().ok_or(Denial::NotAuthenticated)?;
+    let (namespace, service_account) = user
+        .username
+        .as_deref()
+        .and_then(|name| name.strip_prefix("system:serviceaccount:"))
+        .and_then(|name| name.split_once(':'))
+        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains(':'))
+        .ok_or(Denial::NotAServiceAccount)?;
+    Ok(PodClaim {
+        namespace: namespace.to_owned(),
+        service_account: service_account.to_owned(),
+        pod: bound(user, "authentication.kubernetes.io/pod-name")?,
+        uid: bound(user, "authentication.kubernetes.io/pod-uid")?,
+    })
+}
+
+/// The one value of that name that the API server holds the token to.
+fn bound(user: &UserInfo, key: &str) -> Result<String, Denial> {
+    match user.extra.as_ref().and_then(|extra| extra.get(key)).map(Vec::as_slice) {
+        Some([value]) if !value.is_empty() => Ok(value.clone()),
+        _ => Err(Denial::NotBoundToAPod),
+    }
+}
+
+/// Compares the claim with the pod of that namespace and name, if there is one. A terminating pod
+/// keeps its rights: it still has recordings to deliver.
+///
+/// That the sidecar is unaltered is for the ValidatingAdmissionPolicy to hold; the pod is the boundary.
+pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<Identity, Denial> {
+    let pod = pod.ok_or(Denial::PodGone)?;
+    if pod.metadata.uid.as_ref() != Some(&claim.uid) {
+        return Err(Denial::PodReplaced);
+    }
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        return Err(Denial::PodFinished);
+    }
+    let spec = pod.spec.as_ref().ok_or(Denial::NoSidecar)?;
+    if spec.service_account_name.as_ref() != Some(&claim.service_account) {
+        return Err(Denial::ServiceAccountMismatch);
+    }
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
+    if label.is_none_or(|value| value != "true") {
+        return Err(Denial::NotInjected);
+    }
+    if !has_sidecar(spec) {
+        return Err(Denial::NoSidecar);
+    }
+    let destination = pod.metadata.annotations.as_ref().and_then(|all| all.get(DESTINATION_ANNOTATION));
+    match destination {
+        Some(name) if !name.is_empty() => Ok(Identity {
+            namespace: claim.namespace,
+            pod: claim.pod,
+            uid: claim.uid,
+            service_account: claim.service_account,
+            destination: name.clone(),
+        }),
+        _ => Err(Denial::NoDestinationNamed),
+    }
+}
+
+/// Whether our native sidecar is among the init containers.
+fn has_sidecar(spec: &PodSpec) -> bool {
+    spec.init_containers.iter().flatten().any(|container| {
+        container.name == UPLOADER_CONTAINER && container.restart_policy.as_deref() == Some("Always")
+    })
+}

@@ -1,0 +1,129 @@
+//! When a session is made, served and renewed.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Denial;
+use crate::api::{Answer, ConditionType, RecordingDestination};
+use crate::secret::SessionCredentials;
+
+/// Earliest renewal, as a part of a session's life. Early enough that an hour's session outlives a
+/// long outage of STS, and never in the last minutes, when SDKs begin to ask for a new one.
+const RENEWAL_STARTS: f64 = 0.6;
+/// How far renewals are spread beyond the earliest, so that replicas and destinations do not renew together.
+const RENEWAL_SPREAD: f64 = 0.1;
+/// Least life, in seconds, of a session that is handed out: time for the request it is wanted for.
+const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What a session is of. Any change asks for a new one: a spec, a proved External ID, or a
+/// recovery, before which the customer may have revoked the older sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    uid: Option<String>,
+    generation: Option<i64>,
+    external_id_secret_version: Option<String>,
+    ready_since: Option<Timestamp>,
+}
+
+impl From<&RecordingDestination> for SessionKey {
+    fn from(destination: &RecordingDestination) -> Self {
+        let status = destination.status.as_ref();
+        let ready = destination.condition(ConditionType::Ready);
+        SessionKey {
+            uid: destination.metadata.uid.clone(),
+            generation: destination.metadata.generation,
+            external_id_secret_version: status.and_then(|status| status.external_id_secret_version.clone()),
+            ready_since: ready.map(|ready| ready.last_transition_time.0),
+        }
+    }
+}
+
+/// Why there is no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotIssued {
+    /// The tenant's side does not grant one.
+    Denied(Denial),
+    /// Our side could not ask, or nobody answered: it can be tried again. For the log.
+    Unavailable(String),
+}
+
+/// What AWS's answer to AssumeRole means for whoever waits for the session.
+pub fn issued(answer: Answer<SessionCredentials>) -> Result<SessionCredentials, NotIssued> {
+    match answer {
+        Answer::Granted(session) => Ok(session),
+        Answer::Refused(refusal)
+            if matches!(refusal.code.as_str(), "AccessDenied" | "RegionDisabledException") =>
+        {
+            Err(NotIssued::Denied(Denial::AssumeRoleDenied))
+        }
+        // A throttle, a fault of AWS's own, or a platform key that AWS does not take.
+        Answer::Refused(refusal) => {
+            Err(NotIssued::Unavailable(format!("STS answered {} {}", refusal.status, refusal.code)))
+        }
+        Answer::Silent(silence) => Err(NotIssued::Unavailable(format!("STS: {silence}"))),
+    }
+}
+
+/// When a session is to be renewed. `jitter` is from 0 to 1. By fraction and not by a fixed time
+/// before the end, which a short session would be within from the start.
+pub fn renew_at(issued: Timestamp, expiration: Timestamp, jitter: f64) -> Timestamp {
+    let life = expiration.duration_since(issued).as_secs_f64().max(0.0);
+    let fraction = RENEWAL_STARTS + RENEWAL_SPREAD * jitter.clamp(0.0, 1.0);
+    issued.saturating_add(SignedDuration::from_secs_f64(life * fraction)).unwrap_or(issued)
+}
+
+/// Whether a session may still be handed out.
+pub fn is_servable(expiration: Timestamp, now: Timestamp) -> bool {
+    expiration.duration_since(now) >= LEAST_LIFE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Refusal, Silence};
+
+    #[test]
+    fn a_session_is_renewed_in_its_last_third_but_never_at_its_end() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        for (life, jitter, expected) in [
+            (3600, 0.0, 2160),
+            (3600, 1.0, 2520),
+            (3600, 0.5, 2340),
+            (900, 0.0, 540),
+            (900, 1.0, 630),
+            (900, 7.0, 630),
+            (0, 0.5, 0),
+            (-5, 0.5, 0),
+        ] {
+            assert_eq!(renew_at(at(0), at(life), jitter), at(expected), "{life} s, jitter {jitter}");
+        }
+        // Also the latest renewal of the shortest session leaves time to try again.
+        assert!(is_servable(at(900), renew_at(at(0), at(900), 1.0)));
+        assert!(is_servable(at(900), at(840)));
+        assert!(!is_servable(at(900), at(841)));
+        assert!(!is_servable(at(900), at(1000)));
+    }
+
+    #[test]
+    fn only_a_clear_refusal_by_aws_is_the_tenants() {
+        let refused = |status, code: &str| {
+            let refusal = Refusal { status, code: code.into(), ..Refusal::default() };
+            issued(Answer::Refused(refusal)).unwrap_err()
+        };
+        assert_eq!(refused(403, "AccessDenied"), NotIssued::Denied(Denial::AssumeRoleDenied));
+        assert_eq!(refused(403, "RegionDisabledException"), NotIssued::Denied(Denial::AssumeRoleDenied));
+        for (status, code) in
+            [(400, "Throttling"), (503, "ServiceUnavailable"), (403, "InvalidClientTokenId")]
+        {
+            assert!(matches!(refused(status, code), NotIssued::Unavailable(_)), "{code}");
+        }
+        assert!(matches!(issued(Answer::Silent(Silence::Timeout)), Err(NotIssued::Unavailable(_))));
+
+        let session = SessionCredentials {
+            access_key_id: "ASIAEXAMPLE".into(),
+            secret_access_key: "secret".into(),
+            session_token: "token".into(),
+            expiration: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(issued(Answer::Granted(session)).unwrap().access_key_id, "ASIAEXAMPLE");
+    }
+}
