@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use kube::runtime::controller::{Action, Config as Scheduling};
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 
 use crate::api::RecordingDestination;
 use crate::aws::{Connection, PlatformKey, Sts};
@@ -73,7 +73,7 @@ pub async fn run(
 
 /// An error is our own cluster's: logged, and tried again soon.
 fn on_error(destination: Arc<RecordingDestination>, error: &kube::Error, _: Arc<Context>) -> Action {
-    let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
-    tracing::error!(?namespace, ?name, %error, "the API server did not do as asked; trying again");
+    let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+    tracing::error!(namespace, name, %error, "the API server did not do as asked; trying again");
     Action::requeue(Duration::from_secs(5))
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use kube::Client;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt as _};
 
 use crate::api::{BucketTarget, RecordingDestination, RoleARN};
 use crate::aws::{Connection, Sts};
@@ -72,10 +72,10 @@ impl Context {
         }
         let reported = destinations::apply_status(&self.client, &destination, &verdict.status).await?;
         for transition in &verdict.transitions {
-            let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
-            tracing::info!(?namespace, ?name, reason = transition.reason, "{}", transition.note);
+            let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+            tracing::info!(namespace, name, reason = transition.reason, "{}", transition.note);
             if let Err(error) = self.events.publish(&destination, transition).await {
-                tracing::warn!(?namespace, ?name, %error, "the Event could not be published; the status has it all");
+                tracing::warn!(namespace, name, %error, "the Event could not be published; the status has it all");
             }
         }
         Ok(reported)
