@@ -6,6 +6,11 @@ use serde_json::json;
 
 use crate::api::{CONTROLLER_FIELD_MANAGER, RecordingDestination, RecordingDestinationStatus};
 
+/// Destinations of all namespaces, to watch.
+pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
+    Api::all(client.clone())
+}
+
 /// The destination as the API server has it now; `None` when it is gone, or when another has
 /// taken its name.
 pub async fn fresh(

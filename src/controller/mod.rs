@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use kube::runtime::controller::{Action, Config as Scheduling};
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 
 use crate::api::RecordingDestination;
 use crate::aws::{Connection, PlatformKey, Sts};
-use crate::cluster::Events;
+use crate::cluster::{Events, destinations};
 use reconcile::{Context, reconcile};
 
 /// Destinations looked at at the same time.
@@ -48,8 +48,7 @@ pub async fn run(
 ) -> Result<(), kube::Error> {
     let client = Client::try_default().await?;
     let connection = Connection::new(config.aws_endpoint_url.clone());
-    let controller =
-        Controller::new(Api::<RecordingDestination>::all(client.clone()), watcher::Config::default());
+    let controller = Controller::new(destinations::everywhere(&client), watcher::Config::default());
     let context = Arc::new(Context {
         sts: Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(&config.platform_key_dir)),
         connection,

@@ -1,0 +1,51 @@
+//! All destinations, kept up to date by a watch.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
+
+use crate::api::RecordingDestination;
+
+/// Longest time, in seconds, that one watch call lasts. A connection that died unnoticed is
+/// noticed within it: a revocation must not wait for longer.
+const WATCH_SECONDS: u32 = 30;
+
+/// The destinations as the last event said. While the API server is away, they stay as they were.
+#[derive(Clone)]
+pub struct DestinationCache {
+    store: Store<RecordingDestination>,
+}
+
+impl DestinationCache {
+    /// An empty cache, and the watch that fills it, to be polled for as long as the cache is read.
+    pub fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send) {
+        let (store, writer) = reflector::store();
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let watch = watcher(Api::<RecordingDestination>::all(client), config)
+            .modify(|destination| destination.managed_fields_mut().clear())
+            .default_backoff()
+            .reflect(writer)
+            .for_each(async |event| {
+                if let Err(error) = event {
+                    tracing::warn!(%error, "the watch of destinations was interrupted; trying again");
+                }
+            });
+        (DestinationCache { store }, watch)
+    }
+
+    /// Waits for the first complete list.
+    pub async fn filled(&self) {
+        // An error means that the watch was dropped, with which whoever waits ends as well.
+        if self.store.wait_until_ready().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The destination of that name, if the cache has it.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+}

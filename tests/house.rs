@@ -1,0 +1,153 @@
+//! The import rules that `src/lib.rs` states, held.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room → what it may use of ours. A room's own modules are always its own to use.
+const RULES: &[(&str, &[&str])] = &[
+    ("api", &[]),
+    ("secret", &[]),
+    ("domain/verdict", &["api", "secret"]),
+    ("domain/trust", &["api", "secret"]),
+    ("domain/ownership", &["api", "secret"]),
+    ("domain/grant", &["api", "secret"]),
+    ("domain/injection", &["api", "secret"]),
+    ("domain/delivery", &["api", "secret"]),
+    ("aws", &["api", "secret", "domain"]),
+    ("cluster", &["api", "secret", "domain"]),
+    ("serve", &["telemetry"]),
+    ("telemetry", &[]),
+    ("controller", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
+    ("webhook", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
+    ("broker", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
+    ("uploader", &["api", "secret", "domain", "aws", "serve", "telemetry"]),
+];
+
+/// What makes a decision depend on more than its inputs.
+const IMPURE: &[&str] = &[
+    "async fn",
+    "async {",
+    "async |",
+    "tokio::",
+    "tracing::",
+    "Timestamp::now",
+    "Instant::now",
+    "SystemTime::now",
+    "rand::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "kube::Client",
+    "kube::Api",
+    "aws_sdk",
+];
+
+fn sources(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(below).unwrap_or_else(|error| panic!("{}: {error}", below.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Each source file, by its path below `src`, with its code (comments and tests apart).
+fn files() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&src).into_iter().map(|path| {
+        let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (name, code.join("\n"))
+    });
+    files.collect()
+}
+
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/")
+}
+
+fn room_of(file: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
+    RULES.iter().find(|(room, _)| file.starts_with(&format!("{room}/")) || file == format!("{room}.rs"))
+}
+
+/// The rooms of ours that the code names, by `crate::` paths. `use crate::{a, b}` is not used here; a test holds that too.
+fn rooms_named(code: &str) -> Vec<String> {
+    let segment =
+        |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let paths = code
+        .match_indices("crate::")
+        .filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+    paths
+        .map(|(at, _)| {
+            let rest = &code[at + "crate::".len()..];
+            let room = segment(rest);
+            match rest[room.len()..].strip_prefix("::") {
+                Some(rest) if room == "domain" => format!("domain/{}", segment(rest)),
+                _ => room,
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn each_room_uses_only_what_it_may() {
+    let mut broken = Vec::new();
+    for (file, code) in files() {
+        let Some((room, allowed)) = room_of(&file) else { continue };
+        for named in rooms_named(&code) {
+            let allowed =
+                named == *room || allowed.iter().any(|a| named == *a || named.starts_with(&format!("{a}/")));
+            if !allowed && !named.is_empty() {
+                broken.push(format!("src/{file} is of {room} and uses {named}"));
+            }
+        }
+        if code.contains("crate::{") {
+            broken.push(format!("src/{file}: write `use crate::room::…` once for each room"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_source_file_belongs_to_a_room() {
+    let wiring = ["lib.rs", "main.rs", "domain/mod.rs"];
+    for (file, _) in files() {
+        assert!(
+            room_of(&file).is_some() || wiring.contains(&file.as_str()) || file.starts_with("bin/"),
+            "src/{file} is in no room of src/lib.rs"
+        );
+    }
+}
+
+#[test]
+fn decisions_depend_on_their_inputs_alone() {
+    let mut broken = Vec::new();
+    for (file, code) in files().into_iter().filter(|(file, _)| file.starts_with("domain/") && !is_test(file))
+    {
+        broken.extend(
+            IMPURE.iter().filter(|word| code.contains(**word)).map(|word| format!("src/{file}: {word}")),
+        );
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn only_aws_calls_aws_and_only_cluster_calls_kubernetes() {
+    let mut broken = Vec::new();
+    for (file, code) in files() {
+        let holds = |words: &[&str]| words.iter().any(|word| code.contains(word));
+        if !file.starts_with("aws/") && holds(&["aws_sdk_", "aws_smithy_"]) {
+            broken.push(format!("src/{file} uses the AWS SDK"));
+        }
+        if !file.starts_with("cluster/") && holds(&["Api::", "Api<"]) {
+            broken.push(format!("src/{file} calls the Kubernetes API"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
