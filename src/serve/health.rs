@@ -1,0 +1,116 @@
+//! Metrics and health of a process, over plain HTTP.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
+
+use super::Error;
+use crate::telemetry::Metrics;
+
+/// Time for one connection's first request, and between its requests.
+const PATIENCE: Duration = Duration::from_secs(60);
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a process must have before it can serve.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
+
+/// One of the things to wait for.
+#[derive(Clone, Debug)]
+pub struct Part {
+    name: &'static str,
+    of: Readiness,
+}
+
+impl Readiness {
+    /// Adds something to wait for. From now on the process is not ready until [`Part::done`].
+    pub fn part(&self, name: &'static str) -> Part {
+        self.set(name, false);
+        Part { name, of: self.clone() }
+    }
+
+    /// What is still missing.
+    fn missing(&self) -> Vec<&'static str> {
+        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().filter(|(_, done)| !**done).map(|(name, _)| *name).collect()
+    }
+
+    fn set(&self, name: &'static str, done: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, done);
+    }
+}
+
+impl Part {
+    /// It is there.
+    pub fn done(&self) {
+        self.of.set(self.name, true);
+    }
+}
+
+/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (it can do its work, else 503 and
+/// what it waits for) for as long as it is polled.
+pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
+    let mut server = axum_server::bind(listen).first_request_timeout(PATIENCE).http1_only();
+    server.http_builder().http1().header_read_timeout(PATIENCE);
+    let served = server.serve(routes(metrics, readiness).into_make_service()).await;
+    served.map_err(|source| Error { listen, source })
+}
+
+fn routes(metrics: Metrics, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/metrics", get(async move || ([(header::CONTENT_TYPE, OPENMETRICS)], metrics.render())))
+        .route("/healthz", get(async || "ok\n"))
+        .route(
+            "/readyz",
+            get(async move || match readiness.missing() {
+                missing if missing.is_empty() => (StatusCode::OK, "ok\n".to_owned()),
+                missing => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
+            }),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use http_body_util::BodyExt as _;
+    use prometheus_client::registry::Registry;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn ask(app: &Router, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = app.clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ready_once_every_part_is_and_alive_before() {
+        let readiness = Readiness::default();
+        let (certificate, cache) = (readiness.part("certificate"), readiness.part("destinations"));
+        let app = routes(Metrics::new(Registry::default()), readiness);
+
+        let waiting = "waiting for certificate, destinations\n".to_owned();
+        assert_eq!(ask(&app, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, waiting));
+        certificate.done();
+        let waiting = "waiting for destinations\n".to_owned();
+        assert_eq!(ask(&app, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, waiting));
+        assert_eq!(ask(&app, "/healthz").await, (StatusCode::OK, "ok\n".to_owned()));
+        cache.done();
+        assert_eq!(ask(&app, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_openmetrics_text() {
+        let app = routes(Metrics::new(Registry::default()), Readiness::default());
+        assert_eq!(ask(&app, "/metrics").await, (StatusCode::OK, "# EOF\n".to_owned()));
+    }
+}

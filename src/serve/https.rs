@@ -1,0 +1,246 @@
+//! HTTPS with a certificate that is replaced while it is in use.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum_server::Handle;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+
+use super::{Error, Readiness, TlsDirectory};
+
+/// How often the certificate is looked at. The kubelet itself takes a minute or so to bring a new one.
+const POLL: Duration = Duration::from_secs(2);
+/// Time for a client's handshake, and again for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Time without a request after which a connection is closed. Go's HTTP client, which is the API server's, gives an
+/// idle connection up after 90 s: if we closed it first, a call just sent on it would fail.
+const IDLE: Duration = Duration::from_secs(120);
+/// Time for one request, its body included.
+const REQUEST: Duration = Duration::from_secs(30);
+/// Time for the requests in flight when the process is told to end.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Connections at the same time: beyond it, new ones are dropped rather than memory run out of.
+const CONNECTIONS: usize = 1000;
+
+/// Serves `app` over TLS until `shutdown` ends, then finishes the requests in flight. Waits for the
+/// certificate to exist, as the controller may yet have to make it, and takes a new one up within seconds.
+pub async fn https(
+    listen: SocketAddr,
+    tls: &TlsDirectory,
+    app: Router,
+    readiness: &Readiness,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    tokio::pin!(shutdown);
+    let ready = readiness.part("certificate");
+    let (certificate, config) = tokio::select! {
+        first = first_certificate(tls) => first,
+        () = &mut shutdown => return Ok(()),
+    };
+    let config = RustlsConfig::from_config(config);
+    ready.done();
+
+    let handle = Handle::new();
+    let acceptor = RustlsAcceptor::new(config.clone())
+        .handshake_timeout(FIRST_REQUEST)
+        .acceptor(Admission { handle: handle.clone() });
+    let mut server = axum_server::bind(listen)
+        .handle(handle.clone())
+        .acceptor(acceptor)
+        .first_request_timeout(FIRST_REQUEST)
+        .http1_only();
+    server.http_builder().http1().header_read_timeout(IDLE);
+    let app = app.layer(middleware::from_fn(in_time));
+    let serving = server.serve(app.into_make_service());
+    tokio::pin!(serving);
+    tokio::select! {
+        result = &mut serving => return result.map_err(|source| Error { listen, source }),
+        never = follow(tls, certificate, &config) => match never {},
+        () = &mut shutdown => handle.graceful_shutdown(Some(DRAIN)),
+    }
+    serving.await.map_err(|source| Error { listen, source })
+}
+
+/// Waits for a usable certificate, saying so at once and then every minute.
+async fn first_certificate(tls: &TlsDirectory) -> (Vec<u8>, Arc<ServerConfig>) {
+    let mut said = None;
+    loop {
+        match load(tls).await {
+            Ok(loaded) => return loaded,
+            Err(error) if said.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(60)) => {
+                tracing::info!(%error, "waiting for the certificate, which the controller writes when it starts");
+                said = Some(Instant::now());
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn load(tls: &TlsDirectory) -> Result<(Vec<u8>, Arc<ServerConfig>), super::UnusableCertificate> {
+    let certificate = tls.certificate().await?;
+    let config = tls.server_config(&certificate).await?;
+    Ok((certificate, config))
+}
+
+/// Takes new certificates up. Contents are compared, as Kubernetes replaces links and not files.
+async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) -> std::convert::Infallible {
+    let mut reported = false;
+    loop {
+        tokio::time::sleep(POLL).await;
+        match load(tls).await {
+            Ok((certificate, new)) => {
+                if certificate != served {
+                    config.reload_from_config(new);
+                    served = certificate;
+                    tracing::info!("serving with a new certificate");
+                }
+                reported = false;
+            }
+            Err(error) if !reported => {
+                tracing::warn!(%error, "the certificate cannot be read; serving on with the one before");
+                reported = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// A client that sends its request slower than this is told so, and holds nothing any longer.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(REQUEST, next.run(request)).await;
+    answer.unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response())
+}
+
+/// Drops connections that come when there are too many.
+#[derive(Clone)]
+struct Admission {
+    handle: Handle<SocketAddr>,
+}
+
+impl<S> Accept<TcpStream, S> for Admission {
+    type Stream = TcpStream;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(TcpStream, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let within = self.handle.connection_count() <= CONNECTIONS;
+        std::future::ready(match within {
+            true => stream.set_nodelay(true).map(|()| (stream, service)),
+            false => Err(io::Error::other("too many connections")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::path::Path;
+
+    use axum::routing::get;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const NAME: &str = "broker.test.svc";
+
+    /// Writes a new self-signed certificate into the directory and returns it.
+    fn write_certificate(directory: &Path) -> String {
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+        std::fs::write(directory.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(directory.join("tls.crt"), made.cert.pem()).unwrap();
+        made.cert.pem()
+    }
+
+    /// One request on a connection of its own, trusting that certificate only.
+    fn ask(address: SocketAddr, trusted: &str, path: &str) -> io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let client = ClientConnection::new(Arc::new(config), NAME.try_into().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(client, std::net::TcpStream::connect(address)?);
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.rsplit("\r\n").next().unwrap_or_default().to_owned())
+    }
+
+    /// Asks until the answer is the one expected.
+    async fn until_answered(address: SocketAddr, trusted: &str) -> String {
+        for _ in 0..100 {
+            let trusted = trusted.to_owned();
+            let asked = tokio::task::spawn_blocking(move || ask(address, &trusted, "/")).await.unwrap();
+            if let Ok(answer) = asked {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no answer within ten seconds");
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_a_certificate_follows_it_and_finishes_what_was_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let app = Router::new().route("/", get(async || "served")).route(
+            "/slow",
+            get(async || {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                "finished"
+            }),
+        );
+        let readiness = Readiness::default();
+        let tls = TlsDirectory::new(directory.path());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn({
+            let readiness = readiness.clone();
+            async move {
+                let shutdown = async { drop(stopped.await) };
+                https(free, &tls, app, &readiness, shutdown).await
+            }
+        });
+
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(std::net::TcpStream::connect(free).is_err(), "nothing to serve with yet");
+        let first = write_certificate(directory.path());
+        assert_eq!(until_answered(free, &first).await, "served");
+
+        let second = write_certificate(directory.path());
+        assert_eq!(until_answered(free, &second).await, "served");
+        assert!(tokio::task::spawn_blocking(move || ask(free, &first, "/")).await.unwrap().is_err());
+
+        let slow = tokio::task::spawn_blocking(move || ask(free, &second, "/slow"));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stop.send(()).unwrap();
+        assert_eq!(slow.await.unwrap().unwrap(), "finished");
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_key_of_another_certificate_is_no_certificate_to_serve_with() {
+        let (ours, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_certificate(ours.path());
+        write_certificate(other.path());
+        let tls = TlsDirectory::new(ours.path());
+        assert!(load(&tls).await.is_ok());
+        std::fs::copy(other.path().join("tls.key"), ours.path().join("tls.key")).unwrap();
+        let refused = load(&tls).await.unwrap_err().to_string();
+        assert!(refused.contains("do not serve together"), "{refused}");
+    }
+}
