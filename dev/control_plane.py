@@ -53,8 +53,8 @@ def start():
 
 
 def ready(port):
-    process.require("etcd")
-    process.require("kube-apiserver")
+    for name in ("etcd", "kube-apiserver"):
+        process.require(name)
     context = ssl.create_default_context(cafile=str(pki.PKI / "ca.crt"))
     context.load_cert_chain(pki.PKI / "admin.crt", pki.PKI / "admin.key")
     with urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", context=context, timeout=2) as answer:

@@ -6,36 +6,44 @@ import json
 import platform
 import subprocess
 import tarfile
+from pathlib import Path
+from typing import NamedTuple
 
 from . import packages, tools
-from .paths import IMAGES
+from .paths import TARGET
 
+IMAGES = TARGET / "images"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-def build(tag, files, *, links=None, config=None):
-    """Writes the image of the static binaries {path in the image: path here} and returns the tarball's path."""
+class Image(NamedTuple):
+    tarball: Path
+    tag: str  # of the content, so that a Deployment which names it rolls when the content changes
+
+
+def build(name, files, config, links=None):
+    """An image of the static binaries {path in the image: path here}, tagged both `dev` and by content."""
     layer = _layer(files, links or {})
-    settings = json.dumps(
-        {
-            "architecture": ARCHITECTURE,
-            "os": "linux",
-            "config": config or {},
-            "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
-        }
-    ).encode()
-    name = hashlib.sha256(settings).hexdigest() + ".json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()
+    digest = hashlib.sha256(layer).hexdigest()
+    settings = {
+        "architecture": ARCHITECTURE,
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }
+    tag = digest[:12]
+    manifest = [{"Config": "config.json", "RepoTags": [f"{name}:dev", f"{name}:{tag}"], "Layers": ["layer.tar"]}]
     IMAGES.mkdir(parents=True, exist_ok=True)
-    tarball = IMAGES / f"{tag.replace(':', '-')}.tar"
+    tarball = IMAGES / f"{name}.tar"
     with tarfile.open(tarball, "w") as tar:
-        for entry, content in (("manifest.json", manifest), (name, settings), ("layer.tar", layer)):
-            _add(tar, entry, content, 0o644)
-    return tarball
+        _add(tar, "manifest.json", json.dumps(manifest).encode(), 0o644)
+        _add(tar, "config.json", json.dumps(settings).encode(), 0o644)
+        _add(tar, "layer.tar", layer, 0o644)
+    return Image(tarball, tag)
 
 
 def pause():
-    return build("pause:dev", {"pause": tools.pause() / "pause"}, config={"Entrypoint": ["/pause"]})
+    return build("pause", {"pause": tools.pause()}, {"Entrypoint": ["/pause"]})
 
 
 def busybox():
@@ -46,14 +54,16 @@ def busybox():
     binary = unpacked / "bin" / "busybox"
     applets = subprocess.run([binary, "--list"], check=True, capture_output=True, text=True).stdout.split()
     links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
-    return build("busybox:dev", {"bin/busybox": binary}, links=links, config={"Cmd": ["/bin/sh"]})
+    return build("busybox", {"bin/busybox": binary}, {"Cmd": ["/bin/sh"]}, links)
 
 
 def _layer(files, links):
     """The same bytes for the same files: no times, no owners."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        _add_directory(tar, "tmp", 0o1777)
+        scratch = tarfile.TarInfo("tmp")
+        scratch.type, scratch.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(scratch)
         for path, source in sorted(files.items()):
             _add(tar, path, source.read_bytes(), 0o755)
         for path, target in sorted(links.items()):
@@ -61,12 +71,6 @@ def _layer(files, links):
             link.type, link.linkname = tarfile.SYMTYPE, target
             tar.addfile(link)
     return buffer.getvalue()
-
-
-def _add_directory(tar, path, mode):
-    directory = tarfile.TarInfo(path)
-    directory.type, directory.mode = tarfile.DIRTYPE, mode
-    tar.addfile(directory)
 
 
 def _add(tar, path, content, mode):

@@ -1,6 +1,5 @@
 """One node: containerd, kubelet, kube-proxy and the cluster's DNS, out of unpacked packages."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -57,22 +56,23 @@ def start(server):
     _kube_proxy(server, environment)
     _coredns(server)
     wait_for("a Ready node", _ready, 120, 0.3)
+    for name in ("kube-proxy", "coredns"):
+        process.require(name)
 
 
-def load(tarball):
-    """Imports an image unless these very bytes are there already."""
-    if not tarball:
+def load(image):
+    """Imports an image unless its content is there already."""
+    if not image:
         return
-    record = RUN / "images" / tarball.name
-    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
-    if record.exists() and record.read_text() == digest:
+    record = RUN / "images" / image.tarball.name
+    if record.exists() and record.read_text() == image.tag:
         return
     subprocess.run(
-        [_find("ctr"), "--address", SOCKET, "--namespace", "k8s.io", "images", "import", tarball],
+        [_find("ctr"), "--address", SOCKET, "--namespace", "k8s.io", "images", "import", image.tarball],
         check=True, stdout=subprocess.DEVNULL, env=_environment(),
     )  # fmt: skip
     record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(digest)
+    record.write_text(image.tag)
 
 
 def _containerd(environment):

@@ -8,7 +8,6 @@ TARGET = ROOT / "target" / "dev"
 TOOLS = TARGET / "tools"
 RUN = TARGET / "run"  # of the running environment; `down` deletes it
 LOGS = TARGET / "logs"  # kept after `down`, to be read after a failure
-IMAGES = TARGET / "images"
 ENV_FILE = TARGET / "env"
 KUBECONFIG = TARGET / "kubeconfig"
 

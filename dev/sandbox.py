@@ -71,10 +71,6 @@ def node(argv):
     return outside(["nsenter", f"--net={NETWORK}", f"--mount={mounts}", f"--wd={RUN}", *argv])
 
 
-def exists():
-    return NETWORK.exists() or any(d.exists() for d in _cgroup_directories())
-
-
 def pids():
     """Every process of the environment, containers included."""
     found = set()
@@ -111,11 +107,19 @@ def remove():
         time.sleep(0.05)
     if NETWORK.exists():
         _ip("netns", "delete", NAME)
+        _unmount_namespaces()
     wait_for("the end of our cgroup", _cgroups_removed, 10)
 
 
-def cgroups():
-    return [f"cgroup {directory}" for directory in _cgroup_directories() if directory.exists()]
+def left_behind():
+    """Whatever of the sandbox is on the machine, in words."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [
+        *(f"process {pid}" for pid in sorted(pids())),
+        *(f"mount {mount}" for mount in mounts if mount.startswith(f"{RUN}/")),
+        *(f"namespace {file}" for file in [NETWORK] if file.exists()),
+        *(f"cgroup {directory}" for directory in _cgroup_directories() if directory.exists()),
+    ]
 
 
 def _cgroups_removed():
@@ -123,6 +127,13 @@ def _cgroups_removed():
         for directory, _, _ in os.walk(top, topdown=False):
             os.rmdir(directory)
     return True
+
+
+def _unmount_namespaces():
+    """`ip netns add` makes the directory of the first namespace a mount; with the last namespace it goes too."""
+    if not any(NETWORK.parent.iterdir()):
+        subprocess.run(["umount", "--no-mtab", NETWORK.parent], stderr=subprocess.DEVNULL)
+        NETWORK.parent.rmdir()
 
 
 def _hold_mounts():

@@ -32,44 +32,41 @@ def cached(name, inputs, make):
     return final
 
 
-def go(name):
-    """The directory of the commands that the Go module of this name builds."""
-    pin = PINS["go"][name]
-    module = HERE / pin["module"]
-    sources = {f.name: f.read_text() for f in sorted(module.iterdir()) if f.is_file()}
+def kubernetes():
+    """The directory of kubectl, helm, coredns, etcd and the parts of Kubernetes, built from the Go module k8s."""
+    pin = PINS["kubernetes"]
+    module = HERE / "k8s"
+    sources = {str(f.relative_to(module)): f.read_text() for f in sorted(module.rglob("*")) if f.is_file()}
 
     def build(directory):
+        log = LOGS / "build-kubernetes.log"
+        say(f"several minutes the first time; the compiler's output is in {log}")
         flags = "-s -w " + " ".join(f"-X {key}={value}" for key, value in pin["set"].items())
-        say(f"{name}: go build, output in {LOGS / f'build-{name}.log'}")
         run_logged(
-            ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", directory / name, pin["package"]],
-            LOGS / f"build-{name}.log",
+            ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", *pin["packages"]],
+            log,
             cwd=module,
             env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
         )
-        for command in pin["commands"]:
-            if command != name:
-                (directory / command).symlink_to(name)
+        for name in pin["parts"]:
+            (directory / name).symlink_to("kube")
 
-    return cached(name, [pin, sources, _output("go", "version")], build)
+    return cached("kubernetes", [pin, sources, _output("go", "version")], build)
 
 
 def pause():
-    """The directory of the static binary that holds a pod's namespaces."""
+    """The path of the static binary that holds a pod's namespaces."""
     source = HERE / "pause.c"
 
     def build(directory):
         subprocess.run(["cc", "-Os", "-static", "-o", directory / "pause", source], check=True)
 
-    return cached("pause", [source.read_text(), platform.machine()], build)
+    return cached("pause", [source.read_text(), platform.machine()], build) / "pause"
 
 
 def command(name):
-    """The path of a command of one of the Go tools."""
-    for tool, pin in PINS["go"].items():
-        if name in pin["commands"]:
-            return go(tool) / name
-    raise KeyError(name)
+    """The path of one of the commands that kubernetes() builds."""
+    return kubernetes() / name
 
 
 def link_commands():

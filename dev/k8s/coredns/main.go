@@ -5,13 +5,14 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 
+	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 )
 
 func init() {
-	dnsserver.Directives = []string{"errors", "kubernetes", "cache"}
+	dnsserver.Directives = []string{"bind", "errors", "kubernetes", "cache"}
 }
 
 func main() {

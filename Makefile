@@ -1,0 +1,19 @@
+# All of it is python3 -m dev; this file is the list of what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help doctor up down demo test test-long bench fmt
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+doctor: ## Name what this machine lacks, and the command that gets it
+up: ## Start the cluster, the stand-in for AWS and the operator, and keep them running
+down: ## Stop them and leave nothing behind
+demo: ## Show the main job: from a tenant's YAML to the recording in its bucket
+test: ## Everything CI runs
+test-long: ## The same at full count, and what needs more time than CI has
+bench: ## The performance table
+fmt: ## Format the sources
+
+doctor up down demo test test-long bench fmt:
+	@python3 -m dev $@

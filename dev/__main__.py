@@ -1,0 +1,77 @@
+"""The commands of the Makefile, and `cluster-up`, which leaves the operator out."""
+
+import argparse
+import signal
+import subprocess
+import sys
+
+from . import doctor, environment, lock, suite
+from .paths import ENV_FILE, ROOT, TARGET
+from .progress import Failure, say
+
+
+def _doctor():
+    doctor.check(quiet=False)
+
+
+def _up():
+    _announce(environment.up(with_operator=True))
+
+
+def _cluster_up():
+    _announce(environment.up(with_operator=False))
+
+
+def _down():
+    environment.down()
+    if left := environment.left_behind():
+        raise Failure("still there: " + ", ".join(left))
+    say("down: no process, mount, namespace, iptables rule or cgroup is left")
+
+
+def _bench():
+    raise Failure("nothing is measured yet")
+
+
+def _fmt():
+    for argv in (["cargo", "fmt"], ["gofmt", "-w", "dev"]):
+        subprocess.run(argv, cwd=ROOT, check=True)
+
+
+def _announce(values):
+    print("\n".join(f"{name}={value}" for name, value in values.items()))
+    say(f"also in {ENV_FILE}; kubectl and helm are in {TARGET / 'bin'}")
+
+
+COMMANDS = {
+    "doctor": _doctor,
+    "up": _up,
+    "cluster-up": _cluster_up,
+    "down": _down,
+    "test": suite.run,
+    "test-long": suite.run,
+    "bench": _bench,
+    "fmt": _fmt,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m dev", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    command = parser.parse_args().command
+    # So that an ended run still cleans up after itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        if command == "doctor":
+            return _doctor()
+        doctor.check(quiet=True)
+        with lock.held(command):
+            COMMANDS[command]()
+    except Failure as failure:
+        sys.exit(f"make {command}: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(f"make {command}: interrupted")
+
+
+if __name__ == "__main__":
+    main()

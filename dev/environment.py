@@ -1,0 +1,105 @@
+"""The cluster, the stand-in for AWS and the operator: started in order, reused when up, removed without a trace."""
+
+import shutil
+import subprocess
+
+from . import aws, control_plane, image, node, operator, process, sandbox, tools
+from .aws.accounts import PLATFORM_PRINCIPAL_ARN
+from .forward import forward, free_port
+from .paths import ENV_FILE, IN_CI, IS_ROOT, KUBECONFIG, ROOT, RUN
+from .progress import Failure, say, step
+
+AWS_PORT = 4566
+AWS_PROCESS = "aws-proxy"
+# Clients before what they talk to.
+NODE_PROCESSES = ("kubelet", "kube-proxy", "coredns", "containerd", "kube-scheduler")
+CONTROL_PLANE_PROCESSES = ("kube-controller-manager", "kube-apiserver", "etcd")
+STOP_ORDER = NODE_PROCESSES + CONTROL_PLANE_PROCESSES
+
+
+def running():
+    expected = STOP_ORDER if IS_ROOT else CONTROL_PLANE_PROCESSES
+    return all(process.running(name) for name in (*expected, AWS_PROCESS))
+
+
+def up(with_operator):
+    """Starts what is not running; returns the environment's NAME=value pairs, also written to target/dev/env."""
+    if not running():
+        clear_leftovers()
+        tools.link_commands()
+        RUN.mkdir(parents=True, exist_ok=True)
+        _cluster()
+    values = {
+        "KUBECONFIG": str(KUBECONFIG),
+        "AWS_ENDPOINT_URL": _aws(),
+        "PLATFORM_PRINCIPAL_ARN": PLATFORM_PRINCIPAL_ARN,
+    }
+    if with_operator:
+        operator.install(f"http://{sandbox.NODE_IP}:{AWS_PORT}")
+    ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    return values
+
+
+def down():
+    """Ends everything and removes it from the machine, whatever state it is in."""
+    _refuse_foreign()
+    others = [name for name in process.names() if name not in (*STOP_ORDER, sandbox.HOLDER)]
+    for name in (*others, *STOP_ORDER):
+        process.stop(name)
+    if IS_ROOT:
+        sandbox.remove()
+    shutil.rmtree(RUN, ignore_errors=True)
+    for file in (ENV_FILE, KUBECONFIG):
+        file.unlink(missing_ok=True)
+
+
+def left_behind():
+    """What `down` should have removed, in words; empty when the machine is clean."""
+    left = [f"directory {RUN}"] if RUN.exists() else []
+    return left + sandbox.left_behind() if IS_ROOT else left
+
+
+def clear_leftovers():
+    """Removes what a broken run left."""
+    _refuse_foreign()
+    if RUN.exists() or (IS_ROOT and sandbox.left_behind()):
+        with step("removing what an earlier run left"):
+            down()
+
+
+def _refuse_foreign():
+    """The sandbox's name is the machine's. Where tests run alone, what another checkout left is in the way."""
+    owner = sandbox.owner() if IS_ROOT and not IN_CI else None
+    if owner not in (None, ROOT):
+        raise Failure(f"the environment of {owner} is up: end it with `make -C {owner} down`")
+
+
+def _cluster():
+    if IS_ROOT:
+        sandbox.create()
+    else:
+        say("without root there is no node: the API server and its controllers run, but no pod will")
+    with step("starting the control plane"):
+        server = control_plane.start()
+        manifest = tools.HERE / "manifests" / "cluster.yaml"
+        subprocess.run(
+            [tools.command("kubectl"), "--kubeconfig", KUBECONFIG, "apply", "--filename", manifest],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    if IS_ROOT:
+        images = [image.pause(), image.busybox()]
+        with step("starting the node"):
+            node.start(server)
+            for built in images:
+                node.load(built)
+
+
+def _aws():
+    """The endpoint for an ordinary shell. What the stand-in holds is gone once it stops."""
+    port_file = RUN / "aws-port"
+    if not process.running(AWS_PROCESS):
+        port = AWS_PORT if IS_ROOT else free_port(AWS_PORT)
+        port_file.write_text(str(port))
+        with step("starting the stand-in for AWS"):
+            aws.start(RUN, sandbox.NODE_IP, port, sandbox.network([]))
+    return f"http://127.0.0.1:{forward('aws', AWS_PORT, int(port_file.read_text()))}"

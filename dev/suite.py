@@ -1,0 +1,102 @@
+"""`make test`: the steps in order, the first failure ends it, and a table shows where the minutes went."""
+
+import os
+import subprocess
+import sys
+import time
+
+from . import environment, operator, packages
+from .paths import IN_CI, IS_ROOT, ROOT
+from .progress import Failure, say
+
+
+def run():
+    """Runs the steps; a cluster that was up before stays up, one that we started goes."""
+    if IN_CI and not IS_ROOT:
+        raise Failure("CI must run as root: without it the node's tests would be skipped")
+    was_up = environment.running()
+    table = []
+    try:
+        for name, step in STEPS:
+            _timed(table, name, step)
+        if not IS_ROOT:
+            say("without root the tests that need a node were left out")
+    finally:
+        if not was_up:
+            _timed(table, "environment down", environment.down)
+        _print(table)
+
+
+def _format():
+    _cargo("fmt", "--check")
+    if unformatted := subprocess.run(["gofmt", "-l", "dev"], cwd=ROOT, capture_output=True, text=True).stdout:
+        raise Failure(f"gofmt would change {unformatted.strip()}")
+
+
+def _clippy():
+    _cargo("clippy", "--all-targets", "--locked", "--", "-D", "warnings")
+
+
+def _deny():
+    _command(packages.rust_tool("cargo-deny"), "check", "bans", "licenses", "sources")
+
+
+def _unit_tests():
+    _nextest("--lib", "--bins")
+
+
+def _stand_in():
+    """A refusal means something only where the stand-in lets the right callers through."""
+    _command(sys.executable, "-m", "unittest", "discover", "--start-directory", "dev", "--top-level-directory", ".")
+
+
+def _environment_up():
+    environment.up(with_operator=True)
+
+
+def _cluster_tests():
+    values = dict(line.split("=", 1) for line in environment.ENV_FILE.read_text().splitlines())
+    _nextest("--test", "cluster", env={**os.environ, **values})
+
+
+STEPS = (
+    ("format", _format),
+    ("clippy", _clippy),
+    ("licences, bans, sources", _deny),
+    ("unit tests", _unit_tests),
+    ("the stand-in's own tests", _stand_in),
+    ("static release build", operator.build),
+    ("environment up", _environment_up),
+    ("cluster tests", _cluster_tests),
+)
+
+
+def _timed(table, name, step):
+    say(f"== {name}")
+    began = time.monotonic()
+    result = "FAILED"
+    try:
+        step()
+        result = "ok"
+    finally:
+        table.append((name, (time.monotonic() - began) / 60, result))
+
+
+def _print(table):
+    print(f"\n{'step':<28}{'minutes':>8}  result")
+    for name, minutes, result in table:
+        print(f"{name:<28}{minutes:>8.1f}  {result}")
+    print(f"{'all':<28}{sum(row[1] for row in table):>8.1f}", flush=True)
+
+
+def _nextest(*arguments, env=None):
+    _command(packages.rust_tool("cargo-nextest"), "nextest", "run", "--locked", *arguments, env=env)
+
+
+def _cargo(*arguments):
+    _command("cargo", *arguments)
+
+
+def _command(*argv, env=None):
+    if subprocess.run(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL).returncode:
+        raise Failure(f"{' '.join(str(a) for a in argv)} failed")
