@@ -5,8 +5,9 @@ standin_server      MiniStack, on a socket that only the proxy knows
 proxy               the endpoint that everybody uses: rules, and the log of every call
 rules               where the stand-in is more lenient than AWS, and what AWS does instead
 questions, callers  what the rules must know: of permissions and buckets, and whose a key is
-call, answer, access_log, upstream, http1, sigv4   the proxy's parts
+call, answer, access_log, upstream, http1, sigv4, xml   the proxy's parts
 accounts, client    the platform's account and its customers'; `python3 -m dev.aws customer` by hand
+bench               what the tests share
 
 The test modules beside them test the stand-in itself: a refusal means something only where a
 permissive role is assumable by anyone.
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..paths import ROOT
+from ..progress import Failure
 from . import standin
 
 PLATFORM_CREDENTIALS = "platform-credentials.json"
@@ -35,7 +37,9 @@ def start(run_dir: Path, bind: str, port: int, nsenter: Sequence[str] = ()) -> N
     standin.spawn(run_dir, bind, port, nsenter)
     seed = [sys.executable, "-m", "dev.aws", "platform", "--endpoint-url", f"http://{bind}:{port}"]
     seed += ["--credentials-file", str(run_dir / PLATFORM_CREDENTIALS)]
-    subprocess.run([*nsenter, *seed], cwd=ROOT, check=True)
+    if subprocess.run([*nsenter, *seed], cwd=ROOT).returncode:
+        stop(run_dir)
+        raise Failure(f"The AWS stand-in did not start; its logs are in {run_dir / 'aws'}.")
 
 
 def stop(run_dir: Path) -> None:

@@ -19,7 +19,7 @@ class AccessLog:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, call: Call, caller: Caller | None, status: int, milliseconds: float, rule: str) -> None:
-        """``milliseconds`` is the time to the answer's head. ``rule`` names the rule of the proxy that refused the call; empty when the stand-in answered."""
+        """Records one call: when its answer began, and the rule that refused it, if not the stand-in itself."""
         entry = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "service": call.service,

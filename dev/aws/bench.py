@@ -53,7 +53,7 @@ class StandInTest(unittest.TestCase):
     def put(self, client: Client, key: str = "call.wav", body: bytes = b"RIFF", **headers: str) -> Response:
         return client.s3("PUT", f"/{self.bucket}/{key}", headers=_header_names(headers), body=body)
 
-    def assertAnswer(self, response: Response, status: int, code: str = "") -> None:  # noqa: N802
+    def assertAnswer(self, response: Response, status: int, code: str = "") -> None:
         self.assertEqual((response.status, response.error_code), (status, code), response.body)
 
 

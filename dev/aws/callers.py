@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
+from . import xml
 from .call import Call
 from .sigv4 import Credentials
 
@@ -37,14 +37,19 @@ def root_of(account: str) -> Caller:
 class Callers:
     def __init__(self) -> None:
         self._issued: dict[str, Caller] = {}
-        self.accounts: set[str] = set()
+        self._accounts: dict[str, None] = {}  # in the order of their last calls
 
     def find(self, access_key_id: str) -> Caller | None:
         """None for a key that was never issued here: the stand-in refuses it by itself."""
-        if _ACCOUNT.match(access_key_id):
-            self.accounts.add(access_key_id)
-            return root_of(access_key_id)
-        return self._issued.get(access_key_id)
+        caller = root_of(access_key_id) if _ACCOUNT.match(access_key_id) else self._issued.get(access_key_id)
+        if caller:
+            self._accounts.pop(caller.account, None)
+            self._accounts[caller.account] = None
+        return caller
+
+    def accounts_by_last_call(self) -> list[str]:
+        """The most recent first: the owner of a bucket is most often the account that is calling."""
+        return list(reversed(self._accounts))
 
     @staticmethod
     def issues(call: Call) -> bool:
@@ -52,15 +57,10 @@ class Callers:
 
     def remember(self, call: Call, issuer: Caller | None, document: bytes) -> None:
         """Takes in the answer to a call that issued a credential."""
-        field = _texts(document)
-        credentials = Credentials(field["AccessKeyId"], field["SecretAccessKey"], field.get("SessionToken"))
+        token = xml.text(document, "SessionToken") or None
+        credentials = Credentials(xml.text(document, "AccessKeyId"), xml.text(document, "SecretAccessKey"), token)
         if call.action == "AssumeRole":
-            account, name = field["Arn"].split(":")[4:6]
+            account, name = xml.text(document, "Arn").split(":")[4:6]
         else:
-            account, name = issuer.account if issuer else "", f"user/{field['UserName']}"
+            account, name = issuer.account if issuer else "", f"user/{xml.text(document, 'UserName')}"
         self._issued[credentials.access_key_id] = Caller(account, name, credentials)
-        self.accounts.add(account)
-
-
-def _texts(document: bytes) -> dict[str, str]:
-    return {element.tag.rpartition("}")[2]: element.text or "" for element in ElementTree.fromstring(document).iter()}

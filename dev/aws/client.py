@@ -6,8 +6,8 @@ import http.client
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
-from xml.etree import ElementTree
 
+from . import xml
 from .sigv4 import Credentials, encode_path, encode_query, sign
 
 _API_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15"}
@@ -32,10 +32,7 @@ class Response:
         return next(iter(self.texts(element)), "")
 
     def texts(self, element: str) -> list[str]:
-        if not self.body:
-            return []
-        found = ElementTree.fromstring(self.body).iter()
-        return [each.text or "" for each in found if each.tag.rpartition("}")[2] == element]
+        return xml.texts(self.body, element) if self.body else []
 
     @property
     def error_code(self) -> str:
@@ -49,7 +46,7 @@ class Client:
         parts = urlsplit(endpoint)
         self._host = parts.netloc
         self._tls = parts.scheme == "https"
-        self._credentials = credentials
+        self.credentials = credentials
         self._region = region
 
     def send(
@@ -64,7 +61,7 @@ class Client:
         """One request, its answer whatever it is; redirects are not followed."""
         query = list(query)
         signed = sign(
-            self._credentials, service=service, region=self._region, method=method, host=self._host,
+            self.credentials, service=service, region=self._region, method=method, host=self._host,
             path=path, query=query, headers=headers, body=body,
         )
         connect = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection

@@ -15,7 +15,7 @@ _BODILESS_STATUS = frozenset({204, 304})
 
 
 class ProtocolError(Exception):
-    """The peer closed the connection in mid-message, or spoke something else than HTTP/1.1."""
+    """The peer closed the connection in mid-message, or sent more than a message's head may hold."""
 
 
 @dataclass

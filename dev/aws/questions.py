@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import urlencode
-from xml.etree import ElementTree
 
+from . import xml
 from .callers import Caller, Callers, root_of
 from .upstream import Upstream
 
-_FORBIDDEN = 403
+_FORBIDDEN, _NOT_FOUND = 403, 404
+_STRANGER = root_of("000000000000")
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -36,24 +37,26 @@ class Questions:
         self._buckets.clear()
 
     async def bucket(self, name: str) -> Bucket | None:
+        """None for a bucket that does not exist."""
         if name not in self._buckets:
-            for account in sorted(self._callers.accounts):
-                if name in await self._buckets_of(account):
-                    self._buckets[name] = await self._describe(account, name)
-        return self._buckets.get(name)
+            # Whoever asks for a bucket's head is told its region, or that there is no such bucket.
+            head = await self._upstream.ask(_STRANGER.credentials, "s3", "HEAD", f"/{name}")
+            owner = await self._owner(name) if head.status != _NOT_FOUND else None
+            if owner is None:
+                return None
+            region = head.head.get("x-amz-bucket-region")
+            query = [("ownershipControls", "")]
+            controls = await self._upstream.ask(owner.credentials, "s3", "GET", f"/{name}", query, region=region)
+            self._buckets[name] = Bucket(owner.account, region, b"BucketOwnerEnforced" in controls.body)
+        return self._buckets[name]
 
-    async def _buckets_of(self, account: str) -> list[str | None]:
-        reply = await self._upstream.ask(root_of(account).credentials, "s3", "GET", "/")
-        return [element.text for element in ElementTree.fromstring(reply.body).iter() if element.tag.endswith("}Name")]
-
-    async def _describe(self, owner: str, name: str) -> Bucket:
-        root = root_of(owner).credentials
-        head = await self._upstream.ask(root, "s3", "HEAD", f"/{name}")
-        region = head.head.get("x-amz-bucket-region")
-        controls = await self._upstream.ask(
-            root, "s3", "GET", f"/{name}", [("ownershipControls", "")], region=region
-        )
-        return Bucket(owner, region, b"BucketOwnerEnforced" in controls.body)
+    async def _owner(self, bucket: str) -> Caller | None:
+        for account in self._callers.accounts_by_last_call():
+            owner = root_of(account)
+            buckets = await self._upstream.ask(owner.credentials, "s3", "GET", "/")
+            if bucket in xml.texts(buckets.body, "Name"):
+                return owner
+        return None
 
     async def may_list(self, caller: Caller, bucket: str, key: str, region: str) -> bool:
         """Whether the caller has s3:ListBucket for a listing that would show this key."""
@@ -77,8 +80,7 @@ class Questions:
         account, role = role_arn.split(":")[4], role_arn.rpartition("/")[2]
         form = urlencode({"Action": "GetRole", "RoleName": role, "Version": "2010-05-08"}).encode()
         reply = await self._upstream.ask(root_of(account).credentials, "iam", "POST", "/", headers=_FORM, body=form)
-        document = ElementTree.fromstring(reply.body)
-        return int(next(e.text or "0" for e in document.iter() if e.tag.endswith("}MaxSessionDuration")))
+        return int(xml.text(reply.body, "MaxSessionDuration"))
 
     async def stored_checksums(self, bucket: str, key: str) -> dict[str, str]:
         """The checksum headers S3 keeps for an object just written."""

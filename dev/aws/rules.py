@@ -4,10 +4,12 @@ Each rule is one gap through which a bug of ours could pass the tests. `REQUEST_
 before it reaches the stand-in, `RESPONSE_RULES` judge one that the stand-in has answered. A rule
 returns a `Refusal`, headers to add to the answer, or None to leave the call alone.
 
-Known gaps that are still open:
+Gaps of MiniStack's own evaluator are corrected in `standin_server` instead. Known and still open:
 - multipart objects report CRC64NVME as COMPOSITE, where AWS keeps a FULL_OBJECT value;
 - an object put without any checksum has none, where AWS computes a CRC64NVME of its own;
-- PackedPolicyTooLarge is never answered: AWS does not publish how a session policy is packed.
+- PackedPolicyTooLarge is never answered: AWS does not publish how a session policy is packed;
+- a call for another region is redirected only after IAM has allowed it, on AWS before;
+- a bucket policy that names a role of another account grants it nothing (naming the account does).
 """
 
 from __future__ import annotations

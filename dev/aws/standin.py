@@ -78,11 +78,11 @@ def wait_until_healthy(endpoint: str) -> None:
 
 def _start(run_dir: Path, name: str, argv: list[str], environment: dict[str, str]) -> None:
     directory = run_dir / "aws"
-    with open(directory / f"{name}.log", "ab") as log:
+    with open(directory / f"{name}.log", "wb") as log:
         child = subprocess.Popen(
             argv,
             cwd=directory,
-            env=os.environ | environment,
+            env=_without_aws_settings() | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -92,6 +92,11 @@ def _start(run_dir: Path, name: str, argv: list[str], environment: dict[str, str
     file = _pid_file(run_dir, name)
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"pid": child.pid, "start": start_time(child.pid), "command": argv[0]}))
+
+
+def _without_aws_settings() -> dict[str, str]:
+    """The caller's own AWS credentials stay out: MiniStack would take them for those of its roots."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 def _pid_file(run_dir: Path, name: str) -> Path:

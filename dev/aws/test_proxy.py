@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import stat
 import subprocess
 import sys
@@ -65,13 +66,40 @@ class WireTest(StandInTest):
         path = f"/{self.bucket}/call.wav"
         for owner, status in ((self.customer.account, 200), ("999999999999", 403)) * 3:
             headers = sign(
-                self.customer.aws._credentials, service="s3", region="us-east-1", method="PUT", host=host, path=path,
+                self.customer.aws.credentials, service="s3", region="us-east-1", method="PUT", host=host, path=path,
                 headers={"x-amz-expected-bucket-owner": owner}, body=b"RIFF" * 100_000,
-            )  # fmt: skip
+            )
             connection.request("PUT", path, body=b"RIFF" * 100_000, headers=headers)
             response = connection.getresponse()
             response.read()
             self.assertEqual(response.status, status)
+
+    def test_a_bucket_may_be_named_by_the_host(self):
+        host, port = f"{self.bucket}.localhost", self.endpoint.rpartition(":")[2]
+        for owner, status in ((self.customer.account, 200), ("999999999999", 403)):
+            expected = {"x-amz-expected-bucket-owner": owner}
+            headers = sign(
+                self.customer.aws.credentials, service="s3", region="us-east-1", method="PUT", host=host,
+                path="/call.wav", headers=expected,
+            )
+            connection = http.client.HTTPConnection("127.0.0.1", int(port))
+            self.addCleanup(connection.close)
+            connection.request("PUT", "/call.wav", headers=headers)
+            self.assertEqual(connection.getresponse().status, status)
+
+    def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_or_refused(self):
+        host = self.endpoint.removeprefix("http://")
+        for owner, status in ((self.customer.account, b"200"), ("999999999999", b"403")):
+            headers = sign(
+                self.customer.aws.credentials, service="s3", region="us-east-1", method="PUT", host=host,
+                path=f"/{self.bucket}/call.wav", headers={"x-amz-expected-bucket-owner": owner}, body=b"RIFF",
+            ) | {"expect": "100-continue", "content-length": "4"}
+            lines = [f"PUT /{self.bucket}/call.wav HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
+            with socket.create_connection(host.split(":")) as connection:
+                connection.sendall("\r\n".join(lines).encode())
+                self.assertTrue(connection.recv(1024).startswith(b"HTTP/1.1 100 "))
+                connection.sendall(b"RIFF")
+                self.assertTrue(connection.recv(1024).startswith(b"HTTP/1.1 " + status))
 
     def test_an_endpoint_that_is_not_there_is_named_by_the_command_line(self):
         argv = ["customer", "list-objects", "--bucket", "b", "--endpoint-url", "http://127.0.0.1:9"]

@@ -1,0 +1,16 @@
+"""Reads AWS's XML answers by the names of their elements; the namespace differs by service and is left aside."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+
+def texts(document: bytes, element: str) -> list[str]:
+    """The text of every element of this name, in document order."""
+    every = ElementTree.fromstring(document).iter()
+    return [each.text or "" for each in every if each.tag.rpartition("}")[2] == element]
+
+
+def text(document: bytes, element: str) -> str:
+    """The text of the first such element, or nothing."""
+    return next(iter(texts(document, element)), "")
