@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..progress import Failure
 from . import standin
 from .accounts import ROLE_NAME, Customer, create_platform, enforcing_trust, trust
 from .client import AwsError
@@ -113,6 +114,8 @@ def main() -> None:
         arguments.run(arguments)
     except AwsError as error:
         sys.exit(f"AWS refused: {error}")
+    except Failure as failure:
+        sys.exit(str(failure))
     except OSError as error:
         sys.exit(f"{arguments.endpoint_url}: {error}")
 

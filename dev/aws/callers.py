@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from . import xml
+from . import wire_xml
 from .call import Call
 from .sigv4 import Credentials
 
@@ -57,10 +57,10 @@ class Callers:
 
     def remember(self, call: Call, issuer: Caller | None, document: bytes) -> None:
         """Takes in the answer to a call that issued a credential."""
-        token = xml.text(document, "SessionToken") or None
-        credentials = Credentials(xml.text(document, "AccessKeyId"), xml.text(document, "SecretAccessKey"), token)
+        token = wire_xml.text(document, "SessionToken") or None
+        credentials = Credentials(wire_xml.text(document, "AccessKeyId"), wire_xml.text(document, "SecretAccessKey"), token)
         if call.action == "AssumeRole":
-            account, name = xml.text(document, "Arn").split(":")[4:6]
+            account, name = wire_xml.text(document, "Arn").split(":")[4:6]
         else:
-            account, name = issuer.account if issuer else "", f"user/{xml.text(document, 'UserName')}"
+            account, name = issuer.account if issuer else "", f"user/{wire_xml.text(document, 'UserName')}"
         self._issued[credentials.access_key_id] = Caller(account, name, credentials)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
-from . import xml
+from . import wire_xml
 from .sigv4 import Credentials, encode_path, encode_query, sign
 
 _API_VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15"}
@@ -32,7 +32,7 @@ class Response:
         return next(iter(self.texts(element)), "")
 
     def texts(self, element: str) -> list[str]:
-        return xml.texts(self.body, element) if self.body else []
+        return wire_xml.texts(self.body, element) if self.body else []
 
     @property
     def error_code(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import time
 from pathlib import Path
 
@@ -162,8 +163,10 @@ async def _main() -> None:
     parser.add_argument("--log", required=True, type=Path, metavar="FILE")
     arguments = parser.parse_args()
     host, _, port = arguments.listen.rpartition(":")
+    # Bound before the log is created: who finds the log knows that the port is ours.
+    listener = socket.create_server((host, int(port)), backlog=512)
     proxy = Proxy(arguments.upstream, arguments.log)
-    server = await asyncio.start_server(proxy.serve, host, int(port), limit=_STREAM_LIMIT, backlog=512)
+    server = await asyncio.start_server(proxy.serve, sock=listener, limit=_STREAM_LIMIT)
     await server.serve_forever()
 
 

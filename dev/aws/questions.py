@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from . import xml
+from . import wire_xml
 from .callers import Caller, Callers, root_of
 from .upstream import Upstream
 
@@ -54,7 +54,7 @@ class Questions:
         for account in self._callers.accounts_by_last_call():
             owner = root_of(account)
             buckets = await self._upstream.ask(owner.credentials, "s3", "GET", "/")
-            if bucket in xml.texts(buckets.body, "Name"):
+            if bucket in wire_xml.texts(buckets.body, "Name"):
                 return owner
         return None
 
@@ -80,7 +80,7 @@ class Questions:
         account, role = role_arn.split(":")[4], role_arn.rpartition("/")[2]
         form = urlencode({"Action": "GetRole", "RoleName": role, "Version": "2010-05-08"}).encode()
         reply = await self._upstream.ask(root_of(account).credentials, "iam", "POST", "/", headers=_FORM, body=form)
-        return int(xml.text(reply.body, "MaxSessionDuration"))
+        return int(wire_xml.text(reply.body, "MaxSessionDuration"))
 
     async def stored_checksums(self, bucket: str, key: str) -> dict[str, str]:
         """The checksum headers S3 keeps for an object just written."""

@@ -15,11 +15,13 @@ from pathlib import Path
 from ..packages import python
 from ..paths import ROOT
 from ..process import start_time
+from ..progress import Failure, wait_for
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _SERVICES = "cloudformation,iam,kms,s3,sts"
 # Relative to the processes' working directory: an absolute path could be longer than a socket's may be.
 _SOCKET = "ministack.sock"
+ACCESS_LOG = "access.jsonl"
 _PROXY, _MINISTACK = "aws-proxy", "ministack"
 _children: dict[int, subprocess.Popen[bytes]] = {}  # of this process; those of an earlier command are known by pid
 _START_SECONDS, _STOP_SECONDS = 30, 10
@@ -43,8 +45,16 @@ def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str]) -> None:
         **{variable: str(directory / name) for variable, name in scratch.items()},
     }
     _start(run_dir, _MINISTACK, [*nsenter, sys.executable, "-m", "dev.aws.standin_server", _SOCKET], environment)
-    listen = ["--listen", f"{bind}:{port}", "--upstream", _SOCKET, "--log", "access.jsonl"]
+    log = directory / ACCESS_LOG
+    log.unlink(missing_ok=True)
+    listen = ["--listen", f"{bind}:{port}", "--upstream", _SOCKET, "--log", ACCESS_LOG]
     _start(run_dir, _PROXY, [*nsenter, sys.executable, "-m", "dev.aws.proxy", *listen], environment)
+    # On a port that somebody else holds, health would be answered by that somebody.
+    wait_for("the proxy of the AWS stand-in", lambda: log.exists() or not _runs(run_dir, _PROXY), _START_SECONDS)
+    if not log.exists():
+        words = (directory / f"{_PROXY}.log").read_text().splitlines()[-1:]
+        stop(run_dir)
+        raise Failure(f"The proxy of the AWS stand-in ended: {' '.join(words)}")
 
 
 def stop(run_dir: Path) -> None:
@@ -53,27 +63,24 @@ def stop(run_dir: Path) -> None:
         file = _pid_file(run_dir, name)
         if not file.exists():
             continue
-        record = json.loads(file.read_text())
+        pid = json.loads(file.read_text())["pid"]
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if start_time(record["pid"]) == record["start"]:
-                os.kill(record["pid"], number)
-                _wait_for_end(record)
-        if child := _children.pop(record["pid"], None):
+            if _runs(run_dir, name):
+                os.kill(pid, number)
+                _wait_for_end(run_dir, name)
+        if child := _children.pop(pid, None):
             child.wait()
         file.unlink()
 
 
 def wait_until_healthy(endpoint: str) -> None:
     """Returns once the stand-in answers through the proxy."""
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=_START_SECONDS):
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+
+    def answers() -> bool:
+        with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=_START_SECONDS):
+            return True
+
+    wait_for(f"an answer from {endpoint}", answers, _START_SECONDS)
 
 
 def _start(run_dir: Path, name: str, argv: list[str], environment: dict[str, str]) -> None:
@@ -104,7 +111,12 @@ def _pid_file(run_dir: Path, name: str) -> Path:
     return run_dir / "pids" / f"{name}.json"
 
 
-def _wait_for_end(record: dict[str, int]) -> None:
+def _runs(run_dir: Path, name: str) -> bool:
+    record = json.loads(_pid_file(run_dir, name).read_text())
+    return record["start"] is not None and start_time(record["pid"]) == record["start"]
+
+
+def _wait_for_end(run_dir: Path, name: str) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
-    while start_time(record["pid"]) == record["start"] and time.monotonic() < deadline:
+    while _runs(run_dir, name) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -8,17 +8,21 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from ..paths import ROOT
-from . import PLATFORM_CREDENTIALS
+from ..progress import Failure
+from . import PLATFORM_CREDENTIALS, start
 from .accounts import trust
 from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
 from .sigv4 import sign
+from .standin import ACCESS_LOG
 
 
 class AccessLogTest(StandInTest):
     def entries(self) -> list[dict]:
-        lines = (self.run_dir / "aws" / "access.jsonl").read_text().splitlines()
+        lines = (self.run_dir / "aws" / ACCESS_LOG).read_text().splitlines()
         return [json.loads(line) for line in lines]
 
     def test_every_call_is_recorded_with_who_made_it_and_what_came_of_it(self):
@@ -45,7 +49,7 @@ class AccessLogTest(StandInTest):
         self.customer.set_trust(trust())
         self.assume(EXTERNAL_ID)
         self.assume(EXTERNAL_ID + "x" * 2000)
-        log = (self.run_dir / "aws" / "access.jsonl").read_text()
+        log = (self.run_dir / "aws" / ACCESS_LOG).read_text()
         secret = json.loads((self.run_dir / PLATFORM_CREDENTIALS).read_text())["secretAccessKey"]
         self.assertNotIn(EXTERNAL_ID, log)
         self.assertNotIn(secret, log)
@@ -106,6 +110,14 @@ class WireTest(StandInTest):
         failed = _command_line(*argv)
         self.assertIn("127.0.0.1:9", failed.stderr)
         self.assertNotIn("Traceback", failed.stderr)
+
+
+class StartTest(StandInTest):
+    def test_a_port_that_somebody_else_holds_is_an_error_and_nothing_is_left_running(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with self.assertRaisesRegex(Failure, "in use"):
+                start(Path(directory), "127.0.0.1", int(self.endpoint.rpartition(":")[2]))
+            self.assertEqual(list(Path(directory, "pids").iterdir()), [])
 
 
 class CommandLineTest(StandInTest):
