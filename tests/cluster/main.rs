@@ -1,0 +1,11 @@
+//! The product as its users meet it: on a real API server and node, against a stand-in for AWS
+//! that enforces trust policies. `make up` starts both; each test has a namespace and a customer of its own.
+
+mod admission;
+mod apply;
+mod recording;
+mod support;
+mod verdict;
+
+/// Tests that break what others stand on. Their names sort them into a run of their own, after the rest.
+mod disruptive;

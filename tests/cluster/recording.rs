@@ -1,0 +1,125 @@
+//! The way of a recording, from a container's rename to the customer's bucket.
+
+use serde_json::json;
+
+use crate::environment_or_skip;
+use crate::support::{Tenant, wait_for};
+
+/// Writes so many KiB under a temporary name, renames it into place, and tells the bytes' SHA-256.
+fn record(tenant: &Tenant, pod: &str, name: &str, kib: u32) -> String {
+    let script = format!(
+        "set -e; mkdir -p $(dirname /recordings/{name}); dd if=/dev/urandom of=/recordings/{name}.part bs=1024 count={kib} 2>/dev/null; \
+         sha256sum /recordings/{name}.part | cut -d' ' -f1; mv /recordings/{name}.part /recordings/{name}"
+    );
+    tenant.shell(pod, &script).expect_ok().text().trim().to_owned()
+}
+
+fn spooled(tenant: &Tenant, pod: &str) -> String {
+    tenant.shell(pod, "find /recordings -type f -not -path '*/.recording-uploader/*'").text()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()[..64].to_owned()
+}
+
+#[track_caller]
+fn wait_delivered(tenant: &Tenant, key: &str, sum: &str) {
+    let bytes = wait_for(key, || tenant.describe(), || tenant.object(key));
+    assert_eq!(sha256(&bytes), sum, "{key}, byte for byte");
+}
+
+#[test]
+fn a_recording_lands_in_the_bucket_byte_for_byte_and_leaves_the_spool() {
+    environment_or_skip!();
+    let tenant = Tenant::new("delivered");
+    tenant.apply_secret(&tenant.external_id);
+    tenant.apply_destination("acme", json!({"prefix": "calls/"}));
+    tenant.wait_ready("acme");
+    tenant.start_recorder("recorder");
+    let wav = record(&tenant, "recorder", "2026/call-1.wav", 3000);
+    let companion = record(&tenant, "recorder", "2026/call-1.json", 1);
+    let small = record(&tenant, "recorder", "with space.wav", 1);
+    wait_delivered(&tenant, "calls/2026/call-1.wav", &wav);
+    wait_delivered(&tenant, "calls/2026/call-1.json", &companion);
+    wait_delivered(&tenant, "calls/with space.wav", &small);
+    wait_for(
+        "an empty spool",
+        || spooled(&tenant, "recorder"),
+        || spooled(&tenant, "recorder").trim().is_empty().then_some(()),
+    );
+}
+
+#[test]
+fn a_destination_that_is_not_ready_keeps_recordings_spooled_and_delivers_them_once_it_is() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("paused");
+    tenant.start_recorder("recorder");
+    let first = record(&tenant, "recorder", "first.wav", 64);
+    wait_delivered(&tenant, "first.wav", &first);
+
+    tenant.customer(&["trust-open"]).expect_ok();
+    tenant.revalidate("acme");
+    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
+    // The sidecar asks every five seconds; the second look shows that it was told.
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    let second = record(&tenant, "recorder", "second.wav", 64);
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    assert_eq!(tenant.object("second.wav"), None, "nothing is sent while paused");
+    assert!(spooled(&tenant, "recorder").contains("second.wav"));
+
+    tenant.customer(&["trust-closed", "--external-id", &tenant.external_id]).expect_ok();
+    tenant.revalidate("acme");
+    tenant.wait_ready("acme");
+    wait_delivered(&tenant, "second.wav", &second);
+}
+
+#[test]
+fn a_pod_that_ends_delivers_what_it_has_spooled() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("drained");
+    tenant.start_recorder("recorder");
+    let last = record(&tenant, "recorder", "last.wav", 20_000);
+    tenant.kubectl(&["delete", "pod", "recorder", "--wait=true"]).expect_ok();
+    wait_delivered(&tenant, "last.wav", &last);
+}
+
+#[test]
+fn an_object_that_is_there_already_is_never_overwritten() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("kept");
+    tenant.start_recorder("recorder");
+    let first = record(&tenant, "recorder", "call.wav", 8);
+    wait_delivered(&tenant, "call.wav", &first);
+    let second = record(&tenant, "recorder", "call.wav", 8);
+    let key = wait_for(
+        "the second recording beside the first",
+        || format!("{:?}", tenant.objects()),
+        || tenant.objects().into_iter().find(|key| key.starts_with("call~") && key.ends_with(".wav")),
+    );
+    wait_delivered(&tenant, &key, &second);
+    wait_delivered(&tenant, "call.wav", &first);
+}
+
+#[test]
+fn no_external_id_and_no_key_of_the_platform_is_in_the_pod() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("clean");
+    tenant.start_recorder("recorder");
+    let pod = tenant.get(&["pod", "recorder"]).unwrap();
+    let seen = pod.to_string()
+        + &tenant
+            .shell("recorder", "env; find / -xdev -type f -not -path '/proc/*' -exec cat {} + 2>/dev/null")
+            .text();
+    assert!(!seen.contains(&tenant.external_id), "the External ID is in the pod");
+    let secret =
+        crate::support::get(&["--namespace=recording-operator", "secret", "recording-operator-aws"]).unwrap();
+    let keys = secret["data"].as_object().unwrap();
+    assert_eq!(keys.len(), 2);
+    for key in keys.values() {
+        assert!(!seen.contains(key.as_str().unwrap()), "a key of the platform is in the pod");
+    }
+}

@@ -1,0 +1,298 @@
+//! One tenant and its customer, and the commands that their people type.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// What a wait may take at most: far beyond what it does take, as these machines are noisy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The environment that `make up` wrote. Where a node cannot run, a test says so and ends.
+#[macro_export]
+macro_rules! environment_or_skip {
+    () => {
+        if !$crate::support::environment_is_up() {
+            eprintln!("skipped: no environment; `make up` starts one");
+            return;
+        }
+    };
+}
+
+pub fn environment_is_up() -> bool {
+    let up = setting("KUBECONFIG").is_some() && setting("AWS_ENDPOINT_URL").is_some();
+    let must = std::env::var("CI").is_ok_and(|ci| ci == "true")
+        || std::env::var("USER").is_ok_and(|user| user == "root");
+    assert!(
+        up || !must,
+        "no environment: `make up` starts one; where it can run, a skipped test is a failure"
+    );
+    up
+}
+
+/// From the caller's environment, else from target/dev/env.
+fn setting(name: &str) -> Option<String> {
+    let written = || {
+        let file = std::fs::read_to_string(repository().join("target/dev/env")).ok()?;
+        let values: BTreeMap<&str, &str> = file.lines().filter_map(|line| line.split_once('=')).collect();
+        values.get(name).map(|value| (*value).to_owned())
+    };
+    std::env::var(name).ok().or_else(written)
+}
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A finished command.
+pub struct Done {
+    pub ok: bool,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Done {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    #[track_caller]
+    pub fn expect_ok(self) -> Self {
+        assert!(self.ok, "failed: {}{}", self.text(), self.stderr);
+        self
+    }
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Done { ok: output.status.success(), stdout: output.stdout, stderr }
+    }
+}
+
+pub fn kubectl(arguments: &[&str]) -> Done {
+    kubectl_with(arguments, "")
+}
+
+/// kubectl with a manifest on standard input.
+pub fn kubectl_with(arguments: &[&str], manifest: &str) -> Done {
+    let mut command = Command::new(repository().join("target/dev/bin/kubectl"));
+    command.args(arguments).env("KUBECONFIG", setting("KUBECONFIG").unwrap());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl runs");
+    child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+/// The object as JSON, if it is there.
+pub fn get(arguments: &[&str]) -> Option<Value> {
+    let done = kubectl(&[&["get", "--output=json"], arguments].concat());
+    done.ok.then(|| serde_json::from_slice(&done.stdout).unwrap())
+}
+
+/// What a customer's administrator does in AWS.
+pub fn customer(arguments: &[&str]) -> Done {
+    let mut command = Command::new("python3");
+    command.args(["-m", "dev.aws", "customer"]).args(arguments).current_dir(repository());
+    command.env("AWS_ENDPOINT_URL", setting("AWS_ENDPOINT_URL").unwrap());
+    command.output().expect("python3 runs").into()
+}
+
+/// Waits until `probe` gives something; otherwise fails and shows what `describe` says.
+#[track_caller]
+pub fn wait_for<T>(what: &str, describe: impl Fn() -> String, mut probe: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}; last seen:\n{}", describe());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A namespace of a tenant, and the AWS account of its customer.
+pub struct Tenant {
+    pub namespace: String,
+    pub account: String,
+    pub bucket: String,
+    pub external_id: String,
+}
+
+pub const ROLE: &str = "revenue-call-recording-writer";
+
+impl Tenant {
+    /// A namespace, and a customer's account with bucket, role and External ID. `name` is the test's.
+    pub fn new(name: &str) -> Self {
+        let number = u64::from(std::process::id()) * 1_000
+            + u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_millis());
+        let tenant = Tenant {
+            namespace: format!("{name}-{number}"),
+            account: format!("{:012}", 200_000_000_000 + number),
+            bucket: format!("{name}-{number}-recordings"),
+            external_id: format!("{number:08x}-Test-{name}"),
+        };
+        kubectl(&["create", "namespace", &tenant.namespace]).expect_ok();
+        tenant
+            .customer(&["create", "--bucket", &tenant.bucket, "--external-id", &tenant.external_id])
+            .expect_ok();
+        tenant
+    }
+
+    /// A tenant with a destination `acme` that has turned Ready.
+    pub fn ready(name: &str) -> Self {
+        let tenant = Tenant::new(name);
+        tenant.apply_secret(&tenant.external_id);
+        tenant.apply_destination("acme", json!({}));
+        tenant.wait_ready("acme");
+        tenant
+    }
+
+    pub fn role_arn(&self) -> String {
+        format!("arn:aws:iam::{}:role/{ROLE}", self.account)
+    }
+
+    /// The customer acts in its own account.
+    pub fn customer(&self, arguments: &[&str]) -> Done {
+        let (command, rest) = arguments.split_first().unwrap();
+        customer(&[&[*command, "--account", &self.account], rest].concat())
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> Done {
+        kubectl(&[&["--namespace", &self.namespace], arguments].concat())
+    }
+
+    pub fn apply(&self, manifest: &Value) -> Done {
+        kubectl_with(&["--namespace", &self.namespace, "apply", "--filename=-"], &manifest.to_string())
+    }
+
+    pub fn apply_secret(&self, external_id: &str) {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-external-id"},
+            "type": "recordings.revenue.io/external-id", "stringData": {"externalID": external_id},
+        }))
+        .expect_ok();
+    }
+
+    /// A destination for the customer's bucket, with `changes` merged into the spec.
+    pub fn destination(&self, name: &str, changes: Value) -> Value {
+        let mut spec = json!({
+            "bucket": self.bucket, "region": "us-east-1", "roleARN": self.role_arn(),
+            "externalIDSecretRef": {"name": "acme-external-id"},
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        json!({"apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination", "metadata": {"name": name}, "spec": spec})
+    }
+
+    pub fn apply_destination(&self, name: &str, changes: Value) {
+        self.apply(&self.destination(name, changes)).expect_ok();
+    }
+
+    pub fn get(&self, arguments: &[&str]) -> Option<Value> {
+        get(&[&["--namespace", &self.namespace], arguments].concat())
+    }
+
+    /// A destination's condition, at the current generation.
+    pub fn condition(&self, name: &str, kind: &str) -> Option<Value> {
+        let destination = self.get(&["recordingdestination", name])?;
+        let conditions = destination["status"]["conditions"].as_array()?.clone();
+        conditions
+            .into_iter()
+            .find(|c| c["type"] == kind && c["observedGeneration"] == destination["metadata"]["generation"])
+    }
+
+    pub fn describe(&self) -> String {
+        self.kubectl(&["describe", "recordingdestinations,pods"]).text()
+    }
+
+    #[track_caller]
+    pub fn wait_ready(&self, name: &str) {
+        self.wait_reason(name, "True", "Validated");
+    }
+
+    /// Waits until Ready is `status` for `reason`.
+    #[track_caller]
+    pub fn wait_reason(&self, name: &str, status: &str, reason: &str) {
+        let what = format!("{name} Ready={status} {reason}");
+        wait_for(
+            &what,
+            || self.describe(),
+            || self.condition(name, "Ready").filter(|c| c["status"] == status && c["reason"] == reason),
+        );
+    }
+
+    /// Asks for a validation now.
+    pub fn revalidate(&self, name: &str) {
+        let token = format!(
+            "recordings.revenue.io/revalidate={:?}",
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
+        );
+        self.kubectl(&["annotate", "--overwrite", "recordingdestination", name, &token]).expect_ok();
+    }
+
+    /// Keys in the customer's bucket.
+    pub fn objects(&self) -> Vec<String> {
+        let listed = self.customer(&["list-objects", "--bucket", &self.bucket]).expect_ok();
+        listed.text().lines().map(str::to_owned).collect()
+    }
+
+    /// An object's bytes, as the customer reads them.
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
+        let done = self.customer(&["get-object", "--bucket", &self.bucket, "--key", key]);
+        done.ok.then_some(done.stdout)
+    }
+
+    /// A pod that records: a shell that keeps running, with a spool.
+    pub fn recorder(&self, name: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "labels": {"recordings.revenue.io/inject": "true"},
+                "annotations": {"recordings.revenue.io/destination": "acme"},
+            },
+            "spec": {
+                "terminationGracePeriodSeconds": 30,
+                "automountServiceAccountToken": false,
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{
+                    "name": "recorder", "image": "busybox:dev", "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
+                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                    "volumeMounts": [{"name": "recordings", "mountPath": "/recordings"}],
+                }],
+                "volumes": [{"name": "recordings", "emptyDir": {}}],
+            },
+        })
+    }
+
+    #[track_caller]
+    pub fn start_recorder(&self, name: &str) {
+        self.apply(&self.recorder(name)).expect_ok();
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", &format!("pod/{name}")]).expect_ok();
+    }
+
+    /// Runs a shell command in the recorder container.
+    pub fn shell(&self, pod: &str, script: &str) -> Done {
+        self.kubectl(&["exec", pod, "--container=recorder", "--", "sh", "-c", script])
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.describe());
+        }
+        kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        self.customer(&["delete", "--bucket", &self.bucket]);
+    }
+}
