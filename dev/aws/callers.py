@@ -57,8 +57,8 @@ class Callers:
 
     def remember(self, call: Call, issuer: Caller | None, document: bytes) -> None:
         """Takes in the answer to a call that issued a credential."""
-        token = wire_xml.text(document, "SessionToken") or None
-        credentials = Credentials(wire_xml.text(document, "AccessKeyId"), wire_xml.text(document, "SecretAccessKey"), token)
+        key, secret, token = (wire_xml.text(document, f) for f in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+        credentials = Credentials(key, secret, token or None)
         if call.action == "AssumeRole":
             account, name = wire_xml.text(document, "Arn").split(":")[4:6]
         else:

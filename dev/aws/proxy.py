@@ -17,7 +17,7 @@ from . import http1
 from .access_log import AccessLog
 from .answer import Refusal
 from .call import Call, add_form, read_call
-from .callers import Caller, Callers
+from .callers import Callers
 from .questions import Questions
 from .rules import REQUEST_RULES, RESPONSE_RULES
 from .upstream import Connection, Upstream
