@@ -1,1 +1,63 @@
-//! injection
+//! Pod → pod: what a labelled pod gets, the same for the webhook and for a preview.
+//!
+//! The pod is read as a type and changed as JSON: fields that are newer than our types stay as they
+//! were. Injecting twice gives the same pod as injecting once.
+
+mod identity;
+mod place;
+mod refusal;
+mod request;
+mod sidecar;
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+pub use refusal::Refusal;
+pub use request::Request;
+
+/// What the operator says about every sidecar.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Image of the sidecar.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub image_pull_policy: String,
+    /// Base URL of the broker.
+    pub broker_url: String,
+    /// CA certificates by which the broker is trusted, PEM.
+    pub broker_ca: String,
+}
+
+/// What a pod asks for, by its label and annotations; `None` when it asks for nothing. Whether the
+/// destination exists is for the caller to find out.
+pub fn request(pod: &Value) -> Result<Option<Request>, Refusal> {
+    Request::of(&read(pod)?)
+}
+
+/// The pod with the sidecar it asks for; the same pod when it asks for none or has it already.
+pub fn inject(pod: &Value, settings: &Settings) -> Result<Value, Refusal> {
+    let seen = read(pod)?;
+    let Some(request) = Request::of(&seen)? else { return Ok(pod.clone()) };
+    let spec = seen.spec.unwrap_or_default();
+    if spec.host_network == Some(true) {
+        return Err(Refusal::HostNetwork);
+    }
+    let user = identity::of_recorder(&spec, &request.spool_volume)?;
+
+    let mut pod = pod.clone();
+    let written = &mut pod["spec"];
+    for volume in [sidecar::state_volume(), sidecar::token_volume(spec.termination_grace_period_seconds)] {
+        place::where_it_was(written, "volumes", &volume.name, &volume);
+    }
+    let before = spec.init_containers.iter().flatten().find(|c| c.name == crate::api::UPLOADER_CONTAINER);
+    let container = sidecar::container(&request, user, settings, before);
+    place::last(written, "initContainers", &container.name, &container);
+    Ok(pod)
+}
+
+fn read(pod: &Value) -> Result<Pod, Refusal> {
+    Pod::deserialize(pod).map_err(|error| Refusal::NotAPod(error.to_string()))
+}

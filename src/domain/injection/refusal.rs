@@ -1,0 +1,61 @@
+//! Why a pod is refused, each a sentence that ends in what to do.
+
+use crate::api::{
+    CREDENTIALS_ANNOTATION, DESTINATION_ANNOTATION, INJECT_LABEL, SPOOL_PATH_ANNOTATION,
+    SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
+};
+
+/// The pod, not the operator, must change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It cannot be read as a pod; holds where.
+    #[error("this is not a pod that can be read: {0}; correct the manifest")]
+    NotAPod(String),
+    /// No destination is named.
+    #[error(
+        "the pod is labelled {INJECT_LABEL}=true but does not say where its recordings go: name a RecordingDestination \
+         of its namespace in the annotation {DESTINATION_ANNOTATION}, or take the label off"
+    )]
+    NoDestination,
+    /// The text cannot be the name of a destination.
+    #[error(
+        "{0:?} cannot be the name of a RecordingDestination: correct the annotation {DESTINATION_ANNOTATION}; names \
+         have lower-case letters, digits, - and ., e.g. acme"
+    )]
+    MalformedDestination(String),
+    /// The pod has no such volume.
+    #[error(
+        "the pod has no volume {0:?} to hold its recordings: add the volume to spec.volumes, or name the one that the \
+         recorder writes to in the annotation {SPOOL_VOLUME_ANNOTATION}"
+    )]
+    NoSpoolVolume(String),
+    /// Absolute, empty, or with a `.` or `..` segment.
+    #[error(
+        "the spool path {0:?} does not stay within its volume: give a relative directory without . or .. in the \
+         annotation {SPOOL_PATH_ANNOTATION}, e.g. calls, or leave the annotation out"
+    )]
+    MalformedSpoolPath(String),
+    /// A value of the credentials annotation.
+    #[error(
+        "the annotation {CREDENTIALS_ANNOTATION}: {0} is not offered by this version of the operator: leave the \
+         annotation out; the sidecar uploads without it"
+    )]
+    CredentialsNotOffered(String),
+    /// The pod shares the node's network.
+    #[error(
+        "the pod is on the host network (spec.hostNetwork: true), where the sidecar's ports would be the node's, open \
+         to every process there: take hostNetwork out, or take the label {INJECT_LABEL} off"
+    )]
+    HostNetwork,
+    /// The recorder runs as root; holds the field that says so.
+    #[error(
+        "{0} is 0, and the sidecar runs as the recorder's user but never as root: set it to another UID, e.g. 1000, \
+         as whom the recorder also runs"
+    )]
+    Root(String),
+    /// An ordinary container has the sidecar's name.
+    #[error(
+        "the container name {UPLOADER_CONTAINER} is the sidecar's: rename the container in spec.containers"
+    )]
+    NameTaken,
+}

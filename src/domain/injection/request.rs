@@ -1,0 +1,81 @@
+//! What a pod asks for, by its label and annotations.
+
+use std::path::{Component, Path};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::Refusal;
+use crate::api::{
+    CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL,
+    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER, UPLOADER_STATE_VOLUME,
+    UPLOADER_TOKEN_VOLUME,
+};
+
+/// What a pod asks for, checked against the pod itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Name of the destination, in the pod's namespace.
+    pub destination: String,
+    /// A volume of the pod.
+    pub spool_volume: String,
+    /// Directory within the volume; all of it when absent.
+    pub spool_path: Option<String>,
+}
+
+impl Request {
+    /// Reads label and annotations. A pod without the label asks for nothing.
+    pub(super) fn of(pod: &Pod) -> Result<Option<Self>, Refusal> {
+        let labels = pod.metadata.labels.as_ref();
+        if labels.and_then(|labels| labels.get(INJECT_LABEL)).is_none_or(|value| value != "true") {
+            return Ok(None);
+        }
+        let annotation = |name| pod.metadata.annotations.as_ref()?.get(name).cloned();
+        // The sidecar's listener for the pod's other containers is still to come; until then the
+        // annotation must not be taken for granted.
+        if let Some(value) = annotation(CREDENTIALS_ANNOTATION) {
+            return Err(Refusal::CredentialsNotOffered(value));
+        }
+        let request = Request {
+            destination: annotation(DESTINATION_ANNOTATION).ok_or(Refusal::NoDestination)?,
+            spool_volume: annotation(SPOOL_VOLUME_ANNOTATION).unwrap_or(DEFAULT_SPOOL_VOLUME.to_owned()),
+            spool_path: annotation(SPOOL_PATH_ANNOTATION),
+        };
+        if !is_object_name(&request.destination) {
+            return Err(Refusal::MalformedDestination(request.destination));
+        }
+        if !has_volume(pod, &request.spool_volume) {
+            return Err(Refusal::NoSpoolVolume(request.spool_volume));
+        }
+        if let Some(path) = request.spool_path.as_ref().filter(|path| !is_within(path)) {
+            return Err(Refusal::MalformedSpoolPath(path.clone()));
+        }
+        if pod.spec.iter().flat_map(|spec| &spec.containers).any(|c| c.name == UPLOADER_CONTAINER) {
+            return Err(Refusal::NameTaken);
+        }
+        Ok(Some(request))
+    }
+}
+
+/// Whether an object can have that name (RFC 1123 subdomain). It goes into the path of a request to
+/// the API server, so nothing else may pass.
+fn is_object_name(text: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            label.bytes().all(|b| alphanumeric(b) || b == b'-')
+                && label.bytes().next().is_some_and(alphanumeric)
+                && label.bytes().next_back().is_some_and(alphanumeric)
+        })
+}
+
+/// A volume of that name that is not the sidecar's own.
+fn has_volume(pod: &Pod, name: &str) -> bool {
+    let volumes = pod.spec.iter().filter_map(|spec| spec.volumes.as_ref()).flatten();
+    let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME];
+    volumes.filter(|volume| !ours.contains(&volume.name.as_str())).any(|volume| volume.name == name)
+}
+
+/// Whether the path stays within the directory it is relative to, by its text.
+fn is_within(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}

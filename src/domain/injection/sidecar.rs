@@ -1,0 +1,165 @@
+//! The sidecar and its volumes. Fields are spelt out as the API server defaults them, so that a
+//! second look at the same pod finds nothing to change.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, Probe,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
+    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::identity::User;
+use super::{Request, Settings};
+use crate::api::{
+    BROKER_CA_ENV, BROKER_URL_ENV, TOKEN_AUDIENCE, UPLOADER_CONTAINER, UPLOADER_HEALTH_PORT,
+    UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH,
+    UPLOADER_TOKEN_VOLUME,
+};
+
+/// Grace period of a pod that names none, in seconds (Kubernetes' default).
+const DEFAULT_GRACE_PERIOD: i64 = 30;
+
+/// The container. `before` is one of its name that the pod already has: what others added to it
+/// stays, everything else becomes ours.
+pub(super) fn container(
+    request: &Request,
+    user: User,
+    settings: &Settings,
+    before: Option<&Container>,
+) -> Container {
+    Container {
+        name: UPLOADER_CONTAINER.to_owned(),
+        image: Some(settings.image.clone()),
+        image_pull_policy: Some(settings.image_pull_policy.clone()),
+        command: Some(vec!["/recording-uploader".to_owned()]),
+        env: Some(vec![
+            variable(BROKER_URL_ENV, &settings.broker_url),
+            variable(BROKER_CA_ENV, &settings.broker_ca),
+        ]),
+        ports: Some(vec![ContainerPort {
+            name: Some("uploader-http".to_owned()),
+            container_port: UPLOADER_HEALTH_PORT.into(),
+            protocol: Some("TCP".to_owned()),
+            ..Default::default()
+        }]),
+        // An init container that is restarted is a native sidecar: it starts before the recorder and ends after it.
+        restart_policy: Some("Always".to_owned()),
+        // The recorder waits for this one, so it is asked often.
+        startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..runs() }),
+        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(6), ..runs() }),
+        resources: Some(resources(before)),
+        security_context: Some(restricted(user)),
+        termination_message_path: Some("/dev/termination-log".to_owned()),
+        termination_message_policy: Some("File".to_owned()),
+        volume_mounts: Some(mounts(request, before)),
+        ..Default::default()
+    }
+}
+
+/// Keeps newer CA bundles over restarts of the container.
+pub(super) fn state_volume() -> Volume {
+    Volume {
+        name: UPLOADER_STATE_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Default::default()
+    }
+}
+
+/// The pod's token for the broker. The kubelet stops refreshing tokens once a pod is terminating,
+/// so one must outlast the grace period by far.
+pub(super) fn token_volume(grace_period_seconds: Option<i64>) -> Volume {
+    let grace_period = grace_period_seconds.unwrap_or(DEFAULT_GRACE_PERIOD);
+    let token = ServiceAccountTokenProjection {
+        audience: Some(TOKEN_AUDIENCE.to_owned()),
+        expiration_seconds: Some(grace_period.saturating_mul(6).clamp(3600, 86_400)),
+        path: token_path().1.to_owned(),
+    };
+    Volume {
+        name: UPLOADER_TOKEN_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o644),
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(token),
+                ..Default::default()
+            }]),
+        }),
+        ..Default::default()
+    }
+}
+
+/// The sidecar's mounts, then those that others added at other places.
+fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..Default::default()
+    };
+    let mut mounts = vec![
+        VolumeMount {
+            sub_path: request.spool_path.clone(),
+            ..mount(&request.spool_volume, UPLOADER_SPOOL_PATH)
+        },
+        mount(UPLOADER_STATE_VOLUME, UPLOADER_STATE_PATH),
+        VolumeMount { read_only: Some(true), ..mount(UPLOADER_TOKEN_VOLUME, token_path().0) },
+    ];
+    let ours: Vec<_> = mounts.iter().map(|mount| mount.mount_path.clone()).collect();
+    let theirs = before.and_then(|container| container.volume_mounts.as_ref()).into_iter().flatten();
+    mounts.extend(theirs.filter(|mount| !ours.contains(&mount.mount_path)).cloned());
+    mounts
+}
+
+/// Requests and limits, and for resources we say nothing of, what a LimitRange added. There is no CPU
+/// limit: throttled, the sidecar would be slow just when there is most to upload.
+fn resources(before: Option<&Container>) -> ResourceRequirements {
+    let theirs = before.and_then(|container| container.resources.clone()).unwrap_or_default();
+    let with = |theirs: Option<BTreeMap<String, Quantity>>, ours: &[(&str, &str)]| {
+        let ours = ours.iter().map(|(name, amount)| (name.to_string(), Quantity(amount.to_string())));
+        Some(theirs.unwrap_or_default().into_iter().chain(ours).collect())
+    };
+    ResourceRequirements {
+        requests: with(theirs.requests, &[("cpu", "10m"), ("memory", "32Mi")]),
+        limits: with(theirs.limits, &[("memory", "256Mi")]),
+        claims: None,
+    }
+}
+
+/// Pod security `restricted`, and more.
+fn restricted(user: User) -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(user.uid),
+        run_as_group: Some(user.gid),
+        run_as_non_root: Some(true),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..Default::default()
+    }
+}
+
+/// Asks whether the process runs, and no more: a broken destination must never restart an uploader.
+fn runs() -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/healthz".to_owned()),
+            port: IntOrString::Int(UPLOADER_HEALTH_PORT.into()),
+            scheme: Some("HTTP".to_owned()),
+            ..Default::default()
+        }),
+        timeout_seconds: Some(5),
+        success_threshold: Some(1),
+        ..Default::default()
+    }
+}
+
+fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
+}
+
+/// Directory and file name of the token.
+fn token_path() -> (&'static str, &'static str) {
+    UPLOADER_TOKEN_PATH.rsplit_once('/').expect("it is an absolute path")
+}
