@@ -3,6 +3,7 @@
 
 mod admission;
 mod apply;
+mod readme;
 mod recording;
 mod support;
 mod verdict;
