@@ -1,7 +1,7 @@
 //! `recording-operator`: arguments and wiring.
 
 use clap::{Parser, Subcommand};
-use recording_operator::{api, controller, telemetry};
+use recording_operator::{api, broker, controller, telemetry};
 
 /// Delivers call recordings into each customer's own S3 bucket.
 #[derive(Parser)]
@@ -15,6 +15,8 @@ struct Arguments {
 enum Command {
     /// Prove destinations and write their status. One replica.
     Controller(controller::Config),
+    /// Hand short-lived credentials to upload sidecars.
+    Broker(broker::Config),
     /// Print the CustomResourceDefinition as YAML.
     Crds,
 }

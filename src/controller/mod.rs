@@ -16,6 +16,9 @@ use kube::{Client, ResourceExt as _};
 use crate::api::RecordingDestination;
 use crate::aws::{Connection, PlatformKey, Sts};
 use crate::cluster::{Events, destinations};
+use crate::serve::{self, Readiness};
+use crate::telemetry::Metrics;
+use prometheus_client::registry::Registry;
 use reconcile::{Context, reconcile};
 
 /// Destinations looked at at the same time.
@@ -41,14 +44,26 @@ pub struct Config {
     pub platform_key_dir: PathBuf,
 }
 
-/// Runs until `shutdown` ends. An error means that the API server could not be reached to begin with.
+/// The controller ended for a fault on our side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No way to the API server.
+    #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
+    Cluster(#[from] kube::Error),
+    /// An address is taken.
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+}
+
+/// Runs until `shutdown` ends.
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
-) -> Result<(), kube::Error> {
+) -> Result<(), Error> {
     let client = Client::try_default().await?;
     let connection = Connection::new(config.aws_endpoint_url.clone());
     let controller = Controller::new(destinations::everywhere(&client), watcher::Config::default());
+    let listed = controller.store();
     let context = Arc::new(Context {
         sts: Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(&config.platform_key_dir)),
         connection,
@@ -58,16 +73,30 @@ pub async fn run(
         recent: Default::default(),
         destinations: controller.store(),
     });
-    context.report_platform_identity().await;
-
-    // Our own status writes wake us as well, and find nothing due.
-    controller
-        .with_config(Scheduling::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, on_error, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
-    Ok(())
+    let readiness = Readiness::default();
+    let synced = readiness.part("destinations");
+    let health = serve::health(config.metrics_listen, Metrics::new(Registry::default()), readiness);
+    let ready = async {
+        if listed.wait_until_ready().await.is_ok() {
+            synced.done();
+        }
+        std::future::pending::<()>().await;
+    };
+    let work = async {
+        context.report_platform_identity().await;
+        // Our own status writes wake us as well, and find nothing due.
+        controller
+            .with_config(Scheduling::default().concurrency(CONCURRENCY))
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, on_error, context)
+            .for_each(|_| std::future::ready(()))
+            .await;
+    };
+    tokio::select! {
+        () = work => Ok(()),
+        failed = health => Ok(failed?),
+        () = ready => Ok(()),
+    }
 }
 
 /// An error is our own cluster's: logged, and tried again soon.

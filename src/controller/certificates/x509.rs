@@ -1,0 +1,135 @@
+//! Certificates made and read.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, Error, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
+
+use super::lifetimes::{AUTHORITY_LIFE, SERVER_LIFE, ServerCertificate, Validity};
+
+/// How far the clock of whoever checks a certificate may be behind ours.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
+
+/// A certificate and its key, PEM.
+#[derive(Clone, Debug)]
+pub(super) struct Keyed {
+    pub certificate: String,
+    pub key: SecretString,
+}
+
+/// A new CA, signed by itself.
+pub(super) fn new_authority(now: Timestamp) -> Result<Keyed, Error> {
+    let mut params = params(now, AUTHORITY_LIFE)?;
+    // Dated, so that two of them can be told apart.
+    let name = format!("recording-operator CA {}", now.strftime("%F"));
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate()?;
+    Ok(keyed(params.self_signed(&key)?, &key))
+}
+
+/// A new certificate for a server of those names, signed by the CA.
+pub(super) fn new_server(
+    authority: &Keyed,
+    names: &BTreeSet<String>,
+    now: Timestamp,
+) -> Result<Keyed, Error> {
+    let signer = KeyPair::from_pem(authority.key.expose_secret())?;
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signer)?;
+    let mut params = params(now, SERVER_LIFE)?;
+    for name in names {
+        params.subject_alt_names.push(rcgen::SanType::DnsName(name.as_str().try_into()?));
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    Ok(keyed(params.signed_by(&key, &issuer)?, &key))
+}
+
+/// Until when a CA signs; `None` when certificate and key cannot be read or are not each other's.
+pub(super) fn read_authority(authority: &Keyed) -> Option<Validity> {
+    let der = der(&authority.certificate)?;
+    let certificate = parse(&der)?;
+    (certificate.is_ca() && fits(&certificate, &authority.key)).then(|| validity(&certificate))?
+}
+
+/// What a server's certificate is; `None` when it cannot be read.
+pub(super) fn read_server(server: &Keyed, authority: &Keyed) -> Option<ServerCertificate> {
+    let (der, authority) = (der(&server.certificate)?, der(&authority.certificate)?);
+    let (certificate, authority) = (parse(&der)?, parse(&authority)?);
+    let names = certificate.subject_alternative_name().ok()??.value;
+    let names = names.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    Some(ServerCertificate {
+        validity: validity(&certificate)?,
+        names: names.collect(),
+        is_signed_by_authority: certificate.verify_signature(Some(authority.public_key())).is_ok(),
+        fits_key: fits(&certificate, &server.key),
+    })
+}
+
+/// Those certificates, each once, that have not ended: what clients are to trust.
+pub(super) fn bundle<'a>(certificates: impl IntoIterator<Item = &'a str>, now: Timestamp) -> String {
+    let mut seen = BTreeSet::new();
+    let mut bundle = String::new();
+    for pem in certificates {
+        for der in CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok) {
+            let holds = parse(&der).and_then(|it| validity(&it)).is_some_and(|it| !it.has_ended(now));
+            if holds && seen.insert(der.to_vec()) {
+                bundle.push_str(&pem_of(&der));
+            }
+        }
+    }
+    bundle
+}
+
+fn params(now: Timestamp, life: SignedDuration) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    let time = |at: Timestamp| ASN1Time::from_timestamp(at.as_second()).map_err(|_| Error::Time);
+    params.not_before = time(now - CLOCK_SKEW)?.to_datetime();
+    params.not_after = time(now + life)?.to_datetime();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    Ok(params)
+}
+
+fn keyed(certificate: rcgen::Certificate, key: &KeyPair) -> Keyed {
+    Keyed { certificate: certificate.pem(), key: SecretString::from(key.serialize_pem()) }
+}
+
+fn der(pem: &str) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok()
+}
+
+fn pem_of(der: &[u8]) -> String {
+    let mut lines = String::from("-----BEGIN CERTIFICATE-----\n");
+    lines
+}
+
+fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
+}
+
+fn validity(certificate: &X509Certificate) -> Option<Validity> {
+    let of = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    let validity = certificate.validity();
+    Some(Validity { from: of(validity.not_before)?, until: of(validity.not_after)? })
+}
+
+fn fits(certificate: &X509Certificate, key: &SecretString) -> bool {
+    KeyPair::from_pem(key.expose_secret())
+        .is_ok_and(|key| key.subject_public_key_info() == certificate.public_key().raw)
+}
