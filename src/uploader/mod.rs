@@ -1,1 +1,5 @@
 //! uploader
+mod recording;
+mod spool;
+mod syscalls;
+mod watch;

@@ -1,11 +1,11 @@
 //! What to do with a recording. At every instant it is exactly one of *spooled*, *uploaded and
 //! verified*, *quarantined and reported*; nothing here ever gives one up.
 //!
-//! - [`names`](is_in_progress): which files are recordings, their keys, and whom a companion follows
+//! - [`classify`], [`object_key`]: which files are recordings, their keys, and whom a companion follows
 //! - [`completeness`]: whether a file has been written to its end
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
-//! - [`patience`](backoff): how long to wait, and when a session is renewed
+//! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
 //! - [`farewell`]: what a drained or killed uploader leaves behind
 //!
 //! The journal of multipart uploads and the reports to the broker will have their decisions here.
@@ -20,6 +20,6 @@ mod poison;
 pub use answers::{Next, after_head, after_put, after_read_back};
 pub use completeness::{Completeness, Lease, Sighting, completeness};
 pub use farewell::{Leftover, farewell};
-pub use names::{STATE_DIRECTORY, alternate, companion_of, is_companion_of, is_in_progress, object_key};
+pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
 pub use patience::{backoff, renew_at};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};

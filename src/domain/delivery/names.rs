@@ -13,17 +13,30 @@ pub const STATE_DIRECTORY: &str = ".recording-uploader";
 /// Longest key, in bytes. Amazon S3 User Guide, "Naming Amazon S3 objects".
 const LONGEST_KEY: usize = 1024;
 
-/// Whether a path, relative to the spool, is not a recording, or not yet: `.part`, `.tmp` and dot
-/// names, of the file or of a directory on the way to it, and the `lost+found` of a volume.
-pub fn is_in_progress(relative: &Path) -> bool {
-    relative == Path::new("lost+found")
-        || relative.components().any(|component| match component {
-            Component::Normal(name) => {
-                let name = name.as_bytes();
-                name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".tmp")
-            }
-            _ => true,
-        })
+/// What a name in the spool stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// A recording, or a directory that may hold some.
+    Recording,
+    /// Not yet one: `.part`, `.tmp` and dot names, of the file or of a directory on the way to it.
+    InProgress,
+    /// Never one: the uploader's own directory, and the `lost+found` of a volume.
+    Reserved,
+}
+
+/// Tells names apart. The path is relative to the spool.
+pub fn classify(relative: &Path) -> Name {
+    if relative.starts_with(STATE_DIRECTORY) || relative.starts_with("lost+found") {
+        return Name::Reserved;
+    }
+    let in_progress = relative.components().any(|component| match component {
+        Component::Normal(name) => {
+            let name = name.as_bytes();
+            name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".tmp")
+        }
+        _ => true,
+    });
+    if in_progress { Name::InProgress } else { Name::Recording }
 }
 
 /// The key of a recording: the prefix and its path relative to the spool.
@@ -66,25 +79,25 @@ mod tests {
     #[test]
     fn part_tmp_and_dot_names_are_in_progress_wherever_on_the_path() {
         for (path, expected) in [
-            ("a.wav", false),
-            ("2026/11/23/a.wav", false),
-            ("with space/ünïcode\n.wav", false),
-            ("a.part.wav", false),
-            ("apart", false),
-            ("a..wav", false),
-            ("a.wav.part", true),
-            ("a.tmp", true),
-            (".a.wav", true),
-            ("..a.wav", true),
-            ("call.part/a.wav", true),
-            (".snapshot/a.wav", true),
-            (".recording-uploader/quarantine/a.wav", true),
-            ("../a.wav", true),
-            ("/a.wav", true),
-            ("lost+found", true),
-            ("2026/lost+found", false),
+            ("a.wav", Name::Recording),
+            ("2026/11/23/a.wav", Name::Recording),
+            ("with space/ünïcode\n.wav", Name::Recording),
+            ("a.part.wav", Name::Recording),
+            ("apart", Name::Recording),
+            ("a..wav", Name::Recording),
+            ("2026/lost+found", Name::Recording),
+            ("a.wav.part", Name::InProgress),
+            ("a.tmp", Name::InProgress),
+            (".a.wav", Name::InProgress),
+            ("..a.wav", Name::InProgress),
+            ("call.part/a.wav", Name::InProgress),
+            (".snapshot/a.wav", Name::InProgress),
+            ("../a.wav", Name::InProgress),
+            ("/a.wav", Name::InProgress),
+            (".recording-uploader/quarantine/a.wav", Name::Reserved),
+            ("lost+found", Name::Reserved),
         ] {
-            assert_eq!(is_in_progress(Path::new(path)), expected, "{path:?}");
+            assert_eq!(classify(Path::new(path)), expected, "{path:?}");
         }
     }
 
