@@ -61,7 +61,6 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- with .Values.aws.endpointURL }}
 - --aws-endpoint-url={{ . }}
 {{- end }}
-- --platform-principal-arn={{ .Values.platform.principalARN }}
 - --platform-key-dir=/var/run/secrets/recording-operator/aws
 {{- end -}}
 
