@@ -26,7 +26,7 @@ const THROTTLED: SignedDuration = SignedDuration::from_secs(10);
 pub struct Recent {
     /// The spec then.
     pub spec: RecordingDestinationSpec,
-    /// When AWS was last asked.
+    /// When it was last looked at to an end.
     pub last_attempt: Timestamp,
     /// Last change of the spec, or request to revalidate, that was acted on.
     pub last_change: Timestamp,
@@ -54,8 +54,8 @@ impl Recent {
             }
             _ => now,
         };
-        let asked_aws = matches!(evidence, Evidence::Validated { role: Some(_), .. });
-        let last_attempt = before.map(|before| before.last_attempt).filter(|_| !asked_aws).unwrap_or(now);
+        let looked = matches!(evidence, Evidence::Validated { .. });
+        let last_attempt = before.map(|before| before.last_attempt).filter(|_| !looked).unwrap_or(now);
         Recent { spec: looked_at.spec.clone(), last_attempt, last_change }
     }
 

@@ -546,6 +546,32 @@ fn what_is_due_when() {
     );
 }
 
+/// Whatever a look comes to, the next one is not due at once.
+#[test]
+fn no_look_calls_for_another_at_once() {
+    let mut silent = sound();
+    silent.assumed = Answer::Silent(Silence::Timeout);
+    let (_, unwritable) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let looks = [
+        ("sound", resolved(), Some(sound())),
+        ("no Secret", SecretObservation::NotFound, None),
+        ("silent", resolved(), Some(silent)),
+        ("not writable", resolved(), unwritable),
+    ];
+    for (case, secret, role) in looks {
+        let evidence = Evidence::Validated { secret, role };
+        let (mut seen, mut recent, mut time) = (destination(), None, now());
+        for round in 0..50 {
+            let verdict = judge(&seen, &evidence, &texts(), recent.as_ref(), time);
+            let after = Recent::after_look(recent.as_ref(), &seen, &evidence, time);
+            seen = with_status(seen, verdict);
+            let next = next_look(&seen, &after, "aws", time);
+            assert!(next >= time + SignedDuration::from_secs(15), "{case}, round {round}: {}", next - time);
+            (recent, time) = (Some(after), next);
+        }
+    }
+}
+
 #[test]
 fn only_edits_that_no_proof_depends_on_carry_it_over() {
     let recent = Recent { spec: destination().spec, last_attempt: now(), last_change: now() };
