@@ -1,1 +1,101 @@
-//! broker
+//! The broker: hands a destination's short-lived credentials to the sidecars of that destination's
+//! pods, and tells them where to put recordings, and whether.
+//!
+//! It is the security boundary between tenants. Who gets what is decided in
+//! [`domain::grant`](crate::domain::grant); here is the order of the steps, and what is remembered
+//! between requests. There is no leader: each replica answers on its own.
+
+mod answers;
+mod grants;
+mod live;
+mod memory;
+mod metrics;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use prometheus_client::registry::Registry;
+
+use crate::aws::{Connection, PlatformKey, Sts};
+use crate::cluster::DestinationCache;
+use crate::serve::{self, Readiness, TlsDirectory};
+use crate::telemetry::Metrics;
+use grants::Grants;
+use live::{LiveCluster, LiveSessions};
+use metrics::Requests;
+use routes::{Broker, router};
+
+/// How the broker is run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Address of the broker, HTTPS.
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Address of metrics and health, plain HTTP.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub metrics_listen: SocketAddr,
+    /// Directory of the broker's certificate: tls.crt, tls.key and ca.crt.
+    #[arg(long, default_value = "/var/run/secrets/recording-operator/tls")]
+    pub tls_dir: PathBuf,
+    /// Region whose STS endpoint is used.
+    #[arg(long, default_value = "us-east-1")]
+    pub aws_region: String,
+    /// Endpoint that replaces AWS's own, for the broker and for the sidecars.
+    #[arg(long)]
+    pub aws_endpoint_url: Option<String>,
+    /// Directory of the platform's access key.
+    #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
+    pub platform_key_dir: PathBuf,
+}
+
+/// The broker ended for a fault on our side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No way to the API server.
+    #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
+    Cluster(#[from] kube::Error),
+    /// An address is taken.
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+}
+
+/// Serves until `shutdown` ends. Nothing is served before the destinations are known: an unknown
+/// destination is refused, and that must be no accident of starting.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let client = Client::try_default().await?;
+    let mut registry = Registry::default();
+    let requests = Requests::register(&mut registry);
+    let readiness = Readiness::default();
+    let tls = TlsDirectory::new(config.tls_dir);
+    let (destinations, watch) = DestinationCache::watch(client.clone());
+
+    let connection = Connection::new(config.aws_endpoint_url.clone());
+    let sts = Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(config.platform_key_dir));
+    let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone() };
+    let sessions = LiveSessions { client, sts };
+    let grants = Grants::new(cluster, sessions, tls.clone(), config.aws_endpoint_url, Timestamp::now);
+    let app = router(Arc::new(Broker { grants, requests }));
+
+    let listed = readiness.part("destinations");
+    let served = async {
+        tokio::pin!(shutdown);
+        tokio::select! {
+            () = destinations.filled() => listed.done(),
+            () = &mut shutdown => return Ok(()),
+        }
+        serve::https(config.listen, &tls, app, &readiness, shutdown).await
+    };
+    let health = serve::health(config.metrics_listen, Metrics::new(registry), readiness.clone());
+    tokio::select! {
+        ended = served => Ok(ended?),
+        failed = health => Ok(failed?),
+        never = watch => match never {},
+    }
+}

@@ -1,5 +1,6 @@
 //! All destinations, kept up to date by a watch.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -21,7 +22,7 @@ pub struct DestinationCache {
 
 impl DestinationCache {
     /// An empty cache, and the watch that fills it, to be polled for as long as the cache is read.
-    pub fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn watch(client: Client) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let watch = watcher(Api::<RecordingDestination>::all(client), config)
@@ -33,6 +34,10 @@ impl DestinationCache {
                     tracing::warn!(%error, "the watch of destinations was interrupted; trying again");
                 }
             });
+        let watch = async {
+            watch.await;
+            unreachable!("a watch begins again whenever it ends")
+        };
         (DestinationCache { store }, watch)
     }
 

@@ -1,7 +1,12 @@
 //! The only callers of the Kubernetes API.
 
+pub mod certificates;
+mod destination_cache;
 pub mod destinations;
 mod events;
+pub mod pods;
 pub mod secrets;
+pub mod tokens;
 
+pub use destination_cache::DestinationCache;
 pub use events::Events;

@@ -38,11 +38,13 @@ impl From<&RecordingDestination> for SessionKey {
 }
 
 /// Why there is no session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
 pub enum NotIssued {
     /// The tenant's side does not grant one.
+    #[strum(to_string = "{0}")]
     Denied(Denial),
-    /// Our side could not ask, or nobody answered: it can be tried again. For the log.
+    /// Our side could not ask, or nobody answered: it can be tried again. The text is for the log.
+    #[strum(to_string = "{0}")]
     Unavailable(String),
 }
 

@@ -1,0 +1,62 @@
+//! What goes over the wire. There is one refusal, whatever the cause.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+use crate::api::DestinationDocument;
+
+/// The refusal. The fields are those that AWS SDKs look for in a credentials provider's error.
+pub(super) fn refusal() -> Response {
+    json(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"The request is refused."}"#)
+}
+
+/// We could not find out. Worth another try, unlike a refusal.
+pub(super) fn unavailable() -> Response {
+    let mut response = json(
+        StatusCode::SERVICE_UNAVAILABLE,
+        r#"{"code":"ServiceUnavailable","message":"The request could not be decided. Try again."}"#,
+    );
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// Credentials, which leave their wrapper here.
+pub(super) fn credentials(document: &SecretString) -> Response {
+    json(StatusCode::OK, document.expose_secret().to_owned())
+}
+
+/// The document, or word that the caller has it already.
+pub(super) fn document(document: &DestinationDocument, request: &HeaderMap) -> Response {
+    let body = serde_json::to_string(document).expect("strings serialize");
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..18]));
+    let mut response = if has(request, &tag) {
+        let mut response = json(StatusCode::NOT_MODIFIED, Body::empty());
+        response.headers_mut().remove(CONTENT_TYPE);
+        response
+    } else {
+        json(StatusCode::OK, body)
+    };
+    response.headers_mut().insert(ETAG, HeaderValue::try_from(tag).expect("base64 is a header value"));
+    response
+}
+
+/// Whether the caller holds the version of that tag.
+fn has(request: &HeaderMap, tag: &str) -> bool {
+    let held = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    held.flat_map(|value| value.split(',')).any(|held| held.trim() == tag)
+}
+
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,236 @@
+//! The broker's work: from a token to an answer, one link of the chain after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use k8s_openapi::api::core::v1::Pod;
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout};
+
+use super::memory::Memory;
+use super::token::{TokenHash, hash};
+use crate::api::{DestinationDocument, RecordingDestination, RoleARN};
+use crate::domain::grant::{self, Denial, Identity, NotIssued, PodClaim, SessionKey};
+use crate::secret::SessionCredentials;
+use crate::serve::TlsDirectory;
+
+/// How long a decision about a token stands.
+const DECISION_LIFE: Duration = Duration::from_secs(30);
+/// How long a known pod is let in while the API server cannot be asked.
+const DECISION_LIFE_UNASKED: Duration = Duration::from_secs(300);
+/// Tokens remembered. About 300 bytes each.
+const DECISIONS: u64 = 20_000;
+/// Longest life of a session.
+const SESSION_LIFE: Duration = Duration::from_secs(3600);
+/// Sessions remembered: more than the destinations of any cluster seen.
+const SESSIONS: u64 = 20_000;
+/// Time that the API server has to answer.
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time in which a session must be issued.
+const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the broker asks of the cluster.
+pub(super) trait Cluster: Send + Sync + 'static {
+    /// Whose token this is.
+    fn review(&self, token: &SecretString) -> impl Future<Output = kube::Result<TokenReviewStatus>> + Send;
+
+    /// The pod of that name, as it is now.
+    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = kube::Result<Option<Pod>>> + Send;
+
+    /// The destination of that name, as last heard. Asked at every request, so that it must not wait.
+    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
+}
+
+/// Where sessions come from.
+pub(super) trait IssueSession: Send + Sync + 'static {
+    /// A new session of the destination's role, bounded to what its uploaders may do.
+    fn issue(
+        &self,
+        destination: &RecordingDestination,
+    ) -> impl Future<Output = Result<SessionCredentials, NotIssued>> + Send;
+}
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub(super) enum Unserved {
+    /// The caller has no right to it.
+    Refused(Denial, Subject),
+    /// We could not find out. The text is for the log.
+    Unavailable(String, Subject),
+}
+
+/// As much of the caller as is known, for the log. Empty where it is not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Subject {
+    pub(super) namespace: String,
+    pub(super) pod: String,
+    pub(super) destination: String,
+}
+
+/// A decision about a token.
+#[derive(Clone)]
+struct Decision {
+    /// When the question was put: the decision is no newer than that.
+    asked: Instant,
+    outcome: Result<Arc<Identity>, (Denial, Subject)>,
+}
+
+/// Decides who gets what. Nothing is shared between replicas.
+pub(super) struct Grants<C, I> {
+    cluster: C,
+    issuer: I,
+    /// The broker's CA certificates, read at each request: they are replaced while we run.
+    tls: TlsDirectory,
+    /// S3 endpoint that sidecars are to use instead of AWS's.
+    endpoint_url: Option<String>,
+    clock: fn() -> Timestamp,
+    decisions: Memory<TokenHash, Decision, String>,
+    sessions: Memory<SessionKey, Arc<SessionCredentials>, NotIssued>,
+}
+
+impl<C: Cluster, I: IssueSession> Grants<C, I> {
+    /// Nothing decided and no session yet.
+    pub(super) fn new(
+        cluster: C,
+        issuer: I,
+        tls: TlsDirectory,
+        endpoint_url: Option<String>,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        let decisions = Memory::new(DECISIONS, DECISION_LIFE_UNASKED);
+        let sessions = Memory::new(SESSIONS, SESSION_LIFE);
+        Grants { cluster, issuer, tls, endpoint_url, clock, decisions, sessions }
+    }
+
+    /// The container-credentials document for the pod that the token is bound to.
+    pub(super) async fn credentials(&self, token: &SecretString) -> Result<SecretString, Unserved> {
+        let identity = self.identify(token).await?;
+        let destination = self.destination_of(&identity)?;
+        grant::may_have_credentials(&destination).map_err(|denial| refused(denial, &identity))?;
+        let session = self.session_of(&destination).await.map_err(|failure| match failure {
+            NotIssued::Denied(denial) => refused(denial, &identity),
+            NotIssued::Unavailable(cause) => Unserved::Unavailable(cause, Subject::from(&*identity)),
+        })?;
+        let Identity { namespace, pod, uid, destination: name, .. } = &*identity;
+        let access_key_id = &session.access_key_id;
+        tracing::info!(access_key_id, namespace, pod, uid, destination = name, "credentials served");
+        // The CRD admits no other text than a role's ARN.
+        let account = destination.spec.role_arn.parse::<RoleARN>().map(|role| role.account);
+        Ok(session.to_container_json(&account.unwrap_or_default()))
+    }
+
+    /// What the pod that the token is bound to is told of its destination.
+    pub(super) async fn document(&self, token: &SecretString) -> Result<DestinationDocument, Unserved> {
+        let identity = self.identify(token).await?;
+        let destination = self.destination_of(&identity)?;
+        let authorities = self.tls.authorities().await;
+        let ca_bundle = authorities
+            .map_err(|error| Unserved::Unavailable(error.to_string(), Subject::from(&*identity)))?;
+        Ok(grant::document(&destination, self.endpoint_url.as_deref(), &ca_bundle))
+    }
+
+    /// The pod behind a token. Decisions are remembered; a decision to let in outlives an API
+    /// server that cannot be asked.
+    async fn identify(&self, token: &SecretString) -> Result<Arc<Identity>, Unserved> {
+        let ask = async {
+            let asked = Instant::now();
+            match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
+                Ok(Ok(outcome)) => Ok((Decision { asked, outcome }, DECISION_LIFE)),
+                Ok(Err(error)) => Err(format!("the API server could not be asked: {error}")),
+                Err(_) => Err("the API server did not answer in time".to_owned()),
+            }
+        };
+        let known = self.decisions.recall(hash(token), ask).await;
+        match (known.last, known.failure) {
+            (Some(decision), None) => {
+                decision.outcome.map_err(|(denial, subject)| Unserved::Refused(denial, subject))
+            }
+            (Some(Decision { asked, outcome: Ok(identity) }), Some(cause))
+                if asked.elapsed() < DECISION_LIFE_UNASKED =>
+            {
+                tracing::warn!(cause, pod = identity.pod, "a known pod is let in on an earlier decision");
+                Ok(identity)
+            }
+            (_, cause) => Err(Unserved::Unavailable(cause.unwrap_or_default(), Subject::default())),
+        }
+    }
+
+    /// Asks the API server about a token and the pod behind it.
+    async fn decide(&self, token: &SecretString) -> kube::Result<Result<Arc<Identity>, (Denial, Subject)>> {
+        let claim = match grant::claimed_pod(&self.cluster.review(token).await?) {
+            Ok(claim) => claim,
+            Err(denial) => return Ok(Err((denial, Subject::default()))),
+        };
+        let pod = self.cluster.pod(&claim.namespace, &claim.pod).await?;
+        let subject = Subject::from(&claim);
+        Ok(grant::identify(claim, pod.as_ref()).map(Arc::new).map_err(|denial| (denial, subject)))
+    }
+
+    /// The pod's destination as it is at this moment: nothing of it is remembered.
+    fn destination_of(&self, identity: &Identity) -> Result<Arc<RecordingDestination>, Unserved> {
+        let found = self.cluster.destination(&identity.namespace, &identity.destination);
+        grant::may_use(identity, found).map_err(|denial| refused(denial, identity))
+    }
+
+    /// The destination's session: one for all its pods, renewed early. While it cannot be renewed
+    /// it is served for as long as it lives.
+    async fn session_of(
+        &self,
+        destination: &RecordingDestination,
+    ) -> Result<Arc<SessionCredentials>, NotIssued> {
+        let key = SessionKey::from(destination);
+        let ask = async {
+            let asked = (self.clock)();
+            let issued = timeout(ISSUE_TIMEOUT, self.issuer.issue(destination)).await;
+            let session = issued.unwrap_or_else(|_| Err(NotIssued::Unavailable("no session in time".into())));
+            let session = session.inspect_err(|cause| warn_of(destination, cause))?;
+            let renew = grant::renew_at(asked, session.expiration, rand::random());
+            let life = Duration::try_from(renew.duration_since(asked)).unwrap_or_default();
+            Ok((Arc::new(session), life))
+        };
+        let known = self.sessions.recall(key.clone(), ask).await;
+        match known.last.filter(|session| grant::is_servable(session.expiration, (self.clock)())) {
+            Some(session) => Ok(session),
+            None => {
+                // The wall clock can run ahead of ours, as after a suspended machine.
+                if known.failure.is_none() {
+                    self.sessions.forget(&key).await;
+                }
+                Err(known.failure.unwrap_or_else(|| NotIssued::Unavailable("the session has ended".into())))
+            }
+        }
+    }
+}
+
+/// Said once for each attempt, also when a session that still lives hides it from the callers.
+fn warn_of(destination: &RecordingDestination, cause: &NotIssued) {
+    let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
+    tracing::warn!(
+        namespace,
+        destination = name,
+        %cause,
+        "no new session; one that still lives is served until its end"
+    );
+}
+
+fn refused(denial: Denial, identity: &Identity) -> Unserved {
+    Unserved::Refused(denial, Subject::from(identity))
+}
+
+impl From<&PodClaim> for Subject {
+    fn from(claim: &PodClaim) -> Self {
+        Subject { namespace: claim.namespace.clone(), pod: claim.pod.clone(), destination: String::new() }
+    }
+}
+
+impl From<&Identity> for Subject {
+    fn from(identity: &Identity) -> Self {
+        Subject {
+            namespace: identity.namespace.clone(),
+            pod: identity.pod.clone(),
+            destination: identity.destination.clone(),
+        }
+    }
+}

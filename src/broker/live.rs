@@ -1,0 +1,65 @@
+//! The cluster and AWS behind the broker.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, ResourceExt as _};
+use secrecy::SecretString;
+
+use super::grants::{Cluster, IssueSession};
+use crate::api::{BucketTarget, RecordingDestination, RoleARN};
+use crate::aws::{AssumeRole, Sts};
+use crate::cluster::{DestinationCache, pods, secrets, tokens};
+use crate::domain::grant::{self, Denial, NotIssued};
+use crate::domain::trust::{Purpose, session_name, session_policy};
+use crate::secret::SessionCredentials;
+
+/// The cluster that the broker runs in.
+pub(super) struct LiveCluster {
+    pub(super) client: Client,
+    pub(super) destinations: DestinationCache,
+}
+
+impl Cluster for LiveCluster {
+    async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+        tokens::review(&self.client, token).await
+    }
+
+    async fn pod(&self, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
+        pods::get(&self.client, namespace, name).await
+    }
+
+    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
+        self.destinations.get(namespace, name)
+    }
+}
+
+/// Sessions from STS. The External ID is read for each, and dropped with the call.
+pub(super) struct LiveSessions {
+    pub(super) client: Client,
+    pub(super) sts: Sts,
+}
+
+impl IssueSession for LiveSessions {
+    async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
+        let spec = &destination.spec;
+        let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+        let role: RoleARN =
+            spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
+        let (_, external_id) = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref)
+            .await
+            .map_err(|error| {
+                NotIssued::Unavailable(format!("the External ID's Secret could not be read: {error}"))
+            })?;
+        let external_id = external_id.ok_or(NotIssued::Denied(Denial::ExternalIDUnusable))?;
+        let call = AssumeRole {
+            role_arn: &spec.role_arn,
+            external_id: Some(&external_id),
+            session_name: &session_name(&namespace, &name),
+            duration_seconds: spec.session_duration_seconds,
+            policy: &session_policy(&BucketTarget::from(spec), &role.partition, Purpose::Upload),
+        };
+        grant::issued(self.sts.assume_role(call).await)
+    }
+}

@@ -1,0 +1,48 @@
+//! What the broker counts.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Requests by how they ended, and how long they took.
+pub(super) struct Requests {
+    total: Family<Labels, Counter>,
+    seconds: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    result: &'static str,
+}
+
+impl Requests {
+    /// Metrics that appear in `registry`.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let requests = Requests {
+            total: Family::default(),
+            // 1 ms, a decision from memory, to 16 s, a slow answer from AWS.
+            seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+        };
+        registry.register(
+            "recording_operator_broker_requests",
+            "Requests to the broker by result: Served, NotModified, Unavailable, or why they were refused",
+            requests.total.clone(),
+        );
+        registry.register(
+            "recording_operator_broker_request_duration_seconds",
+            "Time that requests to the broker took",
+            requests.seconds.clone(),
+        );
+        requests
+    }
+
+    /// Counts one request.
+    pub(super) fn observe(&self, result: &'static str, took: Duration) {
+        self.total.get_or_create(&Labels { result }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+}

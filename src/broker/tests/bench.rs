@@ -1,0 +1,215 @@
+//! A broker whose cluster and STS the test holds in its hand. Time is tokio's, paused.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use k8s_openapi::api::core::v1::Pod;
+use prometheus_client::registry::Registry;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::super::grants::{Cluster, Grants, IssueSession};
+use super::super::metrics::Requests;
+use super::super::routes::{Broker, router};
+use crate::api::{CREDENTIALS_PATH, RecordingDestination};
+use crate::domain::grant::NotIssued;
+use crate::secret::SessionCredentials;
+use crate::serve::TlsDirectory;
+use crate::telemetry::Metrics;
+
+/// The API server and STS, as the test sets them up. A pod's token is `token-of-` and its name.
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) away: AtomicBool,
+    pub(super) reviews: AtomicUsize,
+    pub(super) pods: Mutex<HashMap<String, Value>>,
+    pub(super) destination: Mutex<Option<Value>>,
+    /// Why STS grants nothing; `None` when it does.
+    pub(super) sts_fails: Mutex<Option<NotIssued>>,
+    pub(super) session_seconds: AtomicUsize,
+    pub(super) assumed: AtomicUsize,
+}
+
+struct Fake(Arc<World>);
+
+impl Cluster for Fake {
+    async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+        self.0.reviews.fetch_add(1, SeqCst);
+        if self.0.away.load(SeqCst) {
+            return Err(kube::Error::Service("connection refused".into()));
+        }
+        let Some(name) = token.expose_secret().strip_prefix("token-of-") else {
+            return Ok(TokenReviewStatus::default());
+        };
+        Ok(serde_json::from_value(json!({
+            "authenticated": true,
+            "audiences": ["recordings.revenue.io"],
+            "user": {
+                "username": "system:serviceaccount:tenant-acme:recorder",
+                "extra": {
+                    "authentication.kubernetes.io/pod-name": [name],
+                    "authentication.kubernetes.io/pod-uid": [format!("uid-of-{name}")],
+                },
+            },
+        }))
+        .unwrap())
+    }
+
+    async fn pod(&self, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
+        assert_eq!(namespace, "tenant-acme");
+        let pods = self.0.pods.lock().unwrap();
+        Ok(pods.get(name).map(|pod| serde_json::from_value(pod.clone()).unwrap()))
+    }
+
+    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
+        assert_eq!(namespace, "tenant-acme");
+        let destination = self.0.destination.lock().unwrap().clone().filter(|_| name == "acme")?;
+        Some(Arc::new(serde_json::from_value(destination).unwrap()))
+    }
+}
+
+impl IssueSession for Fake {
+    async fn issue(&self, _: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
+        let number = self.0.assumed.fetch_add(1, SeqCst) + 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match self.0.sts_fails.lock().unwrap().clone() {
+            Some(failure) => Err(failure),
+            None => Ok(SessionCredentials {
+                access_key_id: format!("ASIA{number}"),
+                secret_access_key: "secret".into(),
+                session_token: "session token".into(),
+                expiration: now() + SignedDuration::from_secs(self.0.session_seconds.load(SeqCst) as i64),
+            }),
+        }
+    }
+}
+
+/// The wall clock, moved on by as much as tokio's was.
+fn now() -> Timestamp {
+    let moved = tokio::time::Instant::now().into_std().saturating_duration_since(std::time::Instant::now());
+    Timestamp::now() + SignedDuration::try_from(moved).unwrap()
+}
+
+/// An answer as the caller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+pub(super) struct Bench {
+    pub(super) world: Arc<World>,
+    app: Router,
+    metrics: Metrics,
+    pub(super) tls: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A live, injected pod `recorder-0` and its proved destination.
+    pub(super) fn new() -> Self {
+        let world = Arc::new(World { session_seconds: 3600.into(), ..World::default() });
+        let tls = tempfile::tempdir().unwrap();
+        write_ca(&tls);
+        let mut registry = Registry::default();
+        let requests = Requests::register(&mut registry);
+        let fake = || Fake(world.clone());
+        let grants = Grants::new(fake(), fake(), TlsDirectory::new(tls.path()), None, now);
+        let app = router(Arc::new(Broker { grants, requests }));
+        let bench = Bench { world, app, metrics: Metrics::new(registry), tls };
+        bench.set_pod("recorder-0", json!({}));
+        bench.set_destination(json!({}));
+        bench
+    }
+
+    /// Puts a pod there, with `change` merged over what makes it acceptable.
+    pub(super) fn set_pod(&self, name: &str, change: Value) {
+        let mut pod = json!({
+            "metadata": {
+                "namespace": "tenant-acme",
+                "name": name,
+                "uid": format!("uid-of-{name}"),
+                "labels": {"recordings.revenue.io/inject": "true"},
+                "annotations": {"recordings.revenue.io/destination": "acme"},
+            },
+            "spec": {
+                "serviceAccountName": "recorder",
+                "containers": [],
+                "initContainers": [{"name": "recording-uploader", "restartPolicy": "Always"}],
+            },
+            "status": {"phase": "Running"},
+        });
+        json_patch::merge(&mut pod, &change);
+        self.world.pods.lock().unwrap().insert(name.to_owned(), pod);
+    }
+
+    /// Puts the destination there, likewise.
+    pub(super) fn set_destination(&self, change: Value) {
+        let mut destination = json!({
+            "apiVersion": "recordings.revenue.io/v1alpha1",
+            "kind": "RecordingDestination",
+            "metadata": {"namespace": "tenant-acme", "name": "acme", "uid": "uid-of-acme", "generation": 3},
+            "spec": {
+                "bucket": "acme-recordings",
+                "region": "us-east-1",
+                "roleARN": "arn:aws:iam::111111111111:role/revenue-call-recording-writer",
+                "externalIDSecretRef": {"name": "acme-external-id"},
+            },
+            "status": {"observedGeneration": 3, "conditions": [ready("True")]},
+        });
+        json_patch::merge(&mut destination, &change);
+        *self.world.destination.lock().unwrap() = Some(destination);
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Seen {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        Seen { status, headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    pub(super) async fn get(&self, path: &str, token: &str) -> Seen {
+        self.send(request(path, token).body(Body::empty()).unwrap()).await
+    }
+
+    /// Asks for credentials as `recorder-0`; the access key ID, or the status of the refusal.
+    pub(super) async fn key(&self) -> Result<String, StatusCode> {
+        let seen = self.get(CREDENTIALS_PATH, "token-of-recorder-0").await;
+        if seen.status != StatusCode::OK {
+            return Err(seen.status);
+        }
+        let document: Value = serde_json::from_str(&seen.body).unwrap();
+        Ok(document["AccessKeyId"].as_str().unwrap().to_owned())
+    }
+
+    pub(super) fn counted(&self, result: &str, times: usize) {
+        let line = format!("recording_operator_broker_requests_total{{result=\"{result}\"}} {times}\n");
+        let text = self.metrics.render();
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}
+
+pub(super) fn request(path: &str, token: &str) -> axum::http::request::Builder {
+    Request::get(path).header("authorization", format!("Bearer {token}"))
+}
+
+pub(super) fn ready(status: &str) -> Value {
+    json!({
+        "type": "Ready", "status": status, "reason": "R", "message": "M",
+        "observedGeneration": 3, "lastTransitionTime": "2026-01-01T00:00:00Z",
+    })
+}
+
+pub(super) fn write_ca(tls: &tempfile::TempDir) -> String {
+    let pem = rcgen::generate_simple_self_signed(["broker.test".to_owned()]).unwrap().cert.pem();
+    std::fs::write(tls.path().join("ca.crt"), &pem).unwrap();
+    pem
+}

@@ -1,0 +1,293 @@
+//! The broker as its callers meet it.
+
+mod bench;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH};
+use crate::domain::grant::{Denial, NotIssued};
+use bench::{Bench, ready, request, write_ca};
+
+/// Lets time pass.
+async fn pass(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+const REFUSED: Result<String, StatusCode> = Err(StatusCode::FORBIDDEN);
+const UNDECIDED: Result<String, StatusCode> = Err(StatusCode::SERVICE_UNAVAILABLE);
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_gets_its_destinations_credentials_as_aws_sdks_read_them() {
+    let bench = Bench::new();
+    let seen = bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await;
+    assert_eq!(seen.status, StatusCode::OK);
+    assert_eq!(seen.headers["content-type"], "application/json");
+    assert_eq!(seen.headers["cache-control"], "no-store");
+    let document: Value = serde_json::from_str(&seen.body).unwrap();
+    assert_eq!(document["AccessKeyId"], "ASIA1");
+    assert_eq!(document["SecretAccessKey"], "secret");
+    assert_eq!(document["Token"], "session token");
+    assert_eq!(document["AccountId"], "111111111111");
+    assert!(document["Expiration"].as_str().unwrap().ends_with('Z'));
+    bench.counted("Served", 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_is_the_same_to_the_last_byte() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()), "what is refused below is granted here");
+    let example = bench.get(CREDENTIALS_PATH, "forged").await;
+    assert_eq!(example.status, StatusCode::FORBIDDEN);
+
+    bench.set_pod("finished", json!({"status": {"phase": "Failed"}}));
+    bench.set_pod("replaced", json!({"metadata": {"uid": "another"}}));
+    bench.set_pod("plain", json!({"metadata": {"labels": null}}));
+    bench.set_pod("no-sidecar", json!({"spec": {"initContainers": null}}));
+    bench.set_pod("nowhere", json!({"metadata": {"annotations": null}}));
+    bench.set_pod(
+        "elsewhere",
+        json!({"metadata": {"annotations": {"recordings.revenue.io/destination": "x"}}}),
+    );
+    let mut counts = HashMap::from([(Denial::NotAuthenticated, 1)]);
+    for (pod, denial) in [
+        ("deleted", Denial::PodGone),
+        ("finished", Denial::PodFinished),
+        ("replaced", Denial::PodReplaced),
+        ("plain", Denial::NotInjected),
+        ("no-sidecar", Denial::NoSidecar),
+        ("nowhere", Denial::NoDestinationNamed),
+        ("elsewhere", Denial::DestinationNotFound),
+    ] {
+        for path in [CREDENTIALS_PATH, DESTINATION_PATH] {
+            assert_eq!(bench.get(path, &format!("token-of-{pod}")).await, example, "{pod}, {path}");
+            *counts.entry(denial).or_default() += 1;
+        }
+    }
+
+    for (denial, change) in [
+        (Denial::DestinationSuspended, json!({"spec": {"suspend": true}})),
+        (Denial::DestinationNotReady, json!({"metadata": {"generation": 4}})),
+        (Denial::ServiceAccountNotAllowed, json!({"spec": {"serviceAccountNames": ["archiver"]}})),
+    ] {
+        bench.set_destination(change);
+        assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await, example, "{denial}");
+        *counts.entry(denial).or_default() += 1;
+    }
+    bench.set_destination(json!({}));
+
+    let empty = Body::empty;
+    for (what, denial, request) in [
+        ("no token", Denial::NoToken, Request::get(CREDENTIALS_PATH).body(empty())),
+        (
+            "two tokens",
+            Denial::SeveralTokens,
+            request(CREDENTIALS_PATH, "token-of-recorder-0")
+                .header("authorization", "Bearer b")
+                .body(empty()),
+        ),
+        ("no bearer", Denial::MalformedToken, request(CREDENTIALS_PATH, "a b").body(empty())),
+        ("another path", Denial::UnknownRequest, request("/v1/secrets", "token-of-recorder-0").body(empty())),
+        ("the root", Denial::UnknownRequest, request("/", "token-of-recorder-0").body(empty())),
+        (
+            "another method",
+            Denial::UnknownRequest,
+            request(CREDENTIALS_PATH, "token-of-recorder-0").method(Method::POST).body(empty()),
+        ),
+    ] {
+        assert_eq!(bench.send(request.unwrap()).await, example, "{what}");
+        *counts.entry(denial).or_default() += 1;
+    }
+
+    for (denial, times) in counts {
+        bench.counted(denial.into(), times);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_requests_at_once_make_one_review_and_one_assume_role() {
+    let bench = Bench::new();
+    let keys = join_all((0..1000).map(|_| bench.key())).await;
+    assert!(keys.iter().all(|key| key.as_deref() == Ok("ASIA1")));
+    assert_eq!(bench.world.assumed.load(SeqCst), 1);
+    assert_eq!(bench.world.reviews.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_does_not_take_the_others_along() {
+    let bench = Arc::new(Bench::new());
+    let call = || {
+        tokio::spawn({
+            let bench = bench.clone();
+            async move { bench.key().await }
+        })
+    };
+    let (first, second) = (call(), call());
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(bench.world.assumed.load(SeqCst), 1, "one asks, the other waits");
+    first.abort();
+    assert_eq!(second.await.unwrap(), Ok("ASIA2".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_one_destination_share_a_session_until_it_is_renewed_early() {
+    let bench = Bench::new();
+    bench.set_pod("recorder-1", json!({}));
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    let other = bench.get(CREDENTIALS_PATH, "token-of-recorder-1").await;
+    assert!(other.body.contains("\"ASIA1\""));
+    pass(3600 * 59 / 100).await;
+    assert_eq!(bench.key().await, Ok("ASIA1".into()), "before the renewal");
+    pass(3600 * 12 / 100).await;
+    assert_eq!(bench.key().await, Ok("ASIA2".into()), "well before the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_credentials_from_the_moment_that_ready_is_lost_and_new_ones_after_recovery() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    for status in ["False", "Unknown"] {
+        bench.set_destination(json!({"status": {"conditions": [ready(status)]}}));
+        assert_eq!(bench.key().await, REFUSED, "{status}");
+    }
+    *bench.world.destination.lock().unwrap() = None;
+    assert_eq!(bench.key().await, REFUSED, "deleted");
+
+    let mut recovered = ready("True");
+    recovered["lastTransitionTime"] = json!("2026-01-02T00:00:00Z");
+    bench.set_destination(json!({"status": {"conditions": [recovered]}}));
+    assert_eq!(bench.key().await, Ok("ASIA2".into()), "the customer may have revoked older sessions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_gone_gets_nothing_after_thirty_seconds() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    bench.world.pods.lock().unwrap().clear();
+    pass(31).await;
+    assert_eq!(bench.key().await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_remembered_as_well() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        bench.get(CREDENTIALS_PATH, "forged").await;
+    }
+    assert_eq!(bench.world.reviews.load(SeqCst), 1);
+    pass(31).await;
+    bench.get(CREDENTIALS_PATH, "forged").await;
+    assert_eq!(bench.world.reviews.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_sts_fails_the_session_is_served_for_as_long_as_it_lives() {
+    let failures =
+        [NotIssued::Unavailable("no answer in time".into()), NotIssued::Denied(Denial::AssumeRoleDenied)];
+    for (failure, at_last) in failures.into_iter().zip([UNDECIDED, REFUSED]) {
+        let bench = Bench::new();
+        assert_eq!(bench.key().await, Ok("ASIA1".into()));
+        *bench.world.sts_fails.lock().unwrap() = Some(failure);
+        pass(3000).await;
+        assert_eq!(bench.key().await, Ok("ASIA1".into()), "due, and still alive");
+        pass(500).await;
+        assert_eq!(bench.key().await, Ok("ASIA1".into()));
+        pass(60).await;
+        assert_eq!(bench.key().await, at_last, "in its last minute");
+        *bench.world.sts_fails.lock().unwrap() = None;
+        pass(6).await;
+        assert!(bench.key().await.is_ok(), "and recovers");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_sts_is_not_asked_more_often_for_being_asked_by_many() {
+    let bench = Bench::new();
+    *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Unavailable("throttled".into()));
+    for key in join_all((0..100).map(|_| bench.key())).await {
+        assert_eq!(key, UNDECIDED);
+    }
+    assert_eq!(bench.key().await, UNDECIDED);
+    assert_eq!(bench.world.assumed.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_life_is_neither_served_nor_kept() {
+    let bench = Bench::new();
+    bench.world.session_seconds.store(30, SeqCst);
+    assert_eq!(bench.key().await, UNDECIDED);
+    bench.world.session_seconds.store(3600, SeqCst);
+    assert_eq!(bench.key().await, Ok("ASIA2".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_api_server_is_away_known_pods_are_served_for_five_minutes_and_nobody_new() {
+    let bench = Bench::new();
+    bench.set_pod("recorder-1", json!({}));
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    bench.get(CREDENTIALS_PATH, "forged").await;
+
+    bench.world.away.store(true, SeqCst);
+    let unknown = bench.get(CREDENTIALS_PATH, "token-of-recorder-1").await;
+    assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(unknown.headers["retry-after"], "5");
+    for _ in 0..4 {
+        pass(60).await;
+        assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    }
+    let denied = bench.get(CREDENTIALS_PATH, "forged").await;
+    assert_eq!(denied, unknown, "a token refused before is as unknown");
+    pass(61).await;
+    assert_eq!(bench.key().await, UNDECIDED);
+
+    bench.world.away.store(false, SeqCst);
+    pass(6).await;
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    bench.counted("Unavailable", 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspending_works_while_the_api_server_is_away() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    bench.world.away.store(true, SeqCst);
+    pass(60).await;
+    bench.set_destination(json!({"spec": {"suspend": true}}));
+    assert_eq!(bench.key().await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_document_follows_the_destination_and_the_ca_and_is_sent_once() {
+    let bench = Bench::new();
+    let first = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
+    let document: Value = serde_json::from_str(&first.body).unwrap();
+    assert_eq!((&document["state"], &document["bucket"]), (&json!("Active"), &json!("acme-recordings")));
+    let tag = first.headers["etag"].to_str().unwrap().to_owned();
+
+    let again = |tag: String| {
+        let request = request(DESTINATION_PATH, "token-of-recorder-0").header("if-none-match", tag);
+        bench.send(request.body(Body::empty()).unwrap())
+    };
+    let same = again(tag.clone()).await;
+    assert_eq!((same.status, same.body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+    assert_eq!(same.headers["etag"], tag.as_str());
+    bench.counted("NotModified", 1);
+
+    let renewed = write_ca(&bench.tls);
+    let changed = again(tag).await;
+    assert_eq!(changed.status, StatusCode::OK);
+    let document: Value = serde_json::from_str(&changed.body).unwrap();
+    assert_eq!(document["caBundle"], json!(renewed));
+
+    bench.set_destination(json!({"status": {"conditions": [ready("False")]}}));
+    let paused = again(changed.headers["etag"].to_str().unwrap().to_owned()).await;
+    let document: Value = serde_json::from_str(&paused.body).unwrap();
+    assert_eq!((&document["state"], &document["reason"]), (&json!("Paused"), &json!("R: M")));
+}
