@@ -1,5 +1,6 @@
 //! The controller: proves destinations and says so in their status.
 
+mod certificates;
 mod gather;
 mod reconcile;
 
@@ -42,6 +43,9 @@ pub struct Config {
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
+    /// The certificates that are kept.
+    #[command(flatten)]
+    pub certificates: certificates::Config,
 }
 
 /// The controller ended for a fault on our side.
@@ -64,6 +68,7 @@ pub async fn run(
     let connection = Connection::new(config.aws_endpoint_url.clone());
     let controller = Controller::new(destinations::everywhere(&client), watcher::Config::default());
     let listed = controller.store();
+    let certificates = certificates::keep(client.clone(), config.certificates);
     let context = Arc::new(Context {
         sts: Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(&config.platform_key_dir)),
         connection,
@@ -96,6 +101,7 @@ pub async fn run(
         () = work => Ok(()),
         failed = health => Ok(failed?),
         () = ready => Ok(()),
+        never = certificates => match never {},
     }
 }
 

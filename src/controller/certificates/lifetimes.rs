@@ -136,7 +136,11 @@ mod tests {
             (Some(ServerCertificate { fits_key: false, ..good }), 0, true),
             (None, 0, true),
         ] {
-            assert_eq!(server_is_due(present.as_ref(), &names, day(now)), expected, "{present:?} on day {now}");
+            assert_eq!(
+                server_is_due(present.as_ref(), &names, day(now)),
+                expected,
+                "{present:?} on day {now}"
+            );
         }
     }
 }

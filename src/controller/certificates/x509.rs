@@ -82,16 +82,16 @@ pub(super) fn read_server(server: &Keyed, authority: &Keyed) -> Option<ServerCer
     })
 }
 
-/// Those certificates, each once, that have not ended: what clients are to trust.
+/// Those certificates, each once, that have not ended: what clients are to trust, PEM.
 pub(super) fn bundle<'a>(certificates: impl IntoIterator<Item = &'a str>, now: Timestamp) -> String {
-    let mut seen = BTreeSet::new();
     let mut bundle = String::new();
-    for pem in certificates {
-        for der in CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok) {
-            let holds = parse(&der).and_then(|it| validity(&it)).is_some_and(|it| !it.has_ended(now));
-            if holds && seen.insert(der.to_vec()) {
-                bundle.push_str(&pem_of(&der));
-            }
+    let texts = certificates.into_iter().flat_map(|pem| pem.split_inclusive("-----END CERTIFICATE-----"));
+    for text in texts.map(str::trim) {
+        let der = der(text);
+        let validity = der.as_deref().and_then(parse).and_then(|certificate| validity(&certificate));
+        if validity.is_some_and(|validity| !validity.has_ended(now)) && !bundle.contains(text) {
+            bundle.push_str(text);
+            bundle.push('\n');
         }
     }
     bundle
@@ -114,11 +114,6 @@ fn der(pem: &str) -> Option<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).ok()
 }
 
-fn pem_of(der: &[u8]) -> String {
-    let mut lines = String::from("-----BEGIN CERTIFICATE-----\n");
-    lines
-}
-
 fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
 }
@@ -132,4 +127,75 @@ fn validity(certificate: &X509Certificate) -> Option<Validity> {
 fn fits(certificate: &X509Certificate, key: &SecretString) -> bool {
     KeyPair::from_pem(key.expose_secret())
         .is_ok_and(|key| key.subject_public_key_info() == certificate.public_key().raw)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustls::RootCertStore;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    const NAME: &str = "broker.test.svc";
+
+    fn now() -> Timestamp {
+        "2030-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    /// What a TLS client would say.
+    pub(crate) fn is_trusted(server: &str, name: &str, bundle: &str, at: Timestamp) -> bool {
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+            roots.add(authority.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second() as u64));
+        let (certificate, name) = (der(server).unwrap(), name.try_into().unwrap());
+        verifier.verify_server_cert(&certificate, &[], &name, &[], at).is_ok()
+    }
+
+    #[test]
+    fn a_server_certificate_is_trusted_by_its_ca_alone_for_its_names_and_ninety_days() {
+        let (authority, other) = (new_authority(now()).unwrap(), new_authority(now()).unwrap());
+        let names = BTreeSet::from([NAME.to_owned(), "broker".to_owned()]);
+        let server = new_server(&authority, &names, now()).unwrap();
+
+        let trusted = |bundle: &str, days: i64| {
+            is_trusted(&server.certificate, NAME, bundle, now() + SignedDuration::from_hours(24 * days))
+        };
+        assert!(trusted(&authority.certificate, 0) && trusted(&authority.certificate, 89));
+        assert!(!trusted(&authority.certificate, 91));
+        assert!(!trusted(&other.certificate, 0));
+        assert!(trusted(&bundle([&*other.certificate, &authority.certificate], now()), 0));
+
+        let read = read_server(&server, &authority).unwrap();
+        assert_eq!(read.names, names);
+        assert!(read.is_signed_by_authority && read.fits_key);
+        assert!(!read_server(&server, &other).unwrap().is_signed_by_authority);
+        let with_another_key = Keyed { key: other.key.clone(), ..server };
+        assert!(!read_server(&with_another_key, &authority).unwrap().fits_key);
+    }
+
+    #[test]
+    fn a_ca_whose_key_is_not_its_own_cannot_sign() {
+        let (authority, other) = (new_authority(now()).unwrap(), new_authority(now()).unwrap());
+        assert_eq!(read_authority(&authority).unwrap().until, now() + AUTHORITY_LIFE);
+        assert_eq!(read_authority(&Keyed { key: other.key, ..authority.clone() }), None);
+        assert_eq!(read_authority(&Keyed { certificate: "nonsense".into(), ..authority }), None);
+    }
+
+    #[test]
+    fn a_bundle_holds_each_certificate_once_and_none_that_has_ended() {
+        let (old, new) = (new_authority(now()).unwrap(), new_authority(now() + AUTHORITY_LIFE).unwrap());
+        let both = bundle([&*new.certificate, &old.certificate, &new.certificate], now());
+        assert_eq!(both, format!("{}{}", new.certificate, old.certificate));
+        assert_eq!(bundle([&*both, "nonsense"], now() + AUTHORITY_LIFE), new.certificate);
+    }
 }
