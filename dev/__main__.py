@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from . import doctor, environment, lock, suite
+from . import demo, doctor, environment, lock, suite
 from .paths import ENV_FILE, ROOT, TARGET
 from .progress import Failure, say
 
@@ -48,6 +48,7 @@ COMMANDS = {
     "up": _up,
     "cluster-up": _cluster_up,
     "down": _down,
+    "demo": demo.run,
     "test": suite.run,
     "test-long": suite.run,
     "bench": _bench,

@@ -1,4 +1,4 @@
-"""kubectl against one cluster: silent, required to succeed, or shown to the reader."""
+"""kubectl and helm against one cluster: silent, required to succeed, or shown to the reader."""
 
 import subprocess
 
@@ -8,24 +8,32 @@ from .progress import Failure
 
 class Kube:
     def __init__(self, kubeconfig=None, context=None):
-        self._argv = [str(tools.command("kubectl"))]
-        if kubeconfig:
-            self._argv += ["--kubeconfig", str(kubeconfig)]
-        if context:
-            self._argv += ["--context", context]
+        """Without a kubeconfig, that of the caller's shell."""
+        config = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
+        self._kubectl = [tools.command("kubectl"), *config, *(["--context", context] if context else [])]
+        self._helm = [tools.command("helm"), *config, *(["--kube-context", context] if context else [])]
 
     def run(self, *arguments, given=None):
         """`given` is standard input, text or bytes."""
-        data = given.encode() if isinstance(given, str) else given
-        return subprocess.run(
-            [*self._argv, *arguments], input=data or b"", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        return _run([*self._kubectl, *arguments], given)
 
     def must(self, *arguments, given=None):
-        done = self.run(*arguments, given=given)
-        if done.returncode:
-            raise Failure(f"kubectl {' '.join(arguments)} failed: {done.stdout.decode(errors='replace').strip()}")
-        return done.stdout.decode()
+        return _must("kubectl", self.run(*arguments, given=given), arguments)
 
     def show(self, *arguments):
         print(f"$ kubectl {' '.join(arguments)}\n{self.must(*arguments).rstrip()}", flush=True)
+
+    def helm(self, *arguments):
+        return _must("helm", _run([*self._helm, *arguments]), arguments)
+
+
+def _run(argv, given=None):
+    data = given.encode() if isinstance(given, str) else given
+    return subprocess.run(argv, input=data or b"", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _must(command, done, arguments):
+    output = done.stdout.decode(errors="replace")
+    if done.returncode:
+        raise Failure(f"{command} {' '.join(arguments)} failed: {output.strip()}")
+    return output

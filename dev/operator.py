@@ -5,13 +5,15 @@ import os
 import platform
 import subprocess
 
-from . import image, node, tools
+from . import image, node
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import PLATFORM_PRINCIPAL_ARN
+from .kube import Kube
 from .paths import IS_ROOT, KUBECONFIG, ROOT, RUN
 from .progress import Failure, say, step
 
 NAME = "recording-operator"
+SECRET = f"{NAME}-aws"
 BINARIES = ("recording-operator", "recording-uploader")
 TARGET_TRIPLE = f"{platform.machine()}-unknown-linux-gnu"
 RELEASE = ROOT / "target" / TARGET_TRIPLE / "release"
@@ -37,35 +39,36 @@ def install(endpoint):
         return
     built = image.build(NAME, {binary: RELEASE / binary for binary in BINARIES}, {"User": "65532:65532"})
     node.load(built)
+    kube = Kube(KUBECONFIG)
     credentials = json.loads((RUN / PLATFORM_CREDENTIALS).read_text())
-    with step("installing the chart"):
-        _apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}})
-        _apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": f"{NAME}-aws", "namespace": NAME},
-                "stringData": {key: credentials[key] for key in ("accessKeyID", "secretAccessKey")},
-            }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": NAME},
+        "stringData": {key: credentials[key] for key in ("accessKeyID", "secretAccessKey")},
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}
+    for manifest in (namespace, secret):
+        kube.must("apply", "--filename", "-", given=json.dumps(manifest))
+    install_chart(kube, f"{NAME}:{built.tag}", "Never", endpoint)
+
+
+def install_chart(kube, image_name, pull_policy, endpoint):
+    """As a platform engineer does it; the Secret with the platform's key must be there."""
+    if kube.run("get", "secret", SECRET, "--namespace", NAME).returncode:
+        raise Failure(
+            f"Secret {SECRET} is missing: kubectl create secret generic {SECRET} --namespace {NAME} "
+            "--from-literal=accessKeyID=… --from-literal=secretAccessKey=…"
         )
-        values = {
-            "image.repository": NAME,
-            "image.tag": built.tag,
-            "image.pullPolicy": "Never",
-            "aws.endpointURL": endpoint,
-            "platform.principalARN": PLATFORM_PRINCIPAL_ARN,
-        }
-        settings = [argument for pair in values.items() for argument in ("--set-string", "=".join(pair))]
-        _run("helm", "upgrade", "--install", NAME, ROOT / "charts" / NAME, "--namespace", NAME, *settings,
-             "--wait", "--timeout", "2m")  # fmt: skip
-
-
-def _apply(manifest):
-    _run("kubectl", "apply", "--filename", "-", given=json.dumps(manifest))
-
-
-def _run(command, *arguments, given=None):
-    argv = [tools.command(command), "--kubeconfig", KUBECONFIG, *arguments]
-    result = subprocess.run(argv, input=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if result.returncode:
-        raise Failure(f"{command} {arguments[0]} failed: {result.stdout.strip()}")
+    repository, _, tag = image_name.rpartition(":")
+    values = {
+        "image.repository": repository,
+        "image.tag": tag,
+        "image.pullPolicy": pull_policy,
+        "aws.endpointURL": endpoint,
+        "platform.principalARN": PLATFORM_PRINCIPAL_ARN,
+    }
+    settings = [argument for pair in values.items() for argument in ("--set-string", "=".join(pair))]
+    with step("installing the chart"):
+        kube.helm("upgrade", "--install", NAME, str(ROOT / "charts" / NAME), "--namespace", NAME, *settings,
+                  "--wait", "--timeout", "2m")  # fmt: skip

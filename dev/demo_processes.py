@@ -1,0 +1,159 @@
+"""The demo without root: no node, so what would run in pods runs as processes.
+
+The control plane is real, and so are the pod in it, its injection and its bound token; only nothing
+schedules it. Left out: the node, the sidecar as a container, and the chart's Deployments and guards.
+"""
+
+import base64
+import json
+import subprocess
+
+from . import demo_story, environment, operator, process, sandbox, tools
+from .aws import PLATFORM_CREDENTIALS
+from .aws.accounts import Customer
+from .demo_story import NAMESPACE, title
+from .forward import free_port
+from .kube import Kube
+from .paths import KUBECONFIG, ROOT, RUN
+from .progress import say, step, wait_for
+
+OPERATOR = ("controller", "webhook", "broker")
+
+
+def run():
+    say("without root: left out are the node, the sidecar as a container, and the chart's Deployments and guards")
+    values = environment.up(with_operator=False)
+    operator.build()
+    kube = Kube(KUBECONFIG)
+    endpoint = values["AWS_ENDPOINT_URL"]
+    _start_operator(kube, endpoint)
+    demo_story.tell(kube, Customer(endpoint, demo_story.ACCOUNT), Process(kube))
+
+
+def _start_operator(kube, endpoint):
+    """Controller, webhook and broker, each under its own service account."""
+    with step("starting the operator's processes"):
+        kube.run("create", "namespace", operator.NAME)
+        kube.must("apply", "--filename", "-", given=_rights_and_resource())
+        tls, keys = _tls(), _platform_key()
+        ports = {name: free_port(18443) for name in ("webhook", "broker")}
+        broker = f"https://127.0.0.1:{ports['broker']}"
+        aws = [f"--aws-endpoint-url={endpoint}", f"--platform-key-dir={keys}"]
+        arguments = {
+            "controller": [*aws, f"--platform-principal-arn={environment.PLATFORM_PRINCIPAL_ARN}"],
+            "webhook": [f"--listen=127.0.0.1:{ports['webhook']}", f"--tls-dir={tls}", f"--broker-url={broker}",
+                        "--uploader-image=recording-operator:dev"],
+            "broker": [f"--listen=127.0.0.1:{ports['broker']}", f"--tls-dir={tls}", *aws],
+        }  # fmt: skip
+        for name in OPERATOR:
+            health = free_port(18080)
+            argv = [operator.RELEASE / operator.NAME, name, f"--metrics-listen=127.0.0.1:{health}", *arguments[name]]
+            process.start(f"operator-{name}", argv, via=sandbox.outside, env={
+                "KUBECONFIG": str(_kubeconfig(kube, name)), "POD_NAMESPACE": operator.NAME,
+            })  # fmt: skip
+        kube.must("apply", "--filename", "-", given=json.dumps(_webhook(ports["webhook"], tls)))
+
+
+def _rights_and_resource():
+    """What the chart says of service accounts, rights and the resource; nothing of pods."""
+    templates = ("rbac", "crds", "policy-status")
+    only = [argument for name in templates for argument in ("--show-only", f"templates/{name}.yaml")]
+    chart = ROOT / "charts" / operator.NAME
+    argv = [tools.command("helm"), "template", operator.NAME, chart, "--namespace", operator.NAME, *only]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def _kubeconfig(kube, component):
+    """The administrator's, with the component's own token in place of the certificate."""
+    account = f"{operator.NAME}-{component}"
+    token = kube.must("create", "token", account, "--namespace", operator.NAME, "--duration=1h").strip()
+    config = json.loads(KUBECONFIG.read_text())
+    config["users"][0]["user"] = {"token": token}
+    return _private(RUN / "operator" / f"{component}.kubeconfig", json.dumps(config))
+
+
+def _tls():
+    """A certificate for loopback, as the controller would make one for the Services."""
+    directory = RUN / "operator" / "tls"
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = [{"name": "tls", "commonName": "tls", "hosts": ["127.0.0.1", "localhost"]}]
+    subprocess.run([tools.command("devpki"), directory, json.dumps(wanted)], check=True)
+    return directory
+
+
+def _platform_key():
+    directory = RUN / "operator" / "aws"
+    credentials = json.loads((RUN / PLATFORM_CREDENTIALS).read_text())
+    for name in ("accessKeyID", "secretAccessKey"):
+        _private(directory / name, credentials[name])
+    return directory
+
+
+def _private(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(0o600)
+    file.write_text(text)
+    return file
+
+
+def _webhook(port, tls):
+    ca = base64.b64encode((tls / "ca.crt").read_bytes()).decode()
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "recording-operator-processes"},
+        "webhooks": [
+            {
+                "name": "inject.recordings.revenue.io",
+                "clientConfig": {"url": f"https://127.0.0.1:{port}/inject", "caBundle": ca},
+                "objectSelector": {"matchLabels": {"recordings.revenue.io/inject": "true"}},
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "failurePolicy": "Fail",
+            }
+        ],
+    }
+
+
+class Process:
+    """A pod that no node runs, and its sidecar run by hand with what the webhook gave it."""
+
+    def __init__(self, kube):
+        self._kube = kube
+        self._home = RUN / "uploader"
+        self._spool = self._home / "spool"
+
+    def start(self):
+        title("A recorder pod gets its upload sidecar, which runs as a process here")
+        manifest = (ROOT / "dev" / "manifests" / "recorder.yaml").read_text()
+        apply = ("apply", "--namespace", NAMESPACE, "--filename", "-")
+        wait_for("the webhook", lambda: self._kube.run(*apply, given=manifest).returncode == 0, 30)
+        pod = json.loads(self._kube.must("get", "pod", "recorder", "--namespace", NAMESPACE, "--output=json"))
+        sidecar = pod["spec"]["initContainers"][0]
+        print(f"injected: {sidecar['name']}, restartPolicy {sidecar['restartPolicy']}, command {sidecar['command']}")
+        token = self._kube.must(
+            "create", "token", "default", "--namespace", NAMESPACE, "--audience=recordings.revenue.io",
+            "--bound-object-kind=Pod", "--bound-object-name=recorder",
+        )  # fmt: skip
+        self._spool.mkdir(parents=True, exist_ok=True)
+        arguments = [
+            operator.RELEASE / "recording-uploader",
+            f"--spool={self._spool}",
+            f"--token-file={_private(self._home / 'token', token.strip())}",
+            f"--state-dir={self._home}",
+            f"--listen=127.0.0.1:{free_port(19095)}",
+        ]
+        env = {variable["name"]: variable["value"] for variable in sidecar["env"]}
+        process.start("uploader", arguments, via=sandbox.outside, env=env)
+
+    def record(self, name, content):
+        part = self._spool / f"{name}.part"
+        part.write_bytes(content)
+        part.rename(self._spool / name)
+
+    def show_spool(self):
+        print("\n".join(sorted(file.name for file in self._spool.iterdir() if file.is_file())))
+
+    def stop(self):
+        process.stop("uploader")
