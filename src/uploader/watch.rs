@@ -57,8 +57,8 @@ pub struct Found {
 /// Watches all directories of a spool.
 pub struct Watcher {
     root: PathBuf,
-    watches: Watches,
-    events: EventStream<Vec<u8>>,
+    /// Absent where the kernel gives out no more of them: then walks alone find files.
+    inotify: Option<(Watches, EventStream<Vec<u8>>)>,
     directories: HashMap<WatchDescriptor, PathBuf>,
 }
 
@@ -68,12 +68,23 @@ impl Watcher {
         let inotify = Inotify::init()?;
         let watches = inotify.watches();
         let events = inotify.into_event_stream(vec![0; EVENT_BYTES])?;
-        Ok(Watcher { root: root.to_owned(), watches, events, directories: HashMap::new() })
+        Ok(Watcher { inotify: Some((watches, events)), ..Watcher::blind(root) })
+    }
+
+    /// Notices nothing by itself.
+    pub fn blind(root: &Path) -> Self {
+        Watcher { root: root.to_owned(), inotify: None, directories: HashMap::new() }
+    }
+
+    /// Whether it notices nothing by itself.
+    pub fn is_blind(&self) -> bool {
+        self.inotify.is_none()
     }
 
     /// The next thing that happens in the spool.
     pub async fn next(&mut self) -> io::Result<Notice> {
-        let Some(event) = self.events.next().await.transpose()? else { return Ok(Notice::Nothing) };
+        let Some((_, events)) = &mut self.inotify else { return std::future::pending().await };
+        let Some(event) = events.next().await.transpose()? else { return Ok(Notice::Nothing) };
         if event.mask.contains(EventMask::Q_OVERFLOW) {
             return Ok(Notice::Walk(PathBuf::new()));
         }
@@ -105,7 +116,8 @@ impl Watcher {
 
     /// A walk of the spool below `under`. It blocks; [`Watcher::adopt`] what it returns.
     pub fn walk(&self, under: PathBuf) -> impl FnOnce() -> Found + Send + 'static {
-        let (root, watches) = (self.root.clone(), self.watches.clone());
+        let root = self.root.clone();
+        let watches = self.inotify.as_ref().map(|(watches, _)| watches.clone());
         move || walk(&root, watches, under)
     }
 
@@ -115,7 +127,7 @@ impl Watcher {
     }
 }
 
-fn walk(root: &Path, mut watches: Watches, under: PathBuf) -> Found {
+fn walk(root: &Path, mut watches: Option<Watches>, under: PathBuf) -> Found {
     let mask = WatchMask::CREATE
         | WatchMask::CLOSE_WRITE
         | WatchMask::MOVED_FROM
@@ -126,9 +138,10 @@ fn walk(root: &Path, mut watches: Watches, under: PathBuf) -> Found {
     let mut found = Found { under: under.clone(), ..Found::default() };
     let mut directories = vec![under];
     while let Some(directory) = directories.pop() {
-        match watches.add(root.join(&directory), mask) {
-            Ok(watch) => found.directories.push((watch, directory.clone())),
-            Err(error) => found.error = Some((directory.clone(), error)),
+        match watches.as_mut().map(|watches| watches.add(root.join(&directory), mask)) {
+            Some(Ok(watch)) => found.directories.push((watch, directory.clone())),
+            Some(Err(error)) => found.error = Some((directory.clone(), error)),
+            None => {}
         }
         let entries = match std::fs::read_dir(root.join(&directory)) {
             Ok(entries) => entries,

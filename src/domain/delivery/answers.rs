@@ -20,8 +20,10 @@ pub enum Next {
     Reexamine,
     /// The session is past its life: get another and repeat the call.
     RenewSession,
-    /// No clear answer: repeat after a while.
+    /// No clear answer: repeat the question after a while.
     Retry,
+    /// The key is free after all: put it again after a while.
+    PutAgain,
     /// The destination refuses. Nothing is sent for a while; then one recording tries.
     Pause,
 }
@@ -98,8 +100,8 @@ mod tests {
         (403, "InvalidAccessKeyId", Next::Pause),
         (403, "RequestTimeTooSkewed", Next::Retry),
         (404, "NoSuchBucket", Next::Pause),
-        (404, "NoSuchKey", Next::Retry),
-        (404, "", Next::Retry),
+        (404, "NoSuchKey", Next::PutAgain),
+        (404, "", Next::PutAgain),
         (301, "PermanentRedirect", Next::Pause),
         (400, "AuthorizationHeaderMalformed", Next::Pause),
         (400, "KMS.DisabledException", Next::Pause),

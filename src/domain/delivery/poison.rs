@@ -30,6 +30,9 @@ pub enum Poison {
     /// S3 keys have at most 1,024 bytes.
     #[strum(serialize = "prefix and path together are longer than the 1,024 bytes of an S3 key")]
     KeyTooLong,
+    /// S3 holds other content under its key, and the file system allows no longer name.
+    #[strum(serialize = "another recording has its key, and its name is too long to get the checksum added")]
+    NameTooLong,
 }
 
 /// What a file is that could not be read.

@@ -1,0 +1,190 @@
+//! The operator's broker, over HTTPS, with this pod's token.
+
+use std::cell::RefCell;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::ports::{Broker, Told};
+use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DestinationDocument};
+use crate::secret::SessionCredentials;
+
+/// Time for one request and its answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// More than any answer of the broker's, in bytes.
+const LARGEST_ANSWER: usize = 1 << 20;
+/// In the state directory: the CA certificates that the broker said to trust from then on.
+const NEWER_CA: &str = "broker-ca.pem";
+
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// The broker behind a URL.
+pub struct HttpsBroker {
+    url: String,
+    token: PathBuf,
+    newer_ca: PathBuf,
+    trusted: RefCell<Trusted>,
+}
+
+struct Trusted {
+    ca: String,
+    client: HttpsClient,
+}
+
+/// No certificate authority to know the broker by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no usable CA certificate in PEM form")]
+pub struct NoCA;
+
+impl HttpsBroker {
+    /// The broker at `url`. It is known by the CA it told of last, kept in the directory `state`, else by `ca` (PEM).
+    pub fn new(url: &str, ca: &str, state: &Path, token: PathBuf) -> Result<Self, NoCA> {
+        let newer_ca = state.join(NEWER_CA);
+        let newer = std::fs::read_to_string(&newer_ca).ok().and_then(|ca| Trusted::new(ca).ok());
+        let trusted = match newer {
+            Some(newer) => newer,
+            None => Trusted::new(ca.to_owned())?,
+        };
+        Ok(HttpsBroker {
+            url: url.trim_end_matches('/').to_owned(),
+            token,
+            newer_ca,
+            trusted: RefCell::new(trusted),
+        })
+    }
+
+    async fn get(&self, path: &str) -> Told<Bytes> {
+        match tokio::time::timeout(TIMEOUT, self.try_get(path)).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(why)) => Told::Unavailable(why),
+            Err(_) => Told::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs())),
+        }
+    }
+
+    async fn try_get(&self, path: &str) -> Result<Told<Bytes>, String> {
+        // Read for each request: the kubelet replaces it.
+        let token = tokio::fs::read_to_string(&self.token).await.map(SecretString::from);
+        let token = token.map_err(|error| format!("the pod's token {}: {error}", self.token.display()))?;
+        let bearer = SecretString::from(format!("Bearer {}", token.expose_secret().trim()));
+        let mut bearer = HeaderValue::from_str(bearer.expose_secret())
+            .map_err(|_| format!("the pod's token {} is not a token", self.token.display()))?;
+        bearer.set_sensitive(true);
+        let request = Request::get(format!("{}{path}", self.url))
+            .header(header::AUTHORIZATION, bearer)
+            .body(Empty::new())
+            .map_err(|error| format!("{}: {error}", self.url))?;
+        let client = self.trusted.borrow().client.clone();
+        let response = client.request(request).await.map_err(|error| with_causes(&error))?;
+        match response.status() {
+            StatusCode::OK => {
+                let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+                Ok(Told::Granted(body.map_err(|_| "the answer broke off".to_owned())?.to_bytes()))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(Told::Refused),
+            status => Ok(Told::Unavailable(format!("it answered {status}"))),
+        }
+    }
+
+    /// Trusts other CA certificates from now on, also after a restart of the container.
+    fn trust(&self, ca: &str) {
+        if self.trusted.borrow().ca == ca {
+            return;
+        }
+        match Trusted::new(ca.to_owned()) {
+            Ok(trusted) => *self.trusted.borrow_mut() = trusted,
+            Err(error) => return tracing::warn!(%error, "The broker told of a CA bundle that cannot be used"),
+        }
+        match replace(&self.newer_ca, ca) {
+            Ok(()) => tracing::info!("The broker has other CA certificates"),
+            Err(error) => {
+                let path = self.newer_ca.display();
+                tracing::warn!(%error, %path, "The broker's newer CA certificates cannot be kept over a restart");
+            }
+        }
+    }
+}
+
+impl Broker for HttpsBroker {
+    async fn destination(&self) -> Told<DestinationDocument> {
+        match self.get(DESTINATION_PATH).await {
+            Told::Granted(body) => match serde_json::from_slice::<DestinationDocument>(&body) {
+                Ok(document) => {
+                    self.trust(&document.ca_bundle);
+                    Told::Granted(document)
+                }
+                Err(error) => Told::Unavailable(format!("its answer is not a destination: {error}")),
+            },
+            Told::Refused => Told::Refused,
+            Told::Unavailable(why) => Told::Unavailable(why),
+        }
+    }
+
+    async fn credentials(&self) -> Told<SessionCredentials> {
+        match self.get(CREDENTIALS_PATH).await {
+            Told::Granted(body) => match SessionCredentials::from_container_json(&body) {
+                Ok(credentials) => Told::Granted(credentials),
+                Err(error) => Told::Unavailable(format!("its answer is {error}")),
+            },
+            Told::Refused => Told::Refused,
+            Told::Unavailable(why) => Told::Unavailable(why),
+        }
+    }
+}
+
+impl Trusted {
+    fn new(ca: String) -> Result<Self, NoCA> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+            roots.add(certificate.map_err(|_| NoCA)?).map_err(|_| NoCA)?;
+        }
+        if roots.is_empty() {
+            return Err(NoCA);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(1)
+            .build(connector);
+        Ok(Trusted { ca, client })
+    }
+}
+
+/// Writes a file so that it is there in whole or not at all.
+fn replace(path: &Path, content: &str) -> io::Result<()> {
+    let new = path.with_extension("tmp");
+    let mut file = std::fs::File::create(&new)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(new, path)
+}
+
+/// An error and what it came from: hyper's own text ends at "client error (Connect)".
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! One recording, from the spool into the bucket.
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::Job;
+use super::ports::{Broker, Storage};
+use super::recording::Recording;
+use super::session::Sessions;
+use super::spool::{Departure, Spool};
+use super::{blocking, examine, upload};
+use crate::api::{Crc64Nvme, DestinationDocument};
+use crate::domain::delivery::{Lease, Poison, Sighting, alternate, companion_of, object_key};
+
+/// What the work on recordings uses.
+pub struct Works<B, S: Storage> {
+    /// Where they are.
+    pub spool: Spool,
+    /// Where they go.
+    pub sessions: Sessions<B, S>,
+}
+
+/// How the work on one recording ended, for now.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Uploaded, verified and unlinked.
+    Delivered {
+        /// In the bucket.
+        key: String,
+        /// In bytes.
+        size: u64,
+        /// As S3 holds it.
+        crc64nvme: Crc64Nvme,
+    },
+    /// No longer there.
+    Gone,
+    /// Not complete: look again after this time.
+    Incomplete(Duration),
+    /// It changed while it was read, or what arrived was not what was read.
+    Changed,
+    /// Nothing is wrong with it, nor with S3, but it could not be sent. Why.
+    Postponed(String),
+    /// S3 gave no clear answer. Why.
+    Failed(String),
+    /// The destination refuses, and probably not this recording alone. Why.
+    Refused(String),
+    /// It can never be uploaded, and is in quarantine at this place.
+    Quarantined(Poison, PathBuf),
+    /// S3 holds other content under its name. From now on it is called this.
+    Renamed(PathBuf),
+    /// Its directory does not let it go.
+    NotWritable(io::Error),
+}
+
+/// Why the next step is not taken.
+#[derive(Debug)]
+pub enum Stop {
+    /// This is how it ends, for now.
+    With(Outcome),
+    /// It can never be uploaded, and goes to quarantine.
+    Poison(Poison),
+}
+
+impl From<Outcome> for Stop {
+    fn from(outcome: Outcome) -> Self {
+        Stop::With(outcome)
+    }
+}
+
+impl<B: Broker, S: Storage> Works<B, S> {
+    /// Takes one recording as far as it goes.
+    pub async fn deliver(&self, destination: &Rc<DestinationDocument>, job: &mut Job) -> Outcome {
+        match self.steps(destination, job).await {
+            Err(Stop::Poison(poison)) => self.quarantine(poison, job).await,
+            Ok(outcome) | Err(Stop::With(outcome)) => outcome,
+        }
+    }
+
+    async fn steps(&self, destination: &Rc<DestinationDocument>, job: &mut Job) -> Result<Outcome, Stop> {
+        let key = object_key(&destination.target.prefix, &job.path).map_err(Stop::Poison)?;
+        let recording = examine::open(&self.spool, job).await?;
+        let crc64nvme = examine::checksum(&recording, job).await?;
+        if job.verified != Some(recording.identity) {
+            let sent = upload::Sending { key: &key, recording: &recording, crc64nvme };
+            match upload::upload(&self.sessions, destination, sent, job).await? {
+                upload::Arrival::Verified => job.verified = Some(recording.identity),
+                upload::Arrival::Conflict => return self.set_aside(&recording, crc64nvme, job).await,
+            }
+        }
+        let size = recording.identity.size;
+        self.let_go(recording, job).await?;
+        Ok(Outcome::Delivered { key, size, crc64nvme })
+    }
+
+    /// Unlinks what S3 holds. Whatever has come under its name meanwhile stays, and is another recording.
+    async fn let_go(&self, recording: Arc<Recording>, job: &mut Job) -> Result<(), Stop> {
+        let (spool, path, renamed) =
+            (self.spool.clone(), job.path.clone(), job.sighting == Sighting::Renamed);
+        let removed = blocking(move || {
+            if !renamed && recording.lease() == Lease::Refused {
+                return Ok(None);
+            }
+            spool.remove(&path, recording.identity).map(Some)
+        });
+        match removed.await {
+            Ok(Some(Departure::Gone | Departure::Replaced)) => Ok(()),
+            // A writer has opened it again.
+            Ok(None) => Err(examine::changed(job)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Outcome::NotWritable(error).into()),
+        }
+    }
+
+    /// Gives a recording, and before it its companion, the alternate name. The names in the spool
+    /// remember it, so that it outlives this process.
+    async fn set_aside(
+        &self,
+        recording: &Recording,
+        crc64nvme: Crc64Nvme,
+        job: &Job,
+    ) -> Result<Outcome, Stop> {
+        let (spool, path, identity) = (self.spool.clone(), job.path.clone(), recording.identity);
+        let renamed = blocking(move || {
+            let companion = companion_of(&path);
+            if companion != path
+                && let Ok(found) = Recording::open(&spool.path(&companion))
+            {
+                spool.rename(&companion, &alternate(&companion, crc64nvme), found.identity)?;
+            }
+            let to = alternate(&path, crc64nvme);
+            spool.rename(&path, &to, identity).map(|departure| (departure, to))
+        });
+        match renamed.await {
+            Ok((Departure::Gone, to)) => Ok(Outcome::Renamed(to)),
+            Ok((Departure::Replaced, _)) => Ok(Outcome::Changed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Gone),
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                Err(Stop::Poison(Poison::NameTooLong))
+            }
+            Err(error) => Ok(Outcome::NotWritable(error)),
+        }
+    }
+
+    async fn quarantine(&self, poison: Poison, job: &Job) -> Outcome {
+        let (spool, path) = (self.spool.clone(), job.path.clone());
+        match blocking(move || spool.quarantine(&path)).await {
+            Ok(place) => Outcome::Quarantined(poison, place),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,
+            Err(error) => Outcome::NotWritable(error),
+        }
+    }
+}

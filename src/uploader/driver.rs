@@ -1,0 +1,289 @@
+//! The loop of the sidecar.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::watch::Receiver;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::deliver::{Outcome, Works};
+use super::gate::{Gate, Word};
+use super::ledger::{Job, Ledger};
+use super::metrics::UploaderMetrics;
+use super::ports::{Broker, Storage};
+use super::watch::{Found, Notice, Sighted, Watcher};
+use crate::domain::delivery::{Leftover, Sighting, backoff, farewell};
+
+/// Time between two looks at the clock: for the metrics, and for the termination message while draining.
+const TICK: Duration = Duration::from_secs(1);
+/// Time between two walks of the spool. Other nodes' writes to a network volume raise no events here.
+const WALK_INTERVAL: Duration = Duration::from_secs(60);
+/// The same where inotify does not serve.
+const BLIND_WALK_INTERVAL: Duration = Duration::from_secs(5);
+/// Names in the termination message.
+const EXAMPLES: usize = 10;
+
+/// A recording that was worked on, how that ended, and how long it took.
+type Done = (Job, Outcome, Duration);
+
+/// What the loop remembers.
+pub struct Driver<B, S: Storage> {
+    works: Rc<Works<B, S>>,
+    metrics: UploaderMetrics,
+    termination_log: PathBuf,
+    watcher: Watcher,
+    ledger: Ledger,
+    gate: Gate,
+    in_flight: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    walks: JoinSet<Found>,
+    next_walk: Instant,
+    in_progress: usize,
+    /// Whether it has been said that a directory cannot be written, or cannot be watched.
+    not_writable: bool,
+    not_watched: bool,
+    drain: Drain,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Not asked for.
+    No,
+    /// The spool is being walked once more.
+    Looking,
+    /// What was found is being sent.
+    Sending,
+}
+
+impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
+    /// Nothing noticed yet.
+    pub fn new(works: Works<B, S>, metrics: UploaderMetrics, termination_log: PathBuf) -> Self {
+        let root = works.spool.root();
+        let watcher = Watcher::new(root).unwrap_or_else(|error| {
+            tracing::warn!(%error, "No inotify: the spool is walked every few seconds. Raise fs.inotify.max_user_instances");
+            Watcher::blind(root)
+        });
+        Driver {
+            watcher,
+            works: Rc::new(works),
+            metrics,
+            termination_log,
+            ledger: Ledger::default(),
+            gate: Gate::new(Word::Unheard),
+            in_flight: FuturesUnordered::new(),
+            walks: JoinSet::new(),
+            next_walk: Instant::now(),
+            in_progress: 0,
+            not_writable: false,
+            not_watched: false,
+            drain: Drain::No,
+        }
+    }
+
+    /// Sends what appears in the spool until `shutdown`, and then until nothing is left.
+    pub async fn drive(mut self, mut word: Receiver<Word>, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut tick = tokio::time::interval(TICK);
+        while !self.is_drained() {
+            self.send_what_is_due();
+            let due = self.next_due();
+            tokio::select! {
+                notice = self.watcher.next() => self.notice(notice),
+                Some(found) = self.walks.join_next() => self.found(found.expect("a walk does not panic")),
+                Some((job, outcome, took)) = self.in_flight.next() => self.settle(job, outcome, took),
+                Ok(()) = word.changed() => self.hear(word.borrow_and_update().clone()),
+                () = tokio::time::sleep_until(due) => {}
+                _ = tick.tick() => self.tick(),
+                () = &mut shutdown, if self.drain == Drain::No => self.begin_to_drain(),
+            }
+        }
+        self.metrics.set_pending(&self.ledger.pending(), SystemTime::now());
+        self.say_what_is_left();
+    }
+
+    fn send_what_is_due(&mut self) {
+        let now = Instant::now();
+        while let Some(destination) = self.gate.lets_through(self.in_flight.len(), now) {
+            let Some(mut job) = self.ledger.take_due(now) else { return };
+            let works = self.works.clone();
+            self.in_flight.push(Box::pin(async move {
+                let outcome = works.deliver(&destination, &mut job).await;
+                (job, outcome, now.elapsed())
+            }));
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let now = Instant::now();
+        match (self.gate.lets_through(self.in_flight.len(), now), self.gate.opens_at()) {
+            (Some(_), _) => self.ledger.next_due().unwrap_or(now + TICK),
+            (None, Some(opens_at)) if opens_at > now => opens_at,
+            _ => now + TICK,
+        }
+    }
+
+    fn hear(&mut self, word: Word) {
+        self.works.sessions.freshen();
+        self.gate = Gate::new(word);
+    }
+
+    fn notice(&mut self, notice: io::Result<Notice>) {
+        match notice {
+            Ok(Notice::File(sighted)) => self.ledger.note(sighted, Instant::now()),
+            Ok(Notice::Gone(path)) => self.ledger.forget(&path, Instant::now()),
+            Ok(Notice::Walk(under)) => self.walk(under),
+            Ok(Notice::Nothing) => {}
+            Err(error) => {
+                tracing::warn!(%error, "inotify ended: the spool is walked every few seconds");
+                self.watcher = Watcher::blind(self.works.spool.root());
+            }
+        }
+    }
+
+    fn walk(&mut self, under: PathBuf) {
+        self.walks.spawn_blocking(self.watcher.walk(under));
+    }
+
+    fn found(&mut self, mut found: Found) {
+        self.watcher.adopt(&mut found);
+        let now = Instant::now();
+        for sighted in found.files {
+            self.ledger.note(sighted, now);
+        }
+        if let Some((path, error)) = &found.error
+            && !self.not_watched
+        {
+            let path = path.display();
+            tracing::warn!(%path, %error, "A directory of the spool is not watched, and walked every few seconds");
+        }
+        if found.under.as_os_str().is_empty() {
+            self.not_watched = found.error.is_some();
+            self.in_progress = found.in_progress;
+            let blind = self.watcher.is_blind() || self.not_watched;
+            self.next_walk = now + if blind { BLIND_WALK_INTERVAL } else { WALK_INTERVAL };
+        }
+        if self.drain == Drain::Looking && self.walks.is_empty() {
+            self.drain = Drain::Sending;
+        }
+    }
+
+    fn tick(&mut self) {
+        self.metrics.set_pending(&self.ledger.pending(), SystemTime::now());
+        if Instant::now() >= self.next_walk && self.walks.is_empty() {
+            self.walk(PathBuf::new());
+        }
+        if self.drain != Drain::No {
+            self.say_what_is_left();
+        }
+    }
+
+    fn begin_to_drain(&mut self) {
+        tracing::info!("Asked to end. Sending what is left");
+        self.drain = Drain::Looking;
+        self.works.sessions.freshen();
+        self.walk(PathBuf::new());
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drain == Drain::Sending
+            && self.in_flight.is_empty()
+            && self.walks.is_empty()
+            && self.ledger.unverified().next().is_none()
+    }
+
+    /// Written again and again: nobody says when the grace period ends.
+    fn say_what_is_left(&self) {
+        let pending = self.ledger.pending();
+        let examples = self.ledger.unverified().take(EXAMPLES).map(|path| path.display().to_string());
+        let message = farewell(&Leftover {
+            pending: pending.files,
+            pending_bytes: pending.bytes,
+            examples: examples.collect(),
+            cause: self.gate.why_closed().map(str::to_owned),
+            not_unlinked: pending.not_unlinked,
+            in_progress: self.in_progress,
+            quarantined: self.metrics.quarantined_so_far(),
+        });
+        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&self.termination_log);
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, message.as_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(%error, "No termination message could be written");
+        }
+    }
+
+    /// Draws the consequences of how the work on a recording ended.
+    fn settle(&mut self, job: Job, outcome: Outcome, took: Duration) {
+        let (now, jitter) = (Instant::now(), rand::random::<f64>());
+        let name = job.path.display().to_string();
+        match outcome {
+            Outcome::Delivered { key, size, crc64nvme } => {
+                let (attempts, seconds) = (job.attempts, took.as_secs_f64());
+                tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "Uploaded and verified");
+                self.metrics.uploaded(size);
+                self.not_writable = false;
+                if self.gate.arrived() {
+                    tracing::info!("The destination takes recordings again");
+                }
+                self.ledger.strike_out(&job, now);
+            }
+            Outcome::Gone => self.ledger.strike_out(&job, now),
+            Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait),
+            Outcome::Changed => {
+                let due = now + backoff(job.changes, jitter);
+                self.ledger.put_back(job, due);
+            }
+            Outcome::Postponed(why) => {
+                tracing::warn!(name, why, "A recording could not be sent. It is kept, and tried again");
+                self.try_again(job, now, jitter);
+            }
+            Outcome::Failed(why) => {
+                tracing::debug!(name, why, "No clear answer");
+                if self.gate.failed(&why, now, jitter) {
+                    tracing::warn!(why, "S3 fails. Every recording is kept, and one at a time is tried");
+                }
+                self.try_again(job, now, jitter);
+            }
+            Outcome::Refused(why) => {
+                if self.gate.refused(&why, now, jitter) {
+                    tracing::warn!(
+                        name,
+                        why,
+                        "The destination refuses. Every recording is kept, and one at a time is tried"
+                    );
+                }
+                self.try_again(job, now, jitter);
+            }
+            Outcome::Quarantined(why, place) => {
+                tracing::error!(name, %why, place = %place.display(), "Quarantined");
+                self.metrics.quarantined();
+                self.ledger.strike_out(&job, now);
+            }
+            Outcome::Renamed(to) => {
+                tracing::warn!(name, to = %to.display(), "S3 holds other content under this name. Both are kept");
+                self.ledger.strike_out(&job, now);
+                let since = SystemTime::now();
+                let size = job.steady.map_or(0, |(identity, _)| identity.size);
+                self.ledger.note(Sighted { path: to, sighting: Sighting::Renamed, size, since }, now);
+            }
+            Outcome::NotWritable(error) => {
+                if !std::mem::replace(&mut self.not_writable, true) {
+                    tracing::error!(reason = "SpoolNotWritable", name, %error, "A file cannot be moved or unlinked. Let its directory be writable for the uploader's UID or GID");
+                }
+                self.try_again(job, now, jitter);
+            }
+        }
+    }
+
+    fn try_again(&mut self, mut job: Job, now: Instant, jitter: f64) {
+        job.failures += 1;
+        let due = now + backoff(job.failures, jitter);
+        self.ledger.put_back(job, due);
+    }
+}

@@ -1,0 +1,56 @@
+//! Following the destination as the broker tells it: by asking every five seconds. The long poll comes here.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::gate::Word;
+use super::ports::{Broker, Told};
+use crate::api::DeliveryState;
+
+/// Time between two questions.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keeps `word` at what the broker said last, and logs each change once. A broker that cannot be
+/// reached changes nothing: its last word stands.
+pub async fn follow<B: Broker>(broker: &B, word: watch::Sender<Word>) -> Infallible {
+    let mut reachable = true;
+    loop {
+        let heard = match broker.destination().await {
+            Told::Granted(document) if document.state == DeliveryState::Active => {
+                Some(Word::Active(Rc::new(document)))
+            }
+            Told::Granted(document) => {
+                let reason = document.reason.unwrap_or_else(|| "no reason was given".to_owned());
+                Some(Word::Paused(format!("the destination is paused: {reason}")))
+            }
+            Told::Refused => Some(Word::Paused("the broker refuses this pod".to_owned())),
+            Told::Unavailable(why) => {
+                if reachable {
+                    tracing::warn!(why, "The broker cannot be reached. Its last word stands");
+                }
+                None
+            }
+        };
+        reachable = heard.is_some();
+        if let Some(heard) = heard
+            && *word.borrow() != heard
+        {
+            match &heard {
+                Word::Active(document) => {
+                    tracing::info!(
+                        bucket = document.target.bucket,
+                        prefix = document.target.prefix,
+                        "Sending"
+                    );
+                }
+                Word::Paused(reason) => tracing::warn!(reason, "Paused. Every recording is kept"),
+                Word::Unheard => {}
+            }
+            word.send_replace(heard);
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}

@@ -1,0 +1,300 @@
+//! What is spooled, and when each recording is worked on next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::recording::Identity;
+use super::watch::Sighted;
+use crate::api::Crc64Nvme;
+use crate::domain::delivery::{Sighting, companion_of, is_companion_of};
+
+/// A recording to work on, with what is known of it. Taken from the ledger, and given back.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Relative to the spool.
+    pub path: PathBuf,
+    /// The strongest evidence that it is complete.
+    pub sighting: Sighting,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Uploads begun.
+    pub attempts: u32,
+    /// How often it was different after it had been read.
+    pub changes: u32,
+    /// Since when it has been seen in one state.
+    pub steady: Option<(Identity, Instant)>,
+    /// Its checksum in one state, so that it is computed once.
+    pub checksum: Option<(Identity, Crc64Nvme)>,
+    /// The state in which a put to this key was answered: what is there is asked before it is put again.
+    pub answered: Option<(Identity, String)>,
+    /// The state in which S3 was seen to hold it.
+    pub verified: Option<Identity>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `None` while it is worked on.
+    job: Option<Job>,
+    /// Evidence that came while it was worked on.
+    seen_again: Option<Sighting>,
+    /// Whether S3 holds it, and only the unlinking is left.
+    verified: bool,
+    /// Its valid place in the queue; none while a companion waits for its media file.
+    ticket: Option<u64>,
+    size: u64,
+    since: SystemTime,
+}
+
+/// All recordings in the spool.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: BTreeMap<PathBuf, Entry>,
+    /// Earliest first. A place whose ticket is no longer its entry's counts for nothing.
+    queue: BinaryHeap<Reverse<(Instant, u64, PathBuf)>>,
+    tickets: u64,
+}
+
+/// What is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Recordings not yet verified.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// Since when the oldest has been there.
+    pub oldest: Option<SystemTime>,
+    /// Recordings verified and not unlinked.
+    pub not_unlinked: usize,
+}
+
+impl Ledger {
+    /// Notes a file that was seen. Weaker evidence than there is changes nothing.
+    pub fn note(&mut self, sighted: Sighted, now: Instant) {
+        let Sighted { path, sighting, size, since } = sighted;
+        let Some(entry) = self.entries.get_mut(&path) else {
+            let job = Job {
+                path: path.clone(),
+                sighting,
+                failures: 0,
+                attempts: 0,
+                changes: 0,
+                steady: None,
+                checksum: None,
+                answered: None,
+                verified: None,
+            };
+            let entry =
+                Entry { job: Some(job), seen_again: None, verified: false, ticket: None, size, since };
+            self.entries.insert(path.clone(), entry);
+            return self.enqueue(&path, now);
+        };
+        entry.size = size;
+        match &mut entry.job {
+            None => entry.seen_again = entry.seen_again.max(Some(sighting)),
+            Some(job) if job.sighting < sighting => {
+                job.sighting = sighting;
+                self.enqueue(&path, now);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Forgets a path that is gone. One that is being worked on is forgotten by its worker.
+    pub fn forget(&mut self, path: &Path, now: Instant) {
+        if self.entries.get(path).is_some_and(|entry| entry.job.is_some()) {
+            self.entries.remove(path);
+            self.wake_companion(path, now);
+        }
+    }
+
+    /// The next recording that is due.
+    pub fn take_due(&mut self, now: Instant) -> Option<Job> {
+        while let Some(Reverse((due, ticket, path))) = self.queue.peek() {
+            let valid = self.entries.get(path).is_some_and(|entry| entry.ticket == Some(*ticket));
+            if valid && *due > now {
+                return None;
+            }
+            let path = path.clone();
+            self.queue.pop();
+            let waits = valid && self.has_media_waiting(&path);
+            let Some(entry) = self.entries.get_mut(&path).filter(|_| valid) else { continue };
+            entry.ticket = None;
+            if !waits {
+                return entry.job.take();
+            }
+        }
+        None
+    }
+
+    /// When the next recording is due. May be early.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// Takes back a recording that stays, to be worked on again at `due`.
+    pub fn put_back(&mut self, mut job: Job, due: Instant) {
+        let path = job.path.clone();
+        let Some(entry) = self.entries.get_mut(&path) else { return };
+        job.sighting = entry.seen_again.take().max(Some(job.sighting)).unwrap_or(job.sighting);
+        entry.verified = job.verified.is_some();
+        entry.size = job.steady.map_or(entry.size, |(identity, _)| identity.size);
+        let verified = entry.verified;
+        entry.job = Some(job);
+        self.enqueue(&path, due);
+        if verified {
+            self.wake_companion(&path, due);
+        }
+    }
+
+    /// Strikes out a recording that left the spool, unless another has come under its name.
+    pub fn strike_out(&mut self, job: &Job, now: Instant) {
+        let Some(entry) = self.entries.remove(&job.path) else { return };
+        if let Some(sighting) = entry.seen_again {
+            let Entry { size, since, .. } = entry;
+            self.note(Sighted { path: job.path.clone(), sighting, size, since }, now);
+        }
+        self.wake_companion(&job.path, now);
+    }
+
+    /// What is pending. Looks at every entry.
+    pub fn pending(&self) -> Pending {
+        let mut pending = Pending::default();
+        for entry in self.entries.values() {
+            if entry.verified {
+                pending.not_unlinked += 1;
+                continue;
+            }
+            pending.files += 1;
+            pending.bytes += entry.size;
+            pending.oldest = Some(pending.oldest.map_or(entry.since, |oldest| oldest.min(entry.since)));
+        }
+        pending
+    }
+
+    /// Paths of recordings not yet verified.
+    pub fn unverified(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().filter(|(_, entry)| !entry.verified).map(|(path, _)| path.as_path())
+    }
+
+    fn enqueue(&mut self, path: &Path, due: Instant) {
+        if let Some(entry) = self.entries.get_mut(path) {
+            self.tickets += 1;
+            entry.ticket = Some(self.tickets);
+            self.queue.push(Reverse((due, self.tickets, path.to_owned())));
+        }
+    }
+
+    /// Whether a media file that this path is the companion of is still on its way.
+    fn has_media_waiting(&self, companion: &Path) -> bool {
+        // Paths are ordered by component, so everything named `<stem>…` stands together.
+        let stem = companion.with_extension("");
+        let (Some(directory), Some(name)) = (stem.parent(), stem.file_name()) else { return false };
+        let depth = directory.components().count();
+        let named_alike = |path: &Path| {
+            let component = path.components().nth(depth).map(|component| component.as_os_str());
+            path.starts_with(directory)
+                && component.is_some_and(|c| c.as_encoded_bytes().starts_with(name.as_encoded_bytes()))
+        };
+        self.entries
+            .range(stem.clone()..)
+            .take_while(|(path, _)| named_alike(path))
+            .any(|(path, entry)| !entry.verified && is_companion_of(companion, path))
+    }
+
+    fn wake_companion(&mut self, media: &Path, now: Instant) {
+        let companion = companion_of(media);
+        let waits = |entry: &Entry| entry.job.is_some() && entry.ticket.is_none();
+        if companion != media && self.entries.get(&companion).is_some_and(waits) {
+            self.enqueue(&companion, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn sighted(path: &str, sighting: Sighting) -> Sighted {
+        Sighted { path: path.into(), sighting, size: 10, since: SystemTime::UNIX_EPOCH }
+    }
+
+    fn take(ledger: &mut Ledger, now: Instant) -> Option<String> {
+        ledger.take_due(now).map(|job| job.path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn recordings_come_in_the_order_in_which_they_are_due() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.note(sighted("b.wav", Sighting::Renamed), now);
+        ledger.note(sighted("a.wav", Sighting::Renamed), now);
+        let b = ledger.take_due(now).unwrap();
+        assert_eq!(b.path, Path::new("b.wav"));
+        ledger.put_back(b, now + Duration::from_secs(9));
+        assert_eq!(take(&mut ledger, now).as_deref(), Some("a.wav"));
+        assert_eq!(take(&mut ledger, now), None);
+        assert_eq!(ledger.next_due(), Some(now + Duration::from_secs(9)));
+        assert_eq!(take(&mut ledger, now + Duration::from_secs(9)).as_deref(), Some("b.wav"));
+    }
+
+    #[test]
+    fn stronger_evidence_makes_a_waiting_recording_due() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.note(sighted("a.wav", Sighting::Found), now);
+        let job = ledger.take_due(now).unwrap();
+        ledger.put_back(job, now + Duration::from_secs(5));
+        ledger.note(sighted("a.wav", Sighting::Found), now);
+        assert!(ledger.take_due(now).is_none());
+        ledger.note(sighted("a.wav", Sighting::Renamed), now);
+        assert_eq!(ledger.take_due(now).unwrap().sighting, Sighting::Renamed);
+        assert!(ledger.take_due(now + Duration::from_secs(5)).is_none());
+    }
+
+    #[test]
+    fn a_companion_waits_until_its_media_file_is_away() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        for path in ["d/a.json", "d/a.wav", "d/ab.wav", "d/a!.wav", "e/a.wav", "d/b.json"] {
+            ledger.note(sighted(path, Sighting::Renamed), now);
+        }
+        let mut jobs: Vec<Job> = std::iter::from_fn(|| ledger.take_due(now)).collect();
+        let names: Vec<_> = jobs.iter().map(|job| job.path.to_str().unwrap()).collect();
+        assert_eq!(names, ["d/a.wav", "d/ab.wav", "d/a!.wav", "e/a.wav", "d/b.json"]);
+        ledger.strike_out(&jobs.remove(0), now);
+        assert_eq!(take(&mut ledger, now).as_deref(), Some("d/a.json"));
+    }
+
+    #[test]
+    fn a_companion_does_not_wait_for_a_media_file_that_is_only_not_unlinked() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.note(sighted("a.wav", Sighting::Renamed), now);
+        ledger.note(sighted("a.json", Sighting::Renamed), now);
+        let mut media = ledger.take_due(now).unwrap();
+        assert!(ledger.take_due(now).is_none());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        media.verified = Some(Identity::from(&file.as_file().metadata().unwrap()));
+        ledger.put_back(media, now);
+        assert_eq!(ledger.pending().not_unlinked, 1);
+        let next: Vec<_> = std::iter::from_fn(|| take(&mut ledger, now)).collect();
+        assert_eq!(next, ["a.wav", "a.json"]);
+    }
+
+    #[test]
+    fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.note(sighted("a.wav", Sighting::Renamed), now);
+        let first = ledger.take_due(now).unwrap();
+        ledger.note(sighted("a.wav", Sighting::Renamed), now);
+        ledger.forget(Path::new("a.wav"), now);
+        assert!(ledger.take_due(now).is_none());
+        ledger.strike_out(&first, now);
+        assert_eq!(ledger.pending().files, 1);
+        let second = ledger.take_due(now).unwrap();
+        ledger.strike_out(&second, now);
+        assert_eq!(ledger.pending(), Pending::default());
+    }
+}

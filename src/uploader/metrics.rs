@@ -1,0 +1,68 @@
+//! The sidecar's metrics.
+
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::ledger::Pending;
+
+/// `recording_uploader_…`
+#[derive(Debug, Default)]
+pub struct UploaderMetrics {
+    pending_files: Gauge,
+    pending_bytes: Gauge,
+    oldest_pending_seconds: Gauge<f64, AtomicU64>,
+    uploaded: Counter,
+    uploaded_bytes: Counter,
+    quarantined: Counter,
+}
+
+impl UploaderMetrics {
+    /// Registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = UploaderMetrics::default();
+        let registry = registry.sub_registry_with_prefix("recording_uploader");
+        registry.register(
+            "pending_files",
+            "Recordings in the spool, not uploaded and verified",
+            metrics.pending_files.clone(),
+        );
+        registry.register("pending_bytes", "Their size", metrics.pending_bytes.clone());
+        registry.register(
+            "oldest_pending_seconds",
+            "Age of the oldest of them, 0 without any",
+            metrics.oldest_pending_seconds.clone(),
+        );
+        registry.register("uploaded", "Recordings uploaded, verified and unlinked", metrics.uploaded.clone());
+        registry.register("uploaded_bytes", "Their size", metrics.uploaded_bytes.clone());
+        registry.register("quarantined", "Files moved to quarantine", metrics.quarantined.clone());
+        metrics
+    }
+
+    /// Takes note of what is pending.
+    pub fn set_pending(&self, pending: &Pending, now: SystemTime) {
+        self.pending_files.set(pending.files.try_into().unwrap_or(i64::MAX));
+        self.pending_bytes.set(pending.bytes.try_into().unwrap_or(i64::MAX));
+        let age = pending.oldest.and_then(|oldest| now.duration_since(oldest).ok()).unwrap_or_default();
+        self.oldest_pending_seconds.set(age.as_secs_f64());
+    }
+
+    /// Counts a delivered recording.
+    pub fn uploaded(&self, bytes: u64) {
+        self.uploaded.inc();
+        self.uploaded_bytes.inc_by(bytes);
+    }
+
+    /// Counts a quarantined file.
+    pub fn quarantined(&self) {
+        self.quarantined.inc();
+    }
+
+    /// How many files were quarantined.
+    pub fn quarantined_so_far(&self) -> u64 {
+        self.quarantined.get()
+    }
+}

@@ -1,0 +1,91 @@
+//! What the driver needs of the world: a broker, and buckets.
+
+use std::fs::File;
+
+use crate::api::{Answer, Crc64Nvme, DestinationDocument, Head};
+use crate::aws;
+use crate::secret::SessionCredentials;
+
+/// What the broker says.
+#[derive(Clone, Debug)]
+pub enum Told<T> {
+    /// Here it is.
+    Granted(T),
+    /// This pod may not, now.
+    Refused,
+    /// No word, and why.
+    Unavailable(String),
+}
+
+/// The operator's broker.
+pub trait Broker {
+    /// Where recordings go, and whether to send them now.
+    fn destination(&self) -> impl Future<Output = Told<DestinationDocument>>;
+    /// A session for that.
+    fn credentials(&self) -> impl Future<Output = Told<SessionCredentials>>;
+}
+
+/// Opens buckets.
+pub trait Storage {
+    /// See [`Bucket`].
+    type Bucket: Bucket;
+    /// The bucket of a destination, under one session.
+    fn bucket(&self, destination: &DestinationDocument, session: &SessionCredentials) -> Self::Bucket;
+}
+
+/// One bucket, under one session.
+pub trait Bucket {
+    /// Puts a file of `size` bytes unless the key exists.
+    fn put_if_absent(
+        &self,
+        key: &str,
+        file: File,
+        size: u64,
+        crc64nvme: Crc64Nvme,
+    ) -> impl Future<Output = Answer<Option<Crc64Nvme>>>;
+    /// What is under a key.
+    fn head(&self, key: &str) -> impl Future<Output = Answer<Head>>;
+    /// The checksum of the bytes under a key.
+    fn read_back(&self, key: &str) -> impl Future<Output = Answer<Crc64Nvme>>;
+}
+
+/// Amazon S3.
+#[derive(Debug, Default)]
+pub struct S3 {
+    /// The connections in use, which last over sessions.
+    connection: std::cell::RefCell<Option<aws::Connection>>,
+}
+
+impl Storage for S3 {
+    type Bucket = aws::ObjectStore;
+
+    fn bucket(&self, destination: &DestinationDocument, session: &SessionCredentials) -> Self::Bucket {
+        let mut held = self.connection.borrow_mut();
+        let endpoint = destination.endpoint_url.as_deref();
+        if held.as_ref().is_none_or(|connection| connection.endpoint_url() != endpoint) {
+            *held = None;
+        }
+        let connection = held.get_or_insert_with(|| aws::Connection::new(endpoint.map(str::to_owned)));
+        aws::ObjectStore::new(connection, destination.target.clone(), session)
+    }
+}
+
+impl Bucket for aws::ObjectStore {
+    async fn put_if_absent(
+        &self,
+        key: &str,
+        file: File,
+        size: u64,
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Option<Crc64Nvme>> {
+        aws::ObjectStore::put_if_absent(self, key, aws::Body::File(file, size), crc64nvme).await
+    }
+
+    async fn head(&self, key: &str) -> Answer<Head> {
+        aws::ObjectStore::head(self, key).await
+    }
+
+    async fn read_back(&self, key: &str) -> Answer<Crc64Nvme> {
+        aws::ObjectStore::read_back(self, key).await
+    }
+}
