@@ -45,6 +45,7 @@ impl IssueSession for LiveSessions {
     async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
         let spec = &destination.spec;
         let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+        // The CRD admits no other text than a role's ARN.
         let role: RoleARN =
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
         let (_, external_id) = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref)
