@@ -1,7 +1,7 @@
 //! `recording-operator`: arguments and wiring.
 
 use clap::{Parser, Subcommand};
-use recording_operator::{api, broker, controller, telemetry};
+use recording_operator::{api, broker, controller, telemetry, webhook};
 
 /// Delivers call recordings into each customer's own S3 bucket.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ enum Command {
     Controller(controller::Config),
     /// Hand short-lived credentials to upload sidecars.
     Broker(broker::Config),
+    /// Give labelled pods their upload sidecar.
+    Webhook(webhook::Config),
     /// Print the CustomResourceDefinition as YAML.
     Crds,
 }
@@ -30,5 +32,7 @@ fn main() -> std::process::ExitCode {
         Command::Controller(config) => {
             telemetry::run("controller", controller::run(config, telemetry::shutdown()))
         }
+        Command::Broker(config) => telemetry::run("broker", broker::run(config, telemetry::shutdown())),
+        Command::Webhook(config) => telemetry::run("webhook", webhook::run(config, telemetry::shutdown())),
     }
 }

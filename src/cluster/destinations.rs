@@ -11,6 +11,12 @@ pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
     Api::all(client.clone())
 }
 
+/// Whether the API server has a destination of that name.
+pub async fn exists(client: &Client, namespace: &str, name: &str) -> kube::Result<bool> {
+    let api = Api::<RecordingDestination>::namespaced(client.clone(), namespace);
+    Ok(api.get_metadata_opt(name).await?.is_some())
+}
+
 /// The destination as the API server has it now; `None` when it is gone, or when another has
 /// taken its name.
 pub async fn fresh(

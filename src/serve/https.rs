@@ -1,5 +1,6 @@
 //! HTTPS with a certificate that is replaced while it is in use.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::{Error, Readiness, TlsDirectory};
+use super::{Error, Readiness, TlsDirectory, UnusableCertificate};
 
 /// How often the certificate is looked at. The kubelet itself takes a minute or so to bring a new one.
 const POLL: Duration = Duration::from_secs(2);
@@ -87,25 +88,29 @@ async fn first_certificate(tls: &TlsDirectory) -> (Vec<u8>, Arc<ServerConfig>) {
     }
 }
 
-async fn load(tls: &TlsDirectory) -> Result<(Vec<u8>, Arc<ServerConfig>), super::UnusableCertificate> {
+async fn load(tls: &TlsDirectory) -> Result<(Vec<u8>, Arc<ServerConfig>), UnusableCertificate> {
     let certificate = tls.certificate().await?;
     let config = tls.server_config(&certificate).await?;
     Ok((certificate, config))
 }
 
 /// Takes new certificates up. Contents are compared, as Kubernetes replaces links and not files.
-async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) -> std::convert::Infallible {
+async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) -> Infallible {
     let mut reported = false;
     loop {
         tokio::time::sleep(POLL).await;
-        match load(tls).await {
-            Ok((certificate, new)) => {
-                if certificate != served {
-                    config.reload_from_config(new);
-                    served = certificate;
-                    tracing::info!("serving with a new certificate");
-                }
-                reported = false;
+        let changed = async {
+            match tls.certificate().await? {
+                certificate if certificate == served => Ok(None),
+                _ => load(tls).await.map(Some),
+            }
+        };
+        match changed.await {
+            Ok(None) => reported = false,
+            Ok(Some((certificate, new))) => {
+                config.reload_from_config(new);
+                served = certificate;
+                tracing::info!("serving with a new certificate");
             }
             Err(error) if !reported => {
                 tracing::warn!(%error, "the certificate cannot be read; serving on with the one before");

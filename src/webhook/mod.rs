@@ -1,1 +1,94 @@
-//! webhook
+//! The webhook: gives labelled pods their upload sidecar, or refuses them with a sentence.
+//!
+//! What a pod gets is decided in [`domain::injection`](crate::domain::injection). There is no leader
+//! and nothing is written: each replica answers on its own.
+
+mod admit;
+mod destinations;
+mod metrics;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::Client;
+use prometheus_client::registry::Registry;
+
+use crate::cluster::DestinationCache;
+use crate::serve::{self, Readiness, TlsDirectory};
+use crate::telemetry::Metrics;
+use admit::Webhook;
+use destinations::LiveDestinations;
+use metrics::Admissions;
+use routes::router;
+
+/// How the webhook is run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Address of the webhook, HTTPS.
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Address of metrics and health, plain HTTP.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub metrics_listen: SocketAddr,
+    /// Directory of the webhook's certificate: tls.crt, tls.key, and ca.crt, which sidecars trust as well.
+    #[arg(long, default_value = "/var/run/secrets/recording-operator/tls")]
+    pub tls_dir: PathBuf,
+    /// Base URL by which sidecars reach the broker.
+    #[arg(long)]
+    pub broker_url: String,
+    /// Image of the sidecar.
+    #[arg(long)]
+    pub uploader_image: String,
+    /// When the kubelet pulls it: Always, IfNotPresent or Never.
+    #[arg(long, default_value = "IfNotPresent")]
+    pub uploader_image_pull_policy: String,
+}
+
+/// The webhook ended for a fault on our side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No way to the API server.
+    #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
+    Cluster(#[from] kube::Error),
+    /// An address is taken.
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+}
+
+/// Serves until `shutdown` ends.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let client = Client::try_default().await?;
+    let mut registry = Registry::default();
+    let admissions = Admissions::register(&mut registry);
+    let readiness = Readiness::default();
+    let tls = TlsDirectory::new(config.tls_dir);
+    let (cache, watch) = DestinationCache::watch(client.clone());
+
+    let app = router(Arc::new(Webhook {
+        destinations: LiveDestinations { client, cache: cache.clone() },
+        tls: tls.clone(),
+        broker_url: config.broker_url,
+        image: config.uploader_image,
+        image_pull_policy: config.uploader_image_pull_policy,
+        admissions,
+    }));
+
+    let listed = readiness.part("destinations");
+    let filled = async {
+        cache.filled().await;
+        listed.done();
+        std::future::pending().await
+    };
+    let served = serve::https(config.listen, &tls, app, &readiness, shutdown);
+    let health = serve::health(config.metrics_listen, Metrics::new(registry), readiness.clone());
+    tokio::select! {
+        ended = served => Ok(ended?),
+        failed = health => Ok(failed?),
+        never = watch => match never {},
+        never = filled => match never {},
+    }
+}

@@ -23,6 +23,17 @@ pub enum Refusal {
          have lower-case letters, digits, - and ., e.g. acme"
     )]
     MalformedDestination(String),
+    /// The pod's namespace has no such destination.
+    #[error(
+        "destination {name:?} does not exist in namespace {namespace:?}: create the RecordingDestination first, or \
+         correct the annotation {DESTINATION_ANNOTATION}"
+    )]
+    UnknownDestination {
+        /// The destination.
+        name: String,
+        /// The pod's namespace.
+        namespace: String,
+    },
     /// The pod has no such volume.
     #[error(
         "the pod has no volume {0:?} to hold its recordings: add the volume to spec.volumes, or name the one that the \

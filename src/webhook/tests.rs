@@ -1,0 +1,187 @@
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use super::destinations::Destinations;
+use super::*;
+
+/// Namespace `calls` has the destination `acme`; of namespace `unreachable` nothing can be learned.
+struct Known;
+
+impl Destinations for Known {
+    async fn exists(&self, namespace: &str, name: &str) -> Result<bool, String> {
+        match namespace {
+            "unreachable" => Err("connection refused".to_owned()),
+            _ => Ok((namespace, name) == ("calls", "acme")),
+        }
+    }
+}
+
+struct Bench {
+    app: Router,
+    metrics: Metrics,
+    tls: TempDir,
+}
+
+fn bench() -> Bench {
+    let tls = tempfile::tempdir().unwrap();
+    let ca = rcgen::generate_simple_self_signed(["broker".to_owned()]).unwrap().cert.pem();
+    std::fs::write(tls.path().join("ca.crt"), ca).unwrap();
+    let mut registry = Registry::default();
+    let app = router(Arc::new(Webhook {
+        destinations: Known,
+        tls: TlsDirectory::new(tls.path()),
+        broker_url: "https://broker:8443".to_owned(),
+        image: "registry.example/recording-operator:1".to_owned(),
+        image_pull_policy: "Never".to_owned(),
+        admissions: Admissions::register(&mut registry),
+    }));
+    Bench { app, metrics: Metrics::new(registry), tls }
+}
+
+fn recorder() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "generateName": "recorder-", "creationTimestamp": null,
+            "labels": {"recordings.revenue.io/inject": "true"},
+            "annotations": {"recordings.revenue.io/destination": "acme"},
+        },
+        "spec": {
+            "containers": [{"name": "recorder", "image": "recorder", "resources": {}}],
+            "volumes": [{"name": "recordings", "emptyDir": {}}],
+        },
+        "status": {},
+    })
+}
+
+fn review(namespace: &str, pod: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "0c9a8d74-9cb7-44dd-b98e-09fd62def2f4",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": namespace, "operation": "CREATE", "userInfo": {"username": "somebody"},
+            "object": pod, "oldObject": null, "dryRun": false,
+        },
+    })
+}
+
+impl Bench {
+    async fn post(&self, body: impl Into<Body>) -> (StatusCode, String) {
+        let request = Request::post("/inject").header("content-type", "application/json").body(body.into());
+        let answer = self.app.clone().oneshot(request.unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// The response within the AdmissionReview.
+    async fn ask(&self, namespace: &str, pod: &Value) -> Value {
+        let (status, body) = self.post(review(namespace, pod).to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (&answer["apiVersion"], &answer["kind"]),
+            (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
+        );
+        assert_eq!(answer["response"]["uid"], "0c9a8d74-9cb7-44dd-b98e-09fd62def2f4");
+        answer["response"].clone()
+    }
+
+    fn counted(&self, result: &str) -> bool {
+        self.metrics
+            .render()
+            .contains(&format!("recording_operator_admissions_total{{result=\"{result}\"}} 1\n"))
+    }
+}
+
+fn patched(pod: &Value, response: &Value) -> Value {
+    assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")));
+    // The bytes as a list of numbers, which Go reads into a []byte as it does base64.
+    let patch: Vec<u8> = serde_json::from_value(response["patch"].clone()).unwrap();
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).unwrap();
+    pod
+}
+
+#[tokio::test]
+async fn a_labelled_pod_gets_its_sidecar_and_when_asked_about_again_nothing_more() {
+    let bench = bench();
+    let response = bench.ask("calls", &recorder()).await;
+    let injected = patched(&recorder(), &response);
+    let sidecar = &injected["spec"]["initContainers"][0];
+    assert_eq!(
+        (&sidecar["name"], &sidecar["imagePullPolicy"]),
+        (&json!("recording-uploader"), &json!("Never"))
+    );
+    let ca = std::fs::read_to_string(bench.tls.path().join("ca.crt")).unwrap();
+    assert_eq!(sidecar["env"][1]["value"], ca);
+    assert!(bench.counted("Injected"));
+
+    let again = bench.ask("calls", &injected).await;
+    assert_eq!((&again["allowed"], &again["patch"]), (&json!(true), &Value::Null));
+    assert!(bench.counted("Unchanged"));
+}
+
+#[tokio::test]
+async fn a_pod_is_refused_for_its_own_fault_with_403_and_a_sentence() {
+    let bench = bench();
+    let response = bench.ask("billing", &recorder()).await;
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(403)));
+    let sentence = response["status"]["message"].as_str().unwrap();
+    assert!(
+        sentence.starts_with("destination \"acme\" does not exist in namespace \"billing\": create"),
+        "{sentence}"
+    );
+
+    let mut pod = recorder();
+    pod["spec"]["hostNetwork"] = true.into();
+    let response = bench.ask("calls", &pod).await;
+    assert!(response["status"]["message"].as_str().unwrap().contains("on the host network"), "{response}");
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_refuses_the_pod_with_500_and_says_whose_it_is() {
+    let bench = bench();
+    let response = bench.ask("unreachable", &recorder()).await;
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(500)));
+    let sentence = response["status"]["message"].as_str().unwrap();
+    assert!(
+        sentence.contains("connection refused") && sentence.contains("nothing is wrong with the pod"),
+        "{sentence}"
+    );
+    assert!(bench.counted("Failed"));
+
+    std::fs::write(bench.tls.path().join("ca.crt"), "not PEM").unwrap();
+    let response = bench.ask("calls", &recorder()).await;
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(500)));
+}
+
+#[tokio::test]
+async fn what_is_no_review_of_a_pod_is_a_bad_request() {
+    let bench = bench();
+    let mut without_object = review("calls", &recorder());
+    without_object["request"]["object"] = Value::Null;
+    let mut without_request = review("calls", &recorder());
+    without_request["request"] = Value::Null;
+    for (body, says) in [
+        ("{".to_owned(), "EOF"),
+        ("{}".to_owned(), "missing field"),
+        (without_object.to_string(), "has no object"),
+        (without_request.to_string(), "has no request"),
+    ] {
+        let (status, message) = bench.post(body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{message}");
+        assert!(message.contains("not an AdmissionReview") && message.contains(says), "{message}");
+    }
+    let (status, _) = bench.post(vec![b' '; 4 * 1024 * 1024]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(bench.ask("calls", &recorder()).await["allowed"], true);
+}
