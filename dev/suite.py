@@ -42,7 +42,7 @@ def _deny():
 
 
 def _unit_tests():
-    _nextest("--lib", "--bins")
+    _nextest("--lib", "--bins", "--test", "house", "--test", "generated")
 
 
 def _stand_in():
@@ -55,8 +55,17 @@ def _environment_up():
 
 
 def _cluster_tests():
+    """Each has a namespace of its own and mostly waits, so more of them run than there are cores."""
+    _in_cluster("not test(/^disruptive::/)", at_once=6)
+
+
+def _disruptive_tests():
+    _in_cluster("test(/^disruptive::/)", at_once=1)
+
+
+def _in_cluster(which, at_once):
     values = dict(line.split("=", 1) for line in environment.ENV_FILE.read_text().splitlines())
-    _nextest("--test", "cluster", env={**os.environ, **values})
+    _nextest("--test", "cluster", "-E", which, "--test-threads", str(at_once), env={**os.environ, **values})
 
 
 STEPS = (
@@ -68,6 +77,7 @@ STEPS = (
     ("static release build", operator.build),
     ("environment up", _environment_up),
     ("cluster tests", _cluster_tests),
+    ("disruptive tests", _disruptive_tests),
 )
 
 
