@@ -35,12 +35,16 @@ def _start_operator(kube, endpoint):
     with step("starting the operator's processes"):
         kube.run("create", "namespace", operator.NAME)
         kube.must("apply", "--filename", "-", given=_rights_and_resource())
+        # The controller looks after this one; the processes, which are no Services, have one of their own.
+        kube.must("apply", "--filename", "-", given=json.dumps(_webhook(operator.NAME, [])))
         tls, keys = _tls(), _platform_key()
         ports = {name: free_port(18443) for name in ("webhook", "broker")}
         broker = f"https://127.0.0.1:{ports['broker']}"
         aws = [f"--aws-endpoint-url={endpoint}", f"--platform-key-dir={keys}"]
         arguments = {
-            "controller": [*aws, f"--platform-principal-arn={environment.PLATFORM_PRINCIPAL_ARN}"],
+            "controller": [*aws, f"--platform-principal-arn={environment.PLATFORM_PRINCIPAL_ARN}",
+                           f"--webhook-service={operator.NAME}-webhook", f"--broker-service={operator.NAME}-broker",
+                           f"--mutating-webhook-configuration={operator.NAME}"],
             "webhook": [f"--listen=127.0.0.1:{ports['webhook']}", f"--tls-dir={tls}", f"--broker-url={broker}",
                         "--uploader-image=recording-operator:dev"],
             "broker": [f"--listen=127.0.0.1:{ports['broker']}", f"--tls-dir={tls}", *aws],
@@ -51,7 +55,7 @@ def _start_operator(kube, endpoint):
             process.start(f"operator-{name}", argv, via=sandbox.outside, env={
                 "KUBECONFIG": str(_kubeconfig(kube, name)), "POD_NAMESPACE": operator.NAME,
             })  # fmt: skip
-        kube.must("apply", "--filename", "-", given=json.dumps(_webhook(ports["webhook"], tls)))
+        kube.must("apply", "--filename", "-", given=json.dumps(_webhook("processes", [_hook(ports["webhook"], tls)])))
 
 
 def _rights_and_resource():
@@ -96,23 +100,25 @@ def _private(file, text):
     return file
 
 
-def _webhook(port, tls):
-    ca = base64.b64encode((tls / "ca.crt").read_bytes()).decode()
+def _webhook(name, hooks):
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": "recording-operator-processes"},
-        "webhooks": [
-            {
-                "name": "inject.recordings.revenue.io",
-                "clientConfig": {"url": f"https://127.0.0.1:{port}/inject", "caBundle": ca},
-                "objectSelector": {"matchLabels": {"recordings.revenue.io/inject": "true"}},
-                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
-                "sideEffects": "None",
-                "admissionReviewVersions": ["v1"],
-                "failurePolicy": "Fail",
-            }
-        ],
+        "metadata": {"name": name},
+        "webhooks": hooks,
+    }
+
+
+def _hook(port, tls):
+    ca = base64.b64encode((tls / "ca.crt").read_bytes()).decode()
+    return {
+        "name": "inject.recordings.revenue.io",
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/inject", "caBundle": ca},
+        "objectSelector": {"matchLabels": {"recordings.revenue.io/inject": "true"}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "failurePolicy": "Fail",
     }
 
 
