@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, Length};
-use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption};
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::{CONNECT_TIMEOUT, Connection, READ_TIMEOUT, answer};
@@ -61,7 +61,7 @@ impl ObjectStore {
                 ObjectACL::BucketOwnerFullControl => Some(ObjectCannedAcl::BucketOwnerFullControl),
                 ObjectACL::None => None,
             })
-            .set_storage_class(self.target.storage_class.map(|class| StorageClass::from(<&str>::from(class))))
+            .set_storage_class(self.target.storage_class.map(|class| <&str>::from(class).into()))
             .set_server_side_encryption(match encryption.r#type {
                 EncryptionType::BucketDefault => None,
                 EncryptionType::S3 => Some(ServerSideEncryption::Aes256),
@@ -198,7 +198,109 @@ fn content_type(key: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::sync::{Arc, Mutex};
+
+    use axum::extract::Request;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::response::IntoResponse as _;
+
     use super::*;
+    use crate::api::{Encryption, StorageClass};
+
+    /// Bytes of a request that reached the bucket, and its headers.
+    type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
+
+    /// An S3 that grants every put and names `checksum` in each answer.
+    async fn s3(checksum: &'static str) -> (ObjectStore, Seen) {
+        let seen = Seen::default();
+        let seeing = seen.clone();
+        let app = axum::Router::new().fallback(async move |request: Request| {
+            let (head, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
+            let call = format!("{} {}", head.method, head.uri.path());
+            seeing.lock().unwrap().push((call, head.headers, body));
+            (StatusCode::OK, [("x-amz-checksum-crc64nvme", checksum)]).into_response()
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let session = SessionCredentials {
+            access_key_id: "ASIAEXAMPLE".into(),
+            secret_access_key: "secret".into(),
+            session_token: "token".into(),
+            expiration: jiff::Timestamp::MAX,
+        };
+        let target = BucketTarget {
+            bucket: "acme-recordings".into(),
+            region: "us-east-1".into(),
+            prefix: "calls/".into(),
+            expected_bucket_owner: "111111111111".into(),
+            object_acl: ObjectACL::BucketOwnerFullControl,
+            storage_class: Some(StorageClass::StandardIa),
+            encryption: Encryption {
+                r#type: EncryptionType::KMS,
+                kms_key_arn: Some("arn:aws:kms:us-east-1:111111111111:key/1".into()),
+            },
+        };
+        (ObjectStore::new(&Connection::new(Some(url)), target, &session), seen)
+    }
+
+    #[tokio::test]
+    async fn a_file_is_put_as_it_is_on_condition_that_the_key_is_free_and_the_bytes_are_right() {
+        let content = vec![b'x'; READ_BYTES * 3 + 1];
+        let checksum = Crc64Nvme::of(&content);
+        let (store, seen) = s3("AAAAAAAAAAA=").await;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&content).unwrap();
+        let body = Body::File(file.reopen().unwrap(), content.len() as u64);
+        let answer = store.put_if_absent("calls/a b.wav", body, checksum).await;
+        assert_eq!(answer, Answer::Granted(Some(Crc64Nvme(0))));
+
+        let (call, headers, sent) = seen.lock().unwrap().pop().unwrap();
+        assert_eq!(call, "PUT /acme-recordings/calls/a%20b.wav");
+        assert!(sent == content, "{} bytes arrived", sent.len());
+        for (name, value) in [
+            ("if-none-match", "*"),
+            ("x-amz-checksum-crc64nvme", checksum.to_string().as_str()),
+            ("x-amz-expected-bucket-owner", "111111111111"),
+            ("x-amz-acl", "bucket-owner-full-control"),
+            ("x-amz-storage-class", "STANDARD_IA"),
+            ("x-amz-server-side-encryption", "aws:kms"),
+            ("x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:us-east-1:111111111111:key/1"),
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            ("content-length", content.len().to_string().as_str()),
+            ("content-type", "audio/wav"),
+        ] {
+            assert_eq!(headers.get(name).and_then(|value| value.to_str().ok()), Some(value), "{name}");
+        }
+        for name in ["content-encoding", "x-amz-trailer", "transfer-encoding"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_checksum_of_the_full_object_counts_as_one() {
+        for (header, expected) in [("AAAAAAAAAAA=", Some(Crc64Nvme(0))), ("AAAAAAAAAAA=-2", None), ("", None)]
+        {
+            let (store, seen) = s3(header).await;
+            let Answer::Granted(head) = store.head("calls/a.wav").await else { panic!("{header}") };
+            assert_eq!(head.crc64nvme, expected, "{header}");
+            let (call, headers, _) = seen.lock().unwrap().pop().unwrap();
+            assert_eq!(call, "HEAD /acme-recordings/calls/a.wav");
+            assert_eq!(headers["x-amz-checksum-mode"], "ENABLED");
+            assert_eq!(headers["x-amz-expected-bucket-owner"], "111111111111");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_shorter_than_was_said_is_not_sent() {
+        let (store, seen) = s3("").await;
+        let body = Body::File(tempfile::tempfile().unwrap(), 1);
+        let answer = store.put_if_absent("calls/a.wav", body, Crc64Nvme(0)).await;
+        assert_eq!(answer, Answer::Silent(Silence::Unsendable));
+        assert!(seen.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn the_content_type_follows_the_extension() {

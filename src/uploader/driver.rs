@@ -67,7 +67,8 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     pub fn new(works: Works<B, S>, metrics: UploaderMetrics, termination_log: PathBuf) -> Self {
         let root = works.spool.root();
         let watcher = Watcher::new(root).unwrap_or_else(|error| {
-            tracing::warn!(%error, "No inotify: the spool is walked every few seconds. Raise fs.inotify.max_user_instances");
+            let remedy = "raise fs.inotify.max_user_instances on the node";
+            tracing::warn!(%error, remedy, "No inotify: the spool is walked every few seconds");
             Watcher::blind(root)
         });
         Driver {
@@ -274,7 +275,9 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             }
             Outcome::NotWritable(error) => {
                 if !std::mem::replace(&mut self.not_writable, true) {
-                    tracing::error!(reason = "SpoolNotWritable", name, %error, "A file cannot be moved or unlinked. Let its directory be writable for the uploader's UID or GID");
+                    let (reason, remedy) =
+                        ("SpoolNotWritable", "let it be writable for the uploader's UID or GID");
+                    tracing::error!(reason, name, %error, remedy, "A directory does not let a file go");
                 }
                 self.try_again(job, now, jitter);
             }

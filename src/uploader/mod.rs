@@ -3,6 +3,7 @@
 //!
 //! | file | step |
 //! |---|---|
+//! | `claim` | waits for the spool, which one uploader has at a time |
 //! | `follow` | hears from the broker where recordings go, and whether to send them now |
 //! | `watch`, `ledger` | notice recordings, and know when each is worked on next |
 //! | `gate` | lets through as many as S3 takes |
@@ -13,6 +14,7 @@
 //! the reports to the broker and the credentials listener have their places beside these.
 
 mod broker;
+mod claim;
 mod deliver;
 mod driver;
 mod examine;
@@ -33,15 +35,14 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch as value;
 
 use self::broker::{HttpsBroker, NoCA};
+use self::claim::claim;
 use self::deliver::Works;
 use self::driver::Driver;
 use self::follow::follow;
@@ -49,29 +50,37 @@ use self::gate::Word;
 use self::metrics::UploaderMetrics;
 use self::ports::S3;
 use self::session::Sessions;
-use self::spool::{Lock, Spool};
+use self::spool::Spool;
+use crate::api::{
+    BROKER_CA_ENV, BROKER_URL_ENV, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH,
+    UPLOADER_TOKEN_PATH,
+};
 use crate::serve::{self, Readiness};
 use crate::telemetry::Metrics;
 
-/// Time between two tries to get the spool.
-const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Settings of the sidecar.
-#[derive(Clone, Debug)]
+/// How the sidecar is run.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Directory of the recordings.
+    #[arg(long, default_value = UPLOADER_SPOOL_PATH)]
     pub spool: PathBuf,
-    /// Directory that outlives the container, not the pod.
-    pub state: PathBuf,
-    /// File with the pod's token.
-    pub token: PathBuf,
+    /// Directory that outlives the container, for what the broker said last of its certificates.
+    #[arg(long, default_value = UPLOADER_STATE_PATH)]
+    pub state_dir: PathBuf,
+    /// File with the pod's token for the broker.
+    #[arg(long, default_value = UPLOADER_TOKEN_PATH)]
+    pub token_file: PathBuf,
     /// Base URL of the broker.
+    #[arg(long, env = BROKER_URL_ENV)]
     pub broker_url: String,
     /// The broker's CA certificates, PEM.
+    #[arg(long, env = BROKER_CA_ENV, hide_env_values = true)]
     pub broker_ca: String,
-    /// Address of metrics and health.
+    /// Address of metrics and health, plain HTTP.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], UPLOADER_HEALTH_PORT)))]
     pub listen: SocketAddr,
     /// Where Kubernetes looks for a container's last words; used where it exists.
+    #[arg(long, default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
 }
 
@@ -79,7 +88,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No CA to know the broker by.
-    #[error("{0} in {name}: the webhook sets it; look at the pod's recording-uploader container", name = crate::api::BROKER_CA_ENV)]
+    #[error("{0} in {name}: the webhook sets it; look at the pod's recording-uploader container", name = BROKER_CA_ENV)]
     NoCA(#[from] NoCA),
     /// Metrics and health cannot be served.
     #[error(transparent)]
@@ -90,7 +99,8 @@ pub enum Error {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut registry = Registry::default();
     let metrics = UploaderMetrics::register(&mut registry);
-    let broker = HttpsBroker::new(&config.broker_url, &config.broker_ca, &config.state, config.token)?;
+    let broker =
+        HttpsBroker::new(&config.broker_url, &config.broker_ca, &config.state_dir, config.token_file)?;
     let broker = Rc::new(broker);
     let (heard, word) = value::channel(Word::Unheard);
     let works =
@@ -104,42 +114,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
         never = follow(&*broker, heard) => match never {},
         () = work => Ok(()),
-    }
-}
-
-/// Waits for the spool, and brings it in order. `None`: told to end before.
-async fn claim(spool: &Spool, shutdown: impl Future<Output = ()>) -> Option<Lock> {
-    let mut shutdown = pin!(shutdown);
-    let mut told = None;
-    loop {
-        let locking = spool.clone();
-        let path = spool.root().display();
-        let reason = match blocking(move || locking.try_lock()).await {
-            Ok(Some(lock)) => {
-                let restoring = spool.clone();
-                if let Err(error) = blocking(move || restoring.restore()).await {
-                    tracing::warn!(reason = "SpoolNotWritable", %path, %error, "What an earlier uploader left is not in order");
-                }
-                return Some(lock);
-            }
-            Ok(None) => {
-                if told != Some("SpoolInUse") {
-                    tracing::warn!(reason = "SpoolInUse", %path, "Another uploader has the spool. Waiting for it to end");
-                }
-                "SpoolInUse"
-            }
-            Err(error) => {
-                if told != Some("SpoolNotWritable") {
-                    tracing::warn!(reason = "SpoolNotWritable", %path, %error, "The spool cannot be used. Let it be writable for the uploader's UID or GID");
-                }
-                "SpoolNotWritable"
-            }
-        };
-        told = Some(reason);
-        tokio::select! {
-            () = tokio::time::sleep(CLAIM_INTERVAL) => {}
-            () = &mut shutdown => return None,
-        }
     }
 }
 
