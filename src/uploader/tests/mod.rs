@@ -1,5 +1,6 @@
 //! The driver with a real spool and real inotify, and with a broker and an S3 that do as they are told.
 
+mod broker;
 mod fakes;
 mod faults;
 mod pickup;

@@ -1,0 +1,134 @@
+//! The broker over real TLS.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+
+use super::destination;
+use crate::api::DestinationDocument;
+use crate::serve::{Readiness, TlsDirectory, https};
+use crate::uploader::broker::HttpsBroker;
+use crate::uploader::ports::{Broker as _, Told};
+
+/// What the server answers to the token `good`.
+type Answer = Arc<Mutex<(StatusCode, String)>>;
+
+struct Server {
+    url: String,
+    ca: String,
+    answer: Answer,
+    _directory: tempfile::TempDir,
+}
+
+/// A server whose certificate is its own CA.
+async fn server() -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let ca = made.cert.pem();
+    for (name, pem) in [("tls.crt", &ca), ("tls.key", &made.signing_key.serialize_pem()), ("ca.crt", &ca)] {
+        fs::write(directory.path().join(name), pem).unwrap();
+    }
+    let answer = Answer::default();
+    let answering = answer.clone();
+    let app = axum::Router::new().fallback(async move |request: Request| {
+        let told = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+        if told != Some("Bearer good") {
+            return (StatusCode::FORBIDDEN, String::new()).into_response();
+        }
+        answering.lock().unwrap().clone().into_response()
+    });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tls = TlsDirectory::new(directory.path());
+    let listen = SocketAddr::from(([127, 0, 0, 1], free.port()));
+    tokio::spawn(
+        async move { https(listen, &tls, app, &Readiness::default(), std::future::pending()).await },
+    );
+    for _ in 0..500 {
+        if tokio::net::TcpStream::connect(listen).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Server { url: format!("https://localhost:{}", listen.port()), ca, answer, _directory: directory }
+}
+
+impl Server {
+    fn tells(&self, status: StatusCode, body: impl Into<String>) {
+        *self.answer.lock().unwrap() = (status, body.into());
+    }
+
+    fn tells_of_ca(&self, ca: &str) {
+        let document = DestinationDocument { ca_bundle: ca.to_owned(), ..destination() };
+        self.tells(StatusCode::OK, serde_json::to_string(&document).unwrap());
+    }
+
+    fn client(&self, ca: &str, state: &Path) -> HttpsBroker {
+        HttpsBroker::new(&self.url, ca, state, state.join("token")).unwrap()
+    }
+}
+
+fn state() -> tempfile::TempDir {
+    let state = tempfile::tempdir().unwrap();
+    fs::write(state.path().join("token"), "good\n").unwrap();
+    state
+}
+
+#[tokio::test]
+async fn a_refusal_and_a_failure_are_not_the_same() {
+    let (server, state) = (server().await, state());
+    let client = server.client(&server.ca, state.path());
+    server.tells_of_ca(&server.ca);
+    assert!(
+        matches!(client.destination().await, Told::Granted(document) if document.target == destination().target)
+    );
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
+        server.tells(status, "{}");
+        assert!(matches!(client.destination().await, Told::Unavailable(_)), "{status}");
+        assert!(matches!(client.credentials().await, Told::Unavailable(_)), "{status}");
+    }
+    // The token is read for each request.
+    fs::write(state.path().join("token"), "stale").unwrap();
+    assert!(matches!(client.destination().await, Told::Refused));
+    assert!(matches!(client.credentials().await, Told::Refused));
+    fs::remove_file(state.path().join("token")).unwrap();
+    assert!(matches!(client.credentials().await, Told::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn credentials_arrive_and_malformed_ones_are_not_shown() {
+    let (server, state) = (server().await, state());
+    let client = server.client(&server.ca, state.path());
+    let document = r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"}"#;
+    server.tells(StatusCode::OK, document);
+    let told = client.credentials().await;
+    assert!(matches!(told, Told::Granted(session) if session.access_key_id == "ASIAEXAMPLE"));
+    server.tells(StatusCode::OK, r#"{"SecretAccessKey":"canary"}"#);
+    let Told::Unavailable(why) = client.credentials().await else { panic!("malformed") };
+    assert!(!why.contains("canary"), "{why}");
+}
+
+#[tokio::test]
+async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_restart() {
+    let (old, new, state) = (server().await, server().await, state());
+    new.tells_of_ca(&new.ca);
+    let stranger = new.client(&old.ca, state.path());
+    assert!(matches!(stranger.destination().await, Told::Unavailable(_)), "trusted without being told");
+
+    let client = old.client(&old.ca, state.path());
+    old.tells_of_ca("not a certificate");
+    assert!(matches!(client.destination().await, Told::Granted(_)));
+    old.tells_of_ca(&format!("{}{}", old.ca, new.ca));
+    assert!(matches!(client.destination().await, Told::Granted(_)));
+    assert!(matches!(client.destination().await, Told::Granted(_)), "the old one is still trusted");
+
+    let restarted = new.client(&old.ca, state.path());
+    assert!(matches!(restarted.destination().await, Told::Granted(_)));
+    // The new bundle leaves the old CA out.
+    let restarted = old.client(&old.ca, state.path());
+    assert!(matches!(restarted.destination().await, Told::Unavailable(_)));
+}
