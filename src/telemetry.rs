@@ -47,6 +47,7 @@ pub fn run<E: std::fmt::Display>(
     work: impl Future<Output = Result<(), E>>,
 ) -> ExitCode {
     init_logs();
+    share_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("threads can be started");
     tracing::info!(process, version = env!("CARGO_PKG_VERSION"), "started");
@@ -59,6 +60,15 @@ pub fn run<E: std::fmt::Display>(
             tracing::error!(process, %error, "ended");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// glibc gives every thread a heap of its own and keeps what is freed in each: megabytes, in a process that idles.
+fn share_one_heap() {
+    // SAFETY: no other thread allocates yet, and the call takes no pointer.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

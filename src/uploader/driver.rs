@@ -18,8 +18,8 @@ use super::gate::{Gate, Word};
 use super::ledger::{Job, Ledger};
 use super::metrics::UploaderMetrics;
 use super::ports::{Broker, Storage};
-use super::watch::{Found, Notice, Sighted, Watcher};
-use crate::domain::delivery::{Leftover, Sighting, backoff, farewell};
+use super::watch::{Found, Notice, Watcher};
+use crate::domain::delivery::{Leftover, farewell};
 
 /// Time between two looks at the clock: for the metrics, and for the termination message while draining.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,17 +36,17 @@ type Done = (Job, Outcome, Duration);
 /// What the loop remembers.
 pub struct Driver<B, S: Storage> {
     works: Rc<Works<B, S>>,
-    metrics: UploaderMetrics,
+    pub(super) metrics: UploaderMetrics,
     termination_log: PathBuf,
     watcher: Watcher,
-    ledger: Ledger,
-    gate: Gate,
+    pub(super) ledger: Ledger,
+    pub(super) gate: Gate,
     in_flight: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     walks: JoinSet<Found>,
     next_walk: Instant,
     in_progress: usize,
     /// Whether it has been said that a directory cannot be written, or cannot be watched.
-    not_writable: bool,
+    pub(super) not_writable: bool,
     not_watched: bool,
     drain: Drain,
 }
@@ -217,76 +217,5 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         if let Err(error) = written {
             tracing::debug!(%error, "No termination message could be written");
         }
-    }
-
-    /// Draws the consequences of how the work on a recording ended.
-    fn settle(&mut self, job: Job, outcome: Outcome, took: Duration) {
-        let (now, jitter) = (Instant::now(), rand::random::<f64>());
-        let name = job.path.display().to_string();
-        match outcome {
-            Outcome::Delivered { key, size, crc64nvme } => {
-                let (attempts, seconds) = (job.attempts, took.as_secs_f64());
-                tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "Uploaded and verified");
-                self.metrics.uploaded(size);
-                self.not_writable = false;
-                if self.gate.arrived() {
-                    tracing::info!("The destination takes recordings again");
-                }
-                self.ledger.strike_out(&job, now);
-            }
-            Outcome::Gone => self.ledger.strike_out(&job, now),
-            Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait),
-            Outcome::Changed => {
-                let due = now + backoff(job.changes, jitter);
-                self.ledger.put_back(job, due);
-            }
-            Outcome::Postponed(why) => {
-                tracing::warn!(name, why, "A recording could not be sent. It is kept, and tried again");
-                self.try_again(job, now, jitter);
-            }
-            Outcome::Failed(why) => {
-                tracing::debug!(name, why, "No clear answer");
-                if self.gate.failed(&why, now, jitter) {
-                    tracing::warn!(why, "S3 fails. Every recording is kept, and one at a time is tried");
-                }
-                self.try_again(job, now, jitter);
-            }
-            Outcome::Refused(why) => {
-                if self.gate.refused(&why, now, jitter) {
-                    tracing::warn!(
-                        name,
-                        why,
-                        "The destination refuses. Every recording is kept, and one at a time is tried"
-                    );
-                }
-                self.try_again(job, now, jitter);
-            }
-            Outcome::Quarantined(why, place) => {
-                tracing::error!(name, %why, place = %place.display(), "Quarantined");
-                self.metrics.quarantined();
-                self.ledger.strike_out(&job, now);
-            }
-            Outcome::Renamed(to) => {
-                tracing::warn!(name, to = %to.display(), "S3 holds other content under this name. Both are kept");
-                self.ledger.strike_out(&job, now);
-                let since = SystemTime::now();
-                let size = job.steady.map_or(0, |(identity, _)| identity.size);
-                self.ledger.note(Sighted { path: to, sighting: Sighting::Renamed, size, since }, now);
-            }
-            Outcome::NotWritable(error) => {
-                if !std::mem::replace(&mut self.not_writable, true) {
-                    let (reason, remedy) =
-                        ("SpoolNotWritable", "let it be writable for the uploader's UID or GID");
-                    tracing::error!(reason, name, %error, remedy, "A directory does not let a file go");
-                }
-                self.try_again(job, now, jitter);
-            }
-        }
-    }
-
-    fn try_again(&mut self, mut job: Job, now: Instant, jitter: f64) {
-        job.failures += 1;
-        let due = now + backoff(job.failures, jitter);
-        self.ledger.put_back(job, due);
     }
 }

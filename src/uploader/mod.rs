@@ -8,7 +8,7 @@
 //! | `watch`, `ledger` | notice recordings, and know when each is worked on next |
 //! | `gate` | lets through as many as S3 takes |
 //! | `deliver` | takes one as far as it goes: `examine`, `upload`, let go |
-//! | `driver` | the loop around these, until it has drained |
+//! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
 //!
 //! One thread runs all of it, and files are read on a few others. The journal of multipart uploads,
 //! the reports to the broker and the credentials listener have their places beside these.
@@ -25,6 +25,7 @@ mod metrics;
 mod ports;
 mod recording;
 mod session;
+mod settle;
 mod spool;
 mod syscalls;
 mod upload;

@@ -72,11 +72,12 @@ fn after_refusal(refusal: &Refusal) -> Next {
     if refusal.is_expired_token() {
         return Next::RenewSession;
     }
-    let transient =
-        refusal.is_throttle() || refusal.is_server_fault() || refusal.code == "RequestTimeTooSkewed";
-    // A key that was there and is not: a 404 that names no bucket.
+    if refusal.is_throttle() || refusal.is_server_fault() || refusal.code == "RequestTimeTooSkewed" {
+        return Next::Retry;
+    }
+    // The key was there and is not any more; a missing bucket is the destination's fault.
     let vanished = refusal.status == 404 && refusal.code != "NoSuchBucket";
-    if transient || vanished { Next::Retry } else { Next::Pause }
+    if vanished { Next::PutAgain } else { Next::Pause }
 }
 
 #[cfg(test)]

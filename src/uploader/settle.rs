@@ -1,0 +1,85 @@
+//! What follows from how the work on a recording ended.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::deliver::Outcome;
+use super::driver::Driver;
+use super::ledger::Job;
+use super::ports::{Broker, Storage};
+use super::watch::Sighted;
+use crate::domain::delivery::{Sighting, backoff};
+
+impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
+    /// Strikes a recording out or puts it back, opens or closes the gate, and says what there is to say.
+    pub(super) fn settle(&mut self, job: Job, outcome: Outcome, took: Duration) {
+        let (now, jitter) = (Instant::now(), rand::random::<f64>());
+        let name = job.path.display().to_string();
+        match outcome {
+            Outcome::Delivered { key, size, crc64nvme } => {
+                let (attempts, seconds) = (job.attempts, took.as_secs_f64());
+                tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "Uploaded and verified");
+                self.metrics.uploaded(size);
+                self.not_writable = false;
+                if self.gate.arrived() {
+                    tracing::info!("The destination takes recordings again");
+                }
+                self.ledger.strike_out(&job, now);
+            }
+            Outcome::Gone => self.ledger.strike_out(&job, now),
+            Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait),
+            Outcome::Changed => {
+                let due = now + backoff(job.changes, jitter);
+                self.ledger.put_back(job, due);
+            }
+            Outcome::Postponed(why) => {
+                tracing::warn!(name, why, "A recording could not be sent. It is kept, and tried again");
+                self.try_again(job, now, jitter);
+            }
+            Outcome::Failed(why) => {
+                tracing::debug!(name, why, "No clear answer");
+                if self.gate.failed(&why, now, jitter) {
+                    tracing::warn!(why, "S3 fails. Every recording is kept, and one at a time is tried");
+                }
+                self.try_again(job, now, jitter);
+            }
+            Outcome::Refused(why) => {
+                if self.gate.refused(&why, now, jitter) {
+                    tracing::warn!(
+                        name,
+                        why,
+                        "The destination refuses. Every recording is kept, and one at a time is tried"
+                    );
+                }
+                self.try_again(job, now, jitter);
+            }
+            Outcome::Quarantined(why, place) => {
+                tracing::error!(name, %why, place = %place.display(), "Quarantined");
+                self.metrics.quarantined();
+                self.ledger.strike_out(&job, now);
+            }
+            Outcome::Renamed(to) => {
+                tracing::warn!(name, to = %to.display(), "S3 holds other content under this name. Both are kept");
+                self.ledger.strike_out(&job, now);
+                let since = SystemTime::now();
+                let size = job.steady.map_or(0, |(identity, _)| identity.size);
+                self.ledger.note(Sighted { path: to, sighting: Sighting::Renamed, size, since }, now);
+            }
+            Outcome::NotWritable(error) => {
+                if !std::mem::replace(&mut self.not_writable, true) {
+                    let (reason, remedy) =
+                        ("SpoolNotWritable", "let it be writable for the uploader's UID or GID");
+                    tracing::error!(reason, name, %error, remedy, "A directory does not let a file go");
+                }
+                self.try_again(job, now, jitter);
+            }
+        }
+    }
+
+    fn try_again(&mut self, mut job: Job, now: Instant, jitter: f64) {
+        job.failures += 1;
+        let due = now + backoff(job.failures, jitter);
+        self.ledger.put_back(job, due);
+    }
+}
