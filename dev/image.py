@@ -21,8 +21,8 @@ class Image(NamedTuple):
     tag: str  # of the content, so that a Deployment which names it rolls when the content changes
 
 
-def build(name, files, config, links=None):
-    """An image of the static binaries {path in the image: path here}, tagged both `dev` and by content."""
+def build(name, files, config, links=None, tag="dev"):
+    """An image of the static binaries {path in the image: path here}, tagged `tag` and by content."""
     layer = _layer(files, links or {})
     digest = hashlib.sha256(layer).hexdigest()
     settings = {
@@ -31,15 +31,16 @@ def build(name, files, config, links=None):
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
     }
-    tag = digest[:12]
-    manifest = [{"Config": "config.json", "RepoTags": [f"{name}:dev", f"{name}:{tag}"], "Layers": ["layer.tar"]}]
+    by_content = digest[:12]
+    tags = [f"{name}:{tag}", f"{name}:{by_content}"]
+    manifest = [{"Config": "config.json", "RepoTags": tags, "Layers": ["layer.tar"]}]
     IMAGES.mkdir(parents=True, exist_ok=True)
     tarball = IMAGES / f"{name}.tar"
     with tarfile.open(tarball, "w") as tar:
         _add(tar, "manifest.json", json.dumps(manifest).encode(), 0o644)
         _add(tar, "config.json", json.dumps(settings).encode(), 0o644)
         _add(tar, "layer.tar", layer, 0o644)
-    return Image(tarball, tag)
+    return Image(tarball, by_content)
 
 
 def pause():
@@ -47,14 +48,14 @@ def pause():
 
 
 def busybox():
-    """A shell for recorder pods; None where Debian's packages are out of reach."""
+    """A shell for recorder pods, by the name that the examples use; None where Debian's packages are out of reach."""
     unpacked = packages.debian("busybox", ["busybox-static"])
     if not unpacked:
         return None
     binary = unpacked / "bin" / "busybox"
     applets = subprocess.run([binary, "--list"], check=True, capture_output=True, text=True).stdout.split()
     links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
-    return build("busybox", {"bin/busybox": binary}, {"Cmd": ["/bin/sh"]}, links)
+    return build("busybox", {"bin/busybox": binary}, {"Cmd": ["/bin/sh"]}, links, tag="stable")
 
 
 def _layer(files, links):

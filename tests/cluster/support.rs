@@ -265,7 +265,7 @@ impl Tenant {
                 "automountServiceAccountToken": false,
                 "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [{
-                    "name": "recorder", "image": "busybox:dev", "imagePullPolicy": "Never",
+                    "name": "recorder", "image": "busybox:stable", "imagePullPolicy": "Never",
                     "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
                     "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
                     "volumeMounts": [{"name": "recordings", "mountPath": "/recordings"}],
