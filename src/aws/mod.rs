@@ -40,7 +40,10 @@ impl Connection {
     /// A pool that trusts the compiled-in roots. `endpoint_url` replaces AWS's own endpoints for every service.
     pub fn new(endpoint_url: Option<String>) -> Self {
         let roots = TrustStore::empty().with_pem_certificate(root_certificates());
-        let tls = TlsContext::builder().with_trust_store(roots).build().expect("the compiled-in roots are well-formed");
+        let tls = TlsContext::builder()
+            .with_trust_store(roots)
+            .build()
+            .expect("the compiled-in roots are well-formed");
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
@@ -146,7 +149,10 @@ mod tests {
     #[test]
     fn of_a_denial_only_the_action_is_kept() {
         for (message, action) in [
-            ("User: arn:aws:sts::1:assumed-role/w/x is not authorized to perform: kms:GenerateDataKey on resource: arn:…", Some("kms:GenerateDataKey")),
+            (
+                "User: arn:aws:sts::1:assumed-role/w/x is not authorized to perform: kms:GenerateDataKey on resource: arn:…",
+                Some("kms:GenerateDataKey"),
+            ),
             ("Access Denied", None),
             ("not authorized to perform: <script>", None),
         ] {

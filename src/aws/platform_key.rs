@@ -26,7 +26,10 @@ impl PlatformKey {
     pub fn read(&self) -> io::Result<AccessKey> {
         let file = |name| std::fs::read_to_string(self.directory.join(name)).map(SecretString::from);
         let (id, secret) = (file("accessKeyID")?, file("secretAccessKey")?);
-        Ok(AccessKey { id: id.expose_secret().trim().to_owned(), secret: SecretString::from(secret.expose_secret().trim()) })
+        Ok(AccessKey {
+            id: id.expose_secret().trim().to_owned(),
+            secret: SecretString::from(secret.expose_secret().trim()),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ impl Context {
         let work = work.given(&secret, destination.status.as_ref());
         let role = match external_id {
             Some(_) if work == Work::Secret => return Ok(None),
-            Some(id) => Some(self.ask_role(destination, &id, work).await),
+            Some(id) => Some(Box::new(self.ask_role(destination, &id, work).await)),
             None => None,
         };
         Ok(Some(Evidence::Validated { secret, role }))

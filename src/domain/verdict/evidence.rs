@@ -17,7 +17,7 @@ pub enum Evidence {
         /// The Secret.
         secret: SecretObservation,
         /// The role; absent when there was no External ID to send.
-        role: Option<RoleEvidence>,
+        role: Option<Box<RoleEvidence>>,
     },
 }
 

@@ -57,7 +57,7 @@ pub fn judge(
         Evidence::InvalidSpec(problem) => conditions::stall(&mut status, problem, generation, now),
         Evidence::CarriedOver => conditions::carry_over(&mut status, generation),
         Evidence::Validated { secret, role } => {
-            let findings = checks::find(destination, secret, role.as_ref(), texts);
+            let findings = checks::find(destination, secret, role.as_deref(), texts);
             record_times(&mut status, &findings, recent, destination, now);
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
             conditions::settle(

@@ -78,7 +78,7 @@ fn look(
     role: Option<RoleEvidence>,
     at: Timestamp,
 ) -> Verdict {
-    judge(destination, &Evidence::Validated { secret, role }, &texts(), None, at)
+    judge(destination, &Evidence::Validated { secret, role: role.map(Box::new) }, &texts(), None, at)
 }
 
 /// The destination with a verdict's status, as the API server would hand it out next.
@@ -559,7 +559,7 @@ fn no_look_calls_for_another_at_once() {
         ("not writable", resolved(), unwritable),
     ];
     for (case, secret, role) in looks {
-        let evidence = Evidence::Validated { secret, role };
+        let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
         let (mut seen, mut recent, mut time) = (destination(), None, now());
         for round in 0..50 {
             let verdict = judge(&seen, &evidence, &texts(), recent.as_ref(), time);
@@ -575,7 +575,8 @@ fn no_look_calls_for_another_at_once() {
 #[test]
 fn only_edits_that_no_proof_depends_on_carry_it_over() {
     let recent = Recent { spec: destination().spec, last_attempt: now(), last_change: now() };
-    let edits: [(&str, fn(&mut RecordingDestination), bool); 6] = [
+    type Edit = fn(&mut RecordingDestination);
+    let edits: [(&str, Edit, bool); 6] = [
         ("validation", |d| d.spec.validation.interval_seconds = 600, true),
         ("serviceAccountNames", |d| d.spec.service_account_names = vec!["recorder".into()], true),
         ("bucket", |d| d.spec.bucket = "other-recordings".into(), false),
