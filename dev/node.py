@@ -119,6 +119,7 @@ def _kubelet(server, environment):
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
+        "syncFrequency": "10s",  # a changed Secret reaches its pods in seconds: tests wait for that
         "oomScoreAdj": 0,
         # Its probe of the disk does not know every root device.
         "localStorageCapacityIsolation": False,

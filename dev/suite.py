@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from . import environment, operator, packages
+from . import demo, environment, operator, packages, pki
 from .paths import IN_CI, IS_ROOT, ROOT
 from .progress import Failure, say
 
@@ -64,8 +64,20 @@ def _disruptive_tests():
 
 
 def _in_cluster(which, at_once):
-    values = dict(line.split("=", 1) for line in environment.ENV_FILE.read_text().splitlines())
-    _nextest("--test", "cluster", "-E", which, "--test-threads", str(at_once), env={**os.environ, **values})
+    _nextest("--test", "cluster", "-E", which, "--test-threads", str(at_once), env={**os.environ, **_environment()})
+
+
+def _environment():
+    return dict(line.split("=", 1) for line in environment.ENV_FILE.read_text().splitlines())
+
+
+def _callers_demo():
+    """`make up`'s cluster stands for the caller's own."""
+    os.environ |= {**_environment(), "CONTEXT": pki.NODE, "IMAGE": f"{operator.NAME}:dev"}
+    try:
+        demo.run()
+    finally:
+        del os.environ["CONTEXT"]
 
 
 STEPS = (
@@ -77,6 +89,7 @@ STEPS = (
     ("static release build", operator.build),
     ("environment up", _environment_up),
     ("cluster tests", _cluster_tests),
+    ("demo in a caller's cluster", _callers_demo),
     ("disruptive tests", _disruptive_tests),
 )
 

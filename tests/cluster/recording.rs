@@ -8,8 +8,9 @@ use crate::support::{Tenant, wait_for};
 /// Writes so many KiB under a temporary name, renames it into place, and tells the bytes' SHA-256.
 fn record(tenant: &Tenant, pod: &str, name: &str, kib: u32) -> String {
     let script = format!(
-        "set -e; mkdir -p $(dirname /recordings/{name}); dd if=/dev/urandom of=/recordings/{name}.part bs=1024 count={kib} 2>/dev/null; \
-         sha256sum /recordings/{name}.part | cut -d' ' -f1; mv /recordings/{name}.part /recordings/{name}"
+        "set -e; file='/recordings/{name}'; mkdir -p \"$(dirname \"$file\")\"; \
+         dd if=/dev/urandom of=\"$file.part\" bs=1024 count={kib} 2>/dev/null; \
+         sha256sum \"$file.part\" | cut -d' ' -f1; mv \"$file.part\" \"$file\""
     );
     tenant.shell(pod, &script).expect_ok().text().trim().to_owned()
 }
