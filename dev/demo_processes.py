@@ -60,11 +60,10 @@ def _start_operator(kube, endpoint):
 
 def _rights_and_resource():
     """What the chart says of service accounts, rights and the resource; nothing of pods."""
-    templates = ("rbac", "crds", "policy-status")
-    only = [argument for name in templates for argument in ("--show-only", f"templates/{name}.yaml")]
-    chart = ROOT / "charts" / operator.NAME
-    argv = [tools.command("helm"), "template", operator.NAME, chart, "--namespace", operator.NAME, *only]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    argv = [tools.command("helm"), "template", operator.NAME, ROOT / "charts" / operator.NAME, "--namespace", operator.NAME]
+    rendered = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split("\n---\n")
+    wanted = ("/rbac.yaml", "/crds.yaml", "/policy-status.yaml", "kind: ServiceAccount\n")
+    return "\n---\n".join(document for document in rendered if any(mark in document for mark in wanted))
 
 
 def _kubeconfig(kube, component):
