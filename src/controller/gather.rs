@@ -9,7 +9,8 @@ use crate::aws::{AssumeRole, Body, ObjectStore};
 use crate::cluster::secrets;
 use crate::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_name, session_policy};
 use crate::domain::verdict::{
-    BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, RoleEvidence, Work,
+    BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, Recent, RoleEvidence, Work,
+    bucket_is_due,
 };
 use crate::secret::{ExternalID, SessionCredentials};
 
@@ -18,12 +19,13 @@ impl Context {
     pub(super) async fn gather(
         &self,
         destination: &RecordingDestination,
+        recent: Option<&Recent>,
         work: Work,
     ) -> kube::Result<Option<Evidence>> {
         let namespace = destination.namespace().unwrap_or_default();
         let reference = &destination.spec.external_id_secret_ref;
         let (secret, external_id) = secrets::external_id(&self.client, &namespace, reference).await?;
-        let work = work.given(&secret, destination.status.as_ref());
+        let work = work.given(&secret, destination.status.as_ref(), recent);
         let role = match external_id {
             Some(_) if work == Work::Secret => return Ok(None),
             Some(id) => Some(Box::new(self.ask_role(destination, &id, work).await)),
@@ -56,9 +58,12 @@ impl Context {
             return evidence;
         };
         if work == Work::Everything {
-            evidence.enforcement = Some(self.try_wrong_callers(&right, id).await);
-            let store = ObjectStore::new(&self.connection, target.clone(), &session);
-            evidence.bucket = Some(probe_bucket(&store, &target.prefix).await);
+            let enforcement = self.try_wrong_callers(&right, id).await;
+            if bucket_is_due(destination, &enforcement) {
+                let store = ObjectStore::new(&self.connection, target.clone(), &session);
+                evidence.bucket = Some(probe_bucket(&store, &target.prefix).await);
+            }
+            evidence.enforcement = Some(enforcement);
         }
         evidence
     }
@@ -133,6 +138,10 @@ async fn probe_bucket(store: &ObjectStore, prefix: &str) -> BucketEvidence {
     let put = store.put_if_absent(&key, Body::Bytes(content.clone().into()), checksum).await.map(|_| ());
     evidence.calls.push((BucketCall::PutObject, put.clone()));
     if put != Answer::Granted(()) {
+        // It may be there although the answer did not come.
+        if matches!(put, Answer::Silent(_)) {
+            store.delete(&key).await;
+        }
         return evidence;
     }
     let read = store.get(&key, content.len() + 1).await;

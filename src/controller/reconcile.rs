@@ -44,7 +44,7 @@ pub(super) async fn reconcile(
         Due::ReportSuspended => Some(Evidence::Suspended),
         Due::ReportInvalid(problem) => Some(Evidence::InvalidSpec(problem)),
         Due::CarryOver => Some(Evidence::CarriedOver),
-        Due::Look(work) => context.gather(&destination, work).await?,
+        Due::Look(work) => context.gather(&destination, recent.as_ref(), work).await?,
     };
     let now = Timestamp::now();
     let Some(evidence) = evidence else {
@@ -53,8 +53,9 @@ pub(super) async fn reconcile(
     };
     let verdict = judge(&destination, &evidence, &context.texts(&destination), recent.as_ref(), now);
     let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, now);
-    context.remember(&destination, recent.clone());
     let reported = context.report(destination, verdict).await?;
+    // Only what was written is remembered: an edit that could not be reported on is looked at again.
+    context.remember(&reported, recent.clone());
     Ok(requeue_at(next_look(&reported, &recent, partition, now)))
 }
 

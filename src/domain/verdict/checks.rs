@@ -363,14 +363,27 @@ fn platform_fault(what: &str, texts: &Texts) -> Said {
     )
 }
 
-/// A validation that looked at the role alone leaves the other steps' lines as they were.
+/// Steps that were not due keep the lines of the last time they were; those that could not be
+/// reached lose them.
 pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) -> Vec<Check> {
-    let only_the_role = checks.iter().all(|c| c.name == "ExternalIDSecret" || c.name == "AssumeRole");
-    let reached = checks.iter().any(|c| c.name == "AssumeRole" && c.result != CheckResult::Failed);
-    if only_the_role && reached {
-        checks.extend(
-            previous.iter().filter(|c| c.name != "ExternalIDSecret" && c.name != "AssumeRole").cloned(),
-        );
+    #[derive(PartialEq)]
+    enum Group {
+        Role,
+        Enforcement,
+        Bucket,
+    }
+    fn group(check: &Check) -> Group {
+        match check.name.as_str() {
+            "ExternalIDSecret" | "AssumeRole" => Group::Role,
+            name if name.starts_with("AssumeRole") => Group::Enforcement,
+            _ => Group::Bucket,
+        }
+    }
+    let reached =
+        checks.iter().any(|check| check.name == "AssumeRole" && check.result != CheckResult::Failed);
+    if reached {
+        let kept = previous.iter().filter(|old| checks.iter().all(|new| group(new) != group(old))).cloned();
+        checks.extend(kept.collect::<Vec<_>>());
     }
     checks
 }

@@ -21,10 +21,10 @@ pub use evidence::{
     BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, RoleEvidence,
     SecretObservation, Texts,
 };
-pub use schedule::{Due, Recent, Work, due, next_look};
+pub use schedule::{Due, Recent, Work, bucket_is_due, due, next_look};
 
 use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus, RoleARN};
-use checks::Findings;
+use checks::{Findings, Outcome};
 
 /// What a look at a destination comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,13 +52,20 @@ pub fn judge(
     // The broker's field: the controller must not claim it.
     status.last_upload_time = None;
 
+    // Without memory, any edit may have been one of the target.
+    let same_target =
+        recent.map_or(previous.observed_generation == generation, |r| r.has_same_target(&destination.spec));
+    if !same_target {
+        status.established_time = None;
+    }
+
     match evidence {
         Evidence::Suspended => conditions::suspend(&mut status, generation, now),
         Evidence::InvalidSpec(problem) => conditions::stall(&mut status, problem, generation, now),
         Evidence::CarriedOver => conditions::carry_over(&mut status, generation),
         Evidence::Validated { secret, role } => {
             let findings = checks::find(destination, secret, role.as_deref(), texts);
-            record_times(&mut status, &findings, recent, destination, now);
+            record_times(&mut status, &findings, now);
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
             conditions::settle(
                 &mut status,
@@ -75,29 +82,17 @@ pub fn judge(
 }
 
 /// Times and versions that go with the findings.
-fn record_times(
-    status: &mut RecordingDestinationStatus,
-    findings: &Findings,
-    recent: Option<&Recent>,
-    destination: &RecordingDestination,
-    now: Timestamp,
-) {
+fn record_times(status: &mut RecordingDestinationStatus, findings: &Findings, now: Timestamp) {
     let version = findings.secret_version.clone();
-    let same_secret = version.is_some() && version == status.external_id_secret_version;
-    let same_target = recent.map_or(
-        destination
-            .status
-            .as_ref()
-            .is_some_and(|s| Some(s.observed_generation) == destination.metadata.generation),
-        |recent| recent.has_same_target(&destination.spec),
-    );
-    if !(same_secret && same_target) {
+    if version.is_none() || version != status.external_id_secret_version {
         status.established_time = None;
     }
     if findings.conclusive(ConditionType::RoleAssumable) {
         status.last_validation_time = Some(Time(now));
     }
-    if findings.conclusive(ConditionType::ExternalIDEnforced) {
+    // One time for both: while either has no clear answer, an earlier proof of it goes on ageing.
+    let unclear = |kind| findings.of(kind).is_some_and(|finding| finding.outcome == Outcome::Inconclusive);
+    if findings.conclusive(ConditionType::ExternalIDEnforced) && !unclear(ConditionType::BucketWritable) {
         status.last_enforcement_time = Some(Time(now));
     }
     if findings.proved(ConditionType::RoleAssumable) && findings.proved(ConditionType::ExternalIDEnforced) {

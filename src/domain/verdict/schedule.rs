@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::find;
-use super::evidence::{Evidence, SecretObservation};
+use super::evidence::{Enforcement, Evidence, SecretObservation};
 use crate::api::{
-    CheckResult, ConditionType, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
+    Answer, CheckResult, ConditionType, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
     RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
 };
 
@@ -24,8 +24,12 @@ const THROTTLED: SignedDuration = SignedDuration::from_secs(10);
 /// What this process remembers of a destination since it last looked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recent {
-    /// The spec then.
+    /// The spec then, of the status that was written.
     pub spec: RecordingDestinationSpec,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// `resourceVersion` of the Secret whose External ID was last sent, proved or not.
+    pub secret_version: Option<String>,
     /// When it was last looked at to an end.
     pub last_attempt: Timestamp,
     /// Last change of the spec, or request to revalidate, that was acted on.
@@ -56,7 +60,14 @@ impl Recent {
         };
         let looked = matches!(evidence, Evidence::Validated { .. });
         let last_attempt = before.map(|before| before.last_attempt).filter(|_| !looked).unwrap_or(now);
-        Recent { spec: looked_at.spec.clone(), last_attempt, last_change }
+        let secret_version = match evidence {
+            Evidence::Validated { secret: SecretObservation::Resolved { version }, .. } => {
+                Some(version.clone())
+            }
+            _ => before.and_then(|before| before.secret_version.clone()),
+        };
+        let generation = looked_at.metadata.generation;
+        Recent { spec: looked_at.spec.clone(), generation, secret_version, last_attempt, last_change }
     }
 
     /// Whether bucket, prefix, role and External ID reference are the same as then.
@@ -104,12 +115,19 @@ pub enum Work {
 
 impl Work {
     /// A changed Secret counts as a changed spec.
-    pub fn given(self, secret: &SecretObservation, status: Option<&RecordingDestinationStatus>) -> Work {
+    pub fn given(
+        self,
+        secret: &SecretObservation,
+        status: Option<&RecordingDestinationStatus>,
+        recent: Option<&Recent>,
+    ) -> Work {
         let SecretObservation::Resolved { version } = secret else { return self };
         let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
+        // What was tried since counts, or a wrong value would be tried at every look at the Secret.
+        let tried = recent.and_then(|recent| recent.secret_version.as_ref()).or(proved);
         let resolved_before =
             status.and_then(|s| find(s, ConditionType::SecretResolved)).is_some_and(|c| c.status == "True");
-        let changed = proved.is_some_and(|proved| proved != version);
+        let changed = tried.is_some_and(|tried| tried != version);
         if changed || !resolved_before { Work::Everything } else { self }
     }
 }
@@ -145,7 +163,11 @@ pub fn due(
     }
     if !observed {
         let proved = ready.is_some_and(|c| c.status == "True");
-        let holds = proved && recent.is_some_and(|recent| recent.proof_holds_for(spec));
+        // Only the spec that the status speaks of carries its proof over.
+        let holds = proved
+            && recent.is_some_and(|recent| {
+                recent.generation == Some(status.observed_generation) && recent.proof_holds_for(spec)
+            });
         return if holds { Due::CarryOver } else { Due::Look(Work::Everything) };
     }
     let at = |time: Timestamp, work: Work| if time <= now { Due::Look(work) } else { Due::NotBefore(time) };
@@ -206,9 +228,27 @@ pub fn next_look(
     }
 }
 
-/// The value of the `revalidate` annotation.
+/// The value of the `revalidate` annotation. It is repeated in the status, so a long one is not heard.
 pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Option<&str> {
-    destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION).map(String::as_str)
+    const LONGEST: usize = 253;
+    let value = destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION)?;
+    Some(value.as_str()).filter(|value| value.len() <= LONGEST)
+}
+
+/// Whether to put a probe object, once the role has been tried: never into a bucket whose role lets
+/// anybody in, as it may be somebody else's; and where the last one could not be deleted, only after
+/// an edit or on request.
+pub fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
+    let open =
+        enforcement.negatives.iter().any(|negative| matches!(negative.answer, Some(Answer::Granted(()))));
+    let Some(status) = &destination.status else { return !open };
+    let left_behind =
+        status.checks.iter().any(|c| c.name == "DeleteObject" && c.result == CheckResult::Failed);
+    let writable = find(status, ConditionType::BucketWritable)
+        .is_some_and(|c| c.status == "True" && c.observed_generation == destination.metadata.generation);
+    let requested = requested_revalidation(destination);
+    let asked = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
+    !open && (asked || !(writable && left_behind))
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {

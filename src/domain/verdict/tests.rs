@@ -55,9 +55,9 @@ fn sound() -> RoleEvidence {
         platform: Platform::NotKnown,
         enforcement: Some(Enforcement {
             negatives: vec![
-                NegativeAnswer { name: "Without", answer: denied() },
-                NegativeAnswer { name: "Random", answer: denied() },
-                NegativeAnswer { name: "CaseFlipped", answer: None },
+                NegativeAnswer { name: "AssumeRoleWithout", answer: denied() },
+                NegativeAnswer { name: "AssumeRoleWithRandom", answer: denied() },
+                NegativeAnswer { name: "AssumeRoleWithCaseFlipped", answer: None },
             ],
             assumed_again: Answer::Granted(()),
         }),
@@ -495,6 +495,8 @@ fn a_role_of_another_partition_waits_for_an_edit() {
 fn what_is_due_when() {
     let recent = |destination: &RecordingDestination, ago: SignedDuration| Recent {
         spec: destination.spec.clone(),
+        generation: destination.metadata.generation,
+        secret_version: None,
         last_attempt: now() - ago,
         last_change: now() - ago,
     };
@@ -574,7 +576,13 @@ fn no_look_calls_for_another_at_once() {
 
 #[test]
 fn only_edits_that_no_proof_depends_on_carry_it_over() {
-    let recent = Recent { spec: destination().spec, last_attempt: now(), last_change: now() };
+    let recent = Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: None,
+        last_attempt: now(),
+        last_change: now(),
+    };
     type Edit = fn(&mut RecordingDestination);
     let edits: [(&str, Edit, bool); 6] = [
         ("validation", |d| d.spec.validation.interval_seconds = 600, true),
@@ -604,8 +612,8 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
 fn a_changed_secret_is_proved_anew() {
     let status = proved().status;
     let changed = SecretObservation::Resolved { version: "900".into() };
-    assert_eq!(Work::Role.given(&changed, status.as_ref()), Work::Everything);
-    assert_eq!(Work::Role.given(&resolved(), status.as_ref()), Work::Role);
+    assert_eq!(Work::Role.given(&changed, status.as_ref(), None), Work::Everything);
+    assert_eq!(Work::Role.given(&resolved(), status.as_ref(), None), Work::Role);
 }
 
 #[test]
@@ -617,4 +625,95 @@ fn nothing_aws_wrote_and_no_secret_reaches_the_status() {
     let verdict = look(&destination(), resolved(), Some(role), now());
     let text = serde_json::to_string(&verdict.status).unwrap();
     assert!(text.contains("TRUST POLICY") && !text.contains("RequestId"), "{text}");
+}
+
+#[test]
+fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
+    let mut edited = proved();
+    edited.spec.bucket = "other-recordings".into();
+    edited.metadata.generation = Some(GENERATION + 1);
+    let (secret, role) = bucket(BucketCall::PutObject, refused(404, "NoSuchBucket"));
+    let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
+    // As if the look were remembered, while the status still speaks of the generation before.
+    let recent = Recent::after_look(None, &edited, &evidence, now());
+    assert_eq!(due(&edited, Some(&recent), "aws", now()), Due::Look(Work::Everything));
+}
+
+#[test]
+fn a_bucket_that_gives_no_clear_answer_loses_its_proof_in_time_although_the_role_is_sound() {
+    let (secret, role) = bucket(BucketCall::PutObject, Answer::Silent(Silence::Connection));
+    let (mut seen, mut time) = (proved(), now());
+    for _ in 0..5 {
+        time += hours(12);
+        let verdict = look(&seen, secret.clone(), role.clone(), time);
+        seen = with_status(seen, verdict);
+    }
+    let ready = conditions::find(seen.status.as_ref().unwrap(), ConditionType::Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("Unknown", "ProbeInconclusive"));
+}
+
+#[test]
+fn a_wrong_value_in_the_secret_is_tried_once_and_a_mended_one_at_the_next_look() {
+    let changed = |version: &str| SecretObservation::Resolved { version: version.into() };
+    let tried = |version: &str| Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: Some(version.into()),
+        last_attempt: now(),
+        last_change: now(),
+    };
+    let proved = proved().status;
+    assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("812"))), Work::Everything);
+    assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("900"))), Work::Secret);
+    let mut denied = sound();
+    (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
+    let never_proved = look(&destination(), changed("900"), Some(denied), now()).status;
+    assert_eq!(
+        Work::Secret.given(&changed("901"), Some(&never_proved), Some(&tried("900"))),
+        Work::Everything
+    );
+}
+
+#[test]
+fn no_probe_object_is_put_where_the_role_is_open_or_the_last_one_stayed() {
+    let refusing = sound().enforcement.unwrap();
+    let mut open = refusing.clone();
+    open.negatives[0].answer = Some(Answer::Granted(()));
+    assert!(bucket_is_due(&destination(), &refusing));
+    assert!(!bucket_is_due(&destination(), &open), "the bucket may be somebody else's");
+    assert!(bucket_is_due(&proved(), &refusing));
+
+    let (secret, role) = bucket(BucketCall::DeleteObject, refused(403, "AccessDenied"));
+    let mut kept = with_status(destination(), look(&destination(), secret, role, now()));
+    for _ in 0..3 {
+        assert!(!bucket_is_due(&kept, &refusing), "one more would stay");
+        let mut without_bucket = sound();
+        without_bucket.bucket = None;
+        kept = with_status(kept.clone(), look(&kept, resolved(), Some(without_bucket), now() + hours(24)));
+        assert!(kept.is_ready());
+    }
+    kept.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+    assert!(bucket_is_due(&kept, &refusing), "on request");
+    kept.metadata = destination().metadata;
+    kept.metadata.generation = Some(GENERATION + 1);
+    assert!(bucket_is_due(&kept, &refusing), "after an edit");
+}
+
+#[test]
+fn a_target_changed_while_suspended_is_established_anew() {
+    let before = Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: None,
+        last_attempt: now(),
+        last_change: now(),
+    };
+    let mut edited = proved();
+    edited.spec.suspend = true;
+    edited.metadata.generation = Some(GENERATION + 1);
+    let kept = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
+    assert_eq!(kept.status.established_time, Some(Time(now())));
+    edited.spec.bucket = "other-recordings".into();
+    let cleared = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
+    assert_eq!(cleared.status.established_time, None);
 }
