@@ -12,7 +12,7 @@ from . import demo_story, environment, operator, process, sandbox, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer
 from .demo_story import NAMESPACE, title
-from .forward import free_port
+from .forward import free_port, free_ports
 from .kube import Kube
 from .paths import KUBECONFIG, ROOT, RUN
 from .progress import say, step, wait_for
@@ -38,7 +38,8 @@ def _start_operator(kube, endpoint):
         # The controller looks after this one; the processes, which are no Services, have one of their own.
         kube.must("apply", "--filename", "-", given=json.dumps(_webhook(operator.NAME, [])))
         tls, keys = _tls(), _platform_key()
-        ports = {name: free_port(18443) for name in ("webhook", "broker")}
+        ports = dict(zip(("webhook", "broker"), free_ports([18443, 18444])))
+        health = dict(zip(OPERATOR, free_ports([18080, 18081, 18082])))
         broker = f"https://127.0.0.1:{ports['broker']}"
         aws = [f"--aws-endpoint-url={endpoint}", f"--platform-key-dir={keys}"]
         arguments = {
@@ -50,8 +51,9 @@ def _start_operator(kube, endpoint):
             "broker": [f"--listen=127.0.0.1:{ports['broker']}", f"--tls-dir={tls}", *aws],
         }  # fmt: skip
         for name in OPERATOR:
-            health = free_port(18080)
-            argv = [operator.RELEASE / operator.NAME, name, f"--metrics-listen=127.0.0.1:{health}", *arguments[name]]
+            process.stop(f"operator-{name}")
+            listen = f"--metrics-listen=127.0.0.1:{health[name]}"
+            argv = [operator.RELEASE / operator.NAME, name, listen, *arguments[name]]
             process.start(f"operator-{name}", argv, via=sandbox.outside, env={
                 "KUBECONFIG": str(_kubeconfig(kube, name)), "POD_NAMESPACE": operator.NAME,
             })  # fmt: skip

@@ -5,6 +5,7 @@ lives inside.
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import sys
@@ -38,8 +39,13 @@ def forward(name, preferred_port, inside_port, inside_host=sandbox.NODE_IP):
 
 def free_port(preferred):
     """A port of the machine's loopback that nothing listens on."""
-    with _listen(preferred) as listener:
-        return listener.getsockname()[1]
+    return free_ports([preferred])[0]
+
+
+def free_ports(preferred):
+    """As many, each another."""
+    with contextlib.ExitStack() as held:
+        return [held.enter_context(_listen(port)).getsockname()[1] for port in preferred]
 
 
 def _listen(preferred):

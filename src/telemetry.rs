@@ -6,18 +6,27 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Starts logging to standard error: JSON lines for a log collector, plain lines on a terminal.
-/// `RUST_LOG` selects what is logged; `info` when it is not set.
+/// `RUST_LOG` selects what is logged of ours; `info` when it is not set.
 pub fn init_logs() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = chosen.and(filter_fn(may_be_logged));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
-        builder.init();
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     } else {
-        builder.json().flatten_event(true).with_current_span(false).init();
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     }
+}
+
+/// Below `info` the libraries log whole requests: External IDs, tokens and keys among them. No
+/// setting may ask for that.
+fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
+    *metadata.level() <= tracing::Level::INFO || metadata.target().starts_with("recording_")
 }
 
 /// The metrics of one process. Rooms register theirs while the process is wired; afterwards the

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 
 use crate::api::RecordingDestination;
 
 /// Longest time, in seconds, that one watch call lasts. A connection that died unnoticed is
 /// noticed within it: a revocation must not wait for longer.
 const WATCH_SECONDS: u32 = 30;
+
+/// Destinations in one answer of a list: bounds what must be held while it is read.
+const PAGE: u32 = 50;
 
 /// The destinations as the last event said. While the API server is away, they stay as they were.
 #[derive(Clone)]
@@ -24,9 +27,17 @@ impl DestinationCache {
     /// An empty cache, and the watch that fills it, to be polled for as long as the cache is read.
     pub fn watch(client: Client) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
-        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
         let watch = watcher(Api::<RecordingDestination>::all(client), config)
-            .modify(|destination| destination.managed_fields_mut().clear())
+            // Tenants decide how much the rest holds, and every process would hold it for all of them.
+            .modify(|destination| {
+                let metadata = &mut destination.metadata;
+                (metadata.managed_fields, metadata.labels, metadata.annotations) = (None, None, None);
+                (metadata.owner_references, metadata.finalizers) = (None, None);
+                if let Some(status) = &mut destination.status {
+                    status.checks.clear();
+                }
+            })
             .default_backoff()
             .reflect(writer)
             .for_each(async |event| {

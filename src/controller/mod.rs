@@ -66,7 +66,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let client = Client::try_default().await?;
     let connection = Connection::new(config.aws_endpoint_url.clone());
-    let controller = Controller::new(destinations::everywhere(&client), watcher::Config::default());
+    let controller =
+        Controller::new(destinations::everywhere(&client), watcher::Config::default().page_size(50));
     let listed = controller.store();
     let certificates = certificates::keep(client.clone(), config.certificates);
     let context = Arc::new(Context {

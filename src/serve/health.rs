@@ -56,7 +56,7 @@ impl Part {
 /// what it waits for) for as long as it is polled.
 pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
     let mut server = axum_server::bind(listen).first_request_timeout(PATIENCE).http1_only();
-    server.http_builder().http1().header_read_timeout(PATIENCE);
+    server.http_builder().http1().header_read_timeout(PATIENCE).max_buf_size(super::LARGEST_BUFFER);
     let served = server.serve(routes(metrics, readiness).into_make_service()).await;
     served.map_err(|source| Error { listen, source })
 }

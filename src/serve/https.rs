@@ -60,7 +60,7 @@ pub async fn https(
         .acceptor(acceptor)
         .first_request_timeout(FIRST_REQUEST)
         .http1_only();
-    server.http_builder().http1().header_read_timeout(IDLE);
+    server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(super::LARGEST_BUFFER);
     let app = app.layer(middleware::from_fn(in_time));
     let serving = server.serve(app.into_make_service());
     tokio::pin!(serving);

@@ -11,6 +11,10 @@ pub use health::{Part, Readiness, health};
 pub use https::https;
 pub use tls::{TlsDirectory, UnusableCertificate};
 
+/// Bytes that a connection may make us hold before a request is understood. Tokens and their headers
+/// take a few thousand; hyper's own limit, 400 KiB, lets few callers fill a small process.
+const LARGEST_BUFFER: usize = 32 * 1024;
+
 /// The process cannot serve.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve on {listen}: {source}; free the address or give another with a --listen flag")]

@@ -81,6 +81,10 @@ impl Spool {
 
     /// Moves a file to quarantine, under a name that is free there, and says where it is now.
     pub fn quarantine(&self, relative: &Path) -> io::Result<PathBuf> {
+        self.quarantine_from(&self.path(relative), relative)
+    }
+
+    fn quarantine_from(&self, from: &Path, relative: &Path) -> io::Result<PathBuf> {
         let quarantine = self.own("quarantine");
         for attempt in 0_u32.. {
             let mut place = quarantine.join(relative).into_os_string();
@@ -89,7 +93,7 @@ impl Spool {
             }
             let place = PathBuf::from(place);
             create_parent(&place)?;
-            match rename_if_absent(&self.path(relative), &place) {
+            match rename_if_absent(from, &place) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 result => return result.map(|()| place),
             }
@@ -111,7 +115,10 @@ impl Spool {
                 if entry.file_type()?.is_dir() {
                     directories.push(entry.path());
                 } else if let Ok(relative) = entry.path().strip_prefix(&moving) {
-                    self.place(&entry.path(), relative)?;
+                    // One file that cannot go back must not keep all others waiting.
+                    if self.place(&entry.path(), relative).is_err() {
+                        self.quarantine_from(&entry.path(), relative)?;
+                    }
                 }
             }
         }
@@ -209,6 +216,19 @@ mod tests {
         assert_eq!(read("d/a.wav"), "taken");
         assert_eq!(read("d/b.wav"), "new");
         assert_eq!(read("d/b~ae8b14860a799888.wav"), "123456789");
+    }
+
+    #[test]
+    fn what_cannot_come_back_is_quarantined_and_holds_up_nothing() {
+        let (_directory, spool) = spool();
+        let moving = spool.own("moving");
+        fs::create_dir_all(&moving).unwrap();
+        std::os::unix::fs::symlink("/nowhere", moving.join("a.wav")).unwrap();
+        fs::write(moving.join("b.wav"), "taken").unwrap();
+        write(&spool, "a.wav", "new");
+        spool.restore().unwrap();
+        assert_eq!(fs::read_to_string(spool.path(Path::new("b.wav"))).unwrap(), "taken");
+        assert!(spool.own("quarantine").join("a.wav").symlink_metadata().unwrap().is_symlink());
     }
 
     #[test]

@@ -83,8 +83,15 @@ fn a_pod_that_ends_delivers_what_it_has_spooled() {
     environment_or_skip!();
     let tenant = Tenant::ready("drained");
     tenant.start_recorder("recorder");
+    tenant.apply_destination("acme", json!({"suspend": true}));
+    tenant.wait_reason("acme", "False", "Suspended");
+    std::thread::sleep(std::time::Duration::from_secs(7));
     let last = record(&tenant, "recorder", "last.wav", 20_000);
-    tenant.kubectl(&["delete", "pod", "recorder", "--wait=true"]).expect_ok();
+    // The pod is told to end while nothing may be sent; it must go on until that changes.
+    tenant.kubectl(&["delete", "pod", "recorder", "--wait=false"]).expect_ok();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(tenant.object("last.wav"), None);
+    tenant.apply_destination("acme", json!({"suspend": false}));
     wait_delivered(&tenant, "last.wav", &last);
 }
 
