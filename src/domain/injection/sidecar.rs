@@ -19,6 +19,8 @@ use crate::api::{
     UPLOADER_TOKEN_VOLUME,
 };
 
+/// The uploader in its image.
+const BINARY: &str = "/recording-uploader";
 /// Grace period of a pod that names none, in seconds (Kubernetes' default).
 const DEFAULT_GRACE_PERIOD: i64 = 30;
 
@@ -34,7 +36,7 @@ pub(super) fn container(
         name: UPLOADER_CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
-        command: Some(vec!["/recording-uploader".to_owned()]),
+        command: Some(vec![BINARY.to_owned()]),
         env: Some(vec![
             variable(BROKER_URL_ENV, &settings.broker_url),
             variable(BROKER_CA_ENV, &settings.broker_ca),
@@ -105,10 +107,22 @@ fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
         mount(UPLOADER_STATE_VOLUME, UPLOADER_STATE_PATH),
         VolumeMount { read_only: Some(true), ..mount(UPLOADER_TOKEN_VOLUME, token_path().0) },
     ];
-    let ours: Vec<_> = mounts.iter().map(|mount| mount.mount_path.clone()).collect();
+    let mut ours: Vec<_> = mounts.iter().map(|mount| mount.mount_path.clone()).collect();
+    ours.push(BINARY.to_owned());
     let theirs = before.and_then(|container| container.volume_mounts.as_ref()).into_iter().flatten();
-    mounts.extend(theirs.filter(|mount| !ours.contains(&mount.mount_path)).cloned());
+    let beside = |mount: &&VolumeMount| ours.iter().all(|path| !overlap(&mount.mount_path, path));
+    mounts.extend(theirs.filter(beside).cloned());
     mounts
+}
+
+/// Whether one path is the other, or above it. A path that is not written plainly may be either.
+fn overlap(theirs: &str, ours: &str) -> bool {
+    let theirs = theirs.strip_suffix('/').unwrap_or(theirs);
+    let plain = theirs.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
+    let within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    !plain || within(theirs, ours) || within(ours, theirs)
 }
 
 /// Requests and limits, and for resources we say nothing of, what a LimitRange added. There is no CPU
@@ -162,4 +176,30 @@ fn variable(name: &str, value: &str) -> EnvVar {
 /// Directory and file name of the token.
 fn token_path() -> (&'static str, &'static str) {
     UPLOADER_TOKEN_PATH.rsplit_once('/').expect("it is an absolute path")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_mount_stays_unless_it_hides_something_of_ours() {
+        for (theirs, hides) in [
+            ("/var/run/secrets/workload-identity", false),
+            ("/etc/ssl/certs", false),
+            ("/recording-uploader-extras", false),
+            (BINARY, true),
+            ("/recording-uploader/", true),
+            ("/", true),
+            ("//recording-uploader", true),
+            ("/etc/../recording-uploader", true),
+        ] {
+            assert_eq!(overlap(theirs, BINARY), hides, "{theirs}");
+        }
+        assert!(overlap(
+            "/var/run/secrets/recordings.revenue.io/token",
+            "/var/run/secrets/recordings.revenue.io"
+        ));
+        assert!(overlap("/var/run", "/var/run/secrets/recordings.revenue.io"));
+    }
 }
