@@ -1,7 +1,7 @@
 # All of it is python3 -m dev; this file is the list of what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor up down demo test test-long bench fmt
+.PHONY: help doctor up down demo test test-long bench fmt generate
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,7 @@ test: ## Everything CI runs
 test-long: ## The same at full count, and what needs more time than CI has
 bench: ## The performance table
 fmt: ## Format the sources
+generate: ## Make the files that are made from the code: the CRD, and the chart's copy of it
 
-doctor up down demo test test-long bench fmt:
+doctor up down demo test test-long bench fmt generate:
 	@python3 -m dev $@

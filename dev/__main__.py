@@ -38,6 +38,13 @@ def _fmt():
         subprocess.run(argv, cwd=ROOT, check=True)
 
 
+def _generate():
+    crds = ["cargo", "run", "--quiet", "--bin", "recording-operator", "--", "crds"]
+    made = subprocess.run(crds, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    for directory in ("crds", "charts/recording-operator/files/crds"):
+        (ROOT / directory / "recordingdestinations.yaml").write_bytes(made)
+
+
 def _announce(values):
     print("\n".join(f"{name}={value}" for name, value in values.items()))
     say(f"also in {ENV_FILE}; kubectl and helm are in {TARGET / 'bin'}")
@@ -53,6 +60,7 @@ COMMANDS = {
     "test-long": suite.run,
     "bench": _bench,
     "fmt": _fmt,
+    "generate": _generate,
 }
 
 
