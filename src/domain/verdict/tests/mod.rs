@@ -1,0 +1,134 @@
+//! The rules of the verdict, as tables; here what they are about.
+
+mod judgement;
+mod schedule;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::*;
+use crate::api::{Answer, CheckResult, REVALIDATE_ANNOTATION, Reason, Refusal, Silence};
+
+const GENERATION: i64 = 3;
+
+fn now() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+fn hours(n: i64) -> SignedDuration {
+    SignedDuration::from_hours(n)
+}
+
+fn destination() -> RecordingDestination {
+    serde_json::from_value(json!({
+        "apiVersion": "recordings.revenue.io/v1alpha1",
+        "kind": "RecordingDestination",
+        "metadata": {"name": "acme", "namespace": "tenant-acme", "uid": "u-1", "generation": GENERATION},
+        "spec": {
+            "bucket": "acme-recordings",
+            "region": "us-east-1",
+            "roleARN": "arn:aws:iam::111111111111:role/writer",
+            "externalIDSecretRef": {"name": "acme-external-id"},
+        },
+    }))
+    .unwrap()
+}
+
+fn texts() -> Texts {
+    Texts {
+        platform_principal: "arn:aws:iam::103850359708:user/RingDNA_Web".into(),
+        trust_policy: "TRUST POLICY".into(),
+        role_policy: "ROLE POLICY".into(),
+    }
+}
+
+fn refused(status: u16, code: &str) -> Answer {
+    Answer::Refused(Refusal { status, code: code.into(), ..Refusal::default() })
+}
+
+fn resolved() -> SecretObservation {
+    SecretObservation::Resolved { version: "812".into() }
+}
+
+/// A role and bucket with which nothing is wrong.
+fn sound() -> RoleEvidence {
+    let denied = || Some(refused(403, "AccessDenied"));
+    RoleEvidence {
+        assumed: Answer::Granted(()),
+        platform: Platform::NotKnown,
+        enforcement: Some(Enforcement {
+            negatives: vec![
+                NegativeAnswer { name: "AssumeRoleWithout", answer: denied() },
+                NegativeAnswer { name: "AssumeRoleWithRandom", answer: denied() },
+                NegativeAnswer { name: "AssumeRoleWithCaseFlipped", answer: None },
+            ],
+            assumed_again: Answer::Granted(()),
+        }),
+        bucket: Some(BucketEvidence {
+            calls: vec![
+                (BucketCall::PutObject, Answer::Granted(())),
+                (BucketCall::GetObject, Answer::Granted(())),
+                (BucketCall::DeleteObject, Answer::Granted(())),
+            ],
+            read_back_matches: Some(true),
+        }),
+    }
+}
+
+fn look(
+    destination: &RecordingDestination,
+    secret: SecretObservation,
+    role: Option<RoleEvidence>,
+    at: Timestamp,
+) -> Verdict {
+    judge(destination, &Evidence::Validated { secret, role: role.map(Box::new) }, &texts(), None, at)
+}
+
+/// The destination with a verdict's status, as the API server would hand it out next.
+fn with_status(mut destination: RecordingDestination, verdict: Verdict) -> RecordingDestination {
+    destination.status = Some(verdict.status);
+    destination
+}
+
+fn proved() -> RecordingDestination {
+    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    with_status(destination(), verdict)
+}
+
+fn said(verdict: &Verdict, kind: ConditionType) -> (String, String) {
+    let condition = conditions::find(&verdict.status, kind).unwrap_or_else(|| panic!("{kind} is missing"));
+    (condition.status.clone(), condition.reason.clone())
+}
+
+#[track_caller]
+fn assert_said(verdict: &Verdict, kind: ConditionType, status: &str, reason: Reason) {
+    assert_eq!(said(verdict, kind), (status.to_owned(), reason.to_string()), "{kind}");
+}
+
+/// A sound destination whose probe ended at `call` with `answer`.
+fn bucket(call: BucketCall, answer: Answer) -> (SecretObservation, Option<RoleEvidence>) {
+    let mut evidence = sound();
+    let calls = &mut evidence.bucket.as_mut().unwrap().calls;
+    let at = calls.iter().position(|(c, _)| *c == call).unwrap();
+    calls.truncate(at);
+    calls.push((call, answer));
+    (resolved(), Some(evidence))
+}
+
+fn elsewhere(region: &str) -> Answer {
+    Answer::Refused(Refusal {
+        status: 301,
+        code: "PermanentRedirect".into(),
+        bucket_region: Some(region.into()),
+        ..Refusal::default()
+    })
+}
+
+fn denied(action: &str) -> Answer {
+    Answer::Refused(Refusal {
+        status: 403,
+        code: "AccessDenied".into(),
+        denied_action: Some(action.into()),
+        ..Refusal::default()
+    })
+}

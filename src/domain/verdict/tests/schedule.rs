@@ -1,0 +1,240 @@
+//! What is due, and when.
+
+use super::*;
+
+#[test]
+fn suspending_keeps_what_is_known_and_resuming_proves_again() {
+    let mut destination = proved();
+    destination.spec.suspend = true;
+    destination.metadata.generation = Some(GENERATION + 1);
+    assert_eq!(due(&destination, None, "aws", now()), Due::ReportSuspended);
+    let verdict = judge(&destination, &Evidence::Suspended, &texts(), None, now());
+    assert_said(&verdict, ConditionType::Ready, "False", Reason::Suspended);
+    assert_said(&verdict, ConditionType::ExternalIDEnforced, "True", Reason::Validated);
+    assert!(!verdict.transitions[0].warning, "it is what the user asked for");
+
+    let mut suspended = with_status(destination, verdict);
+    assert!(matches!(due(&suspended, None, "aws", now()), Due::NotBefore(_)));
+    suspended.spec.suspend = false;
+    suspended.metadata.generation = Some(GENERATION + 2);
+    assert_eq!(due(&suspended, None, "aws", now()), Due::Look(Work::Everything));
+}
+
+#[test]
+fn a_role_of_another_partition_waits_for_an_edit() {
+    let mut destination = destination();
+    destination.spec.role_arn = "arn:aws-cn:iam::111111111111:role/writer".into();
+    let Due::ReportInvalid(problem) = due(&destination, None, "aws", now()) else { panic!("not refused") };
+    let verdict = judge(&destination, &Evidence::InvalidSpec(problem), &texts(), None, now());
+    assert_said(&verdict, ConditionType::Ready, "False", Reason::InvalidSpec);
+    assert_said(&verdict, ConditionType::Stalled, "True", Reason::InvalidSpec);
+    assert!(matches!(due(&with_status(destination.clone(), verdict), None, "aws", now()), Due::NotBefore(_)));
+    assert_eq!(
+        due(&destination, None, "aws-cn", now()),
+        Due::Look(Work::Everything),
+        "its own platform serves it"
+    );
+}
+
+#[test]
+fn what_is_due_when() {
+    let recent = |destination: &RecordingDestination, ago: SignedDuration| Recent {
+        spec: destination.spec.clone(),
+        generation: destination.metadata.generation,
+        secret_version: None,
+        last_attempt: now() - ago,
+        last_change: now() - ago,
+    };
+    let minute = SignedDuration::from_mins(1);
+    let ready = proved();
+    let at = |d: &RecordingDestination, r: Option<&Recent>, time| match due(d, r, "aws", time) {
+        Due::Look(work) => Some(work),
+        _ => None,
+    };
+    assert_eq!(at(&destination(), None, now()), Some(Work::Everything), "a new one, at once");
+    assert_eq!(at(&ready, None, now() + minute), None, "a proved one, not before its interval");
+    assert_eq!(at(&ready, None, now() + hours(1)), Some(Work::Role), "hourly, the role");
+    assert_eq!(at(&ready, None, now() + hours(24)), Some(Work::Everything), "daily, everything");
+
+    let mut asked = ready.clone();
+    asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+    assert_eq!(at(&asked, None, now()), Some(Work::Everything), "on demand");
+    assert_eq!(
+        at(&asked, Some(&recent(&asked, SignedDuration::from_secs(9))), now()),
+        None,
+        "at most once in 10 s"
+    );
+    assert_eq!(
+        at(&asked, Some(&recent(&asked, SignedDuration::from_secs(10))), now()),
+        Some(Work::Everything)
+    );
+    let answered = with_status(asked.clone(), look(&asked, resolved(), Some(sound()), now()));
+    assert_eq!(at(&answered, None, now() + minute), None, "once for each value");
+
+    let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let broken = with_status(destination(), look(&destination(), secret, role, now()));
+    let young = recent(&broken, SignedDuration::ZERO);
+    assert_eq!(at(&broken, Some(&young), now() + SignedDuration::from_secs(5)), None);
+    assert_eq!(
+        at(&broken, Some(&young), now() + SignedDuration::from_secs(30)),
+        Some(Work::Everything),
+        "within 30 s"
+    );
+    let old = Recent { last_attempt: now() + hours(4), ..young };
+    assert_eq!(
+        at(&broken, Some(&old), now() + hours(4) + minute),
+        Some(Work::Secret),
+        "later only the Secret is looked at that often"
+    );
+    assert_eq!(
+        at(&broken, Some(&old), now() + hours(4) + SignedDuration::from_mins(15)),
+        Some(Work::Everything),
+        "the rest within 15 min"
+    );
+}
+
+/// Whatever a look comes to, the next one is not due at once.
+#[test]
+fn no_look_calls_for_another_at_once() {
+    let mut silent = sound();
+    silent.assumed = Answer::Silent(Silence::Timeout);
+    let (_, unwritable) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let looks = [
+        ("sound", resolved(), Some(sound())),
+        ("no Secret", SecretObservation::NotFound, None),
+        ("silent", resolved(), Some(silent)),
+        ("not writable", resolved(), unwritable),
+    ];
+    for (case, secret, role) in looks {
+        let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
+        let (mut seen, mut recent, mut time) = (destination(), None, now());
+        for round in 0..50 {
+            let verdict = judge(&seen, &evidence, &texts(), recent.as_ref(), time);
+            let after = Recent::after_look(recent.as_ref(), &seen, &evidence, time);
+            seen = with_status(seen, verdict);
+            let next = next_look(&seen, &after, "aws", time);
+            assert!(next >= time + SignedDuration::from_secs(15), "{case}, round {round}: {}", next - time);
+            (recent, time) = (Some(after), next);
+        }
+    }
+}
+
+#[test]
+fn only_edits_that_no_proof_depends_on_carry_it_over() {
+    let recent = Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: None,
+        last_attempt: now(),
+        last_change: now(),
+    };
+    type Edit = fn(&mut RecordingDestination);
+    let edits: [(&str, Edit, bool); 6] = [
+        ("validation", |d| d.spec.validation.interval_seconds = 600, true),
+        ("serviceAccountNames", |d| d.spec.service_account_names = vec!["recorder".into()], true),
+        ("bucket", |d| d.spec.bucket = "other-recordings".into(), false),
+        ("prefix", |d| d.spec.prefix = Some("calls/".into()), false),
+        ("objectACL", |d| d.spec.object_acl = crate::api::ObjectACL::None, false),
+        ("sessionDurationSeconds", |d| d.spec.session_duration_seconds = 900, false),
+    ];
+    for (field, edit, carried) in edits {
+        let mut edited = proved();
+        edit(&mut edited);
+        edited.metadata.generation = Some(GENERATION + 1);
+        let expected = if carried { Due::CarryOver } else { Due::Look(Work::Everything) };
+        assert_eq!(due(&edited, Some(&recent), "aws", now()), expected, "{field}");
+        assert_eq!(
+            due(&edited, None, "aws", now()),
+            Due::Look(Work::Everything),
+            "{field}: unseen, nothing is carried over"
+        );
+        let verdict = judge(&edited, &Evidence::CarriedOver, &texts(), Some(&recent), now());
+        assert!(with_status(edited, verdict).is_ready());
+    }
+}
+
+#[test]
+fn a_changed_secret_is_proved_anew() {
+    let status = proved().status;
+    let changed = SecretObservation::Resolved { version: "900".into() };
+    assert_eq!(Work::Role.given(&changed, status.as_ref(), None), Work::Everything);
+    assert_eq!(Work::Role.given(&resolved(), status.as_ref(), None), Work::Role);
+}
+
+#[test]
+fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
+    let mut edited = proved();
+    edited.spec.bucket = "other-recordings".into();
+    edited.metadata.generation = Some(GENERATION + 1);
+    let (secret, role) = bucket(BucketCall::PutObject, refused(404, "NoSuchBucket"));
+    let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
+    // As if the look were remembered, while the status still speaks of the generation before.
+    let recent = Recent::after_look(None, &edited, &evidence, now());
+    assert_eq!(due(&edited, Some(&recent), "aws", now()), Due::Look(Work::Everything));
+}
+
+#[test]
+fn a_wrong_value_in_the_secret_is_tried_once_and_a_mended_one_at_the_next_look() {
+    let changed = |version: &str| SecretObservation::Resolved { version: version.into() };
+    let tried = |version: &str| Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: Some(version.into()),
+        last_attempt: now(),
+        last_change: now(),
+    };
+    let proved = proved().status;
+    assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("812"))), Work::Everything);
+    assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("900"))), Work::Secret);
+    let mut denied = sound();
+    (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
+    let never_proved = look(&destination(), changed("900"), Some(denied), now()).status;
+    assert_eq!(
+        Work::Secret.given(&changed("901"), Some(&never_proved), Some(&tried("900"))),
+        Work::Everything
+    );
+}
+
+#[test]
+fn no_probe_object_is_put_where_the_role_is_open_or_the_last_one_stayed() {
+    let refusing = sound().enforcement.unwrap();
+    let mut open = refusing.clone();
+    open.negatives[0].answer = Some(Answer::Granted(()));
+    assert!(bucket_is_due(&destination(), &refusing));
+    assert!(!bucket_is_due(&destination(), &open), "the bucket may be somebody else's");
+    assert!(bucket_is_due(&proved(), &refusing));
+
+    let (secret, role) = bucket(BucketCall::DeleteObject, refused(403, "AccessDenied"));
+    let mut kept = with_status(destination(), look(&destination(), secret, role, now()));
+    for _ in 0..3 {
+        assert!(!bucket_is_due(&kept, &refusing), "one more would stay");
+        let mut without_bucket = sound();
+        without_bucket.bucket = None;
+        kept = with_status(kept.clone(), look(&kept, resolved(), Some(without_bucket), now() + hours(24)));
+        assert!(kept.is_ready());
+    }
+    kept.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+    assert!(bucket_is_due(&kept, &refusing), "on request");
+    kept.metadata = destination().metadata;
+    kept.metadata.generation = Some(GENERATION + 1);
+    assert!(bucket_is_due(&kept, &refusing), "after an edit");
+}
+
+#[test]
+fn a_target_changed_while_suspended_is_established_anew() {
+    let before = Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: None,
+        last_attempt: now(),
+        last_change: now(),
+    };
+    let mut edited = proved();
+    edited.spec.suspend = true;
+    edited.metadata.generation = Some(GENERATION + 1);
+    let kept = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
+    assert_eq!(kept.status.established_time, Some(Time(now())));
+    edited.spec.bucket = "other-recordings".into();
+    let cleared = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
+    assert_eq!(cleared.status.established_time, None);
+}
