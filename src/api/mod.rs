@@ -18,10 +18,6 @@ pub use crd::crd;
 pub use destination::*;
 pub use object::{Crc64Nvme, Head, InvalidChecksum};
 
-/// API group of the custom resource, and prefix of every label and annotation.
-pub const GROUP: &str = "recordings.revenue.io";
-/// Version of the custom resource.
-pub const VERSION: &str = "v1alpha1";
 /// Type of the Secret that holds an External ID. A Secret of another type is never read.
 pub const EXTERNAL_ID_SECRET_TYPE: &str = "recordings.revenue.io/external-id";
 /// Audience of the sidecar's projected token.

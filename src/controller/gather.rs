@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use kube::ResourceExt as _;
 
-use super::reconcile::{Context, role_partition};
+use super::reconcile::Context;
 use crate::api::{Answer, BucketTarget, Crc64Nvme, PROBE_DIRECTORY, RecordingDestination, Silence};
 use crate::aws::{AssumeRole, Body, ObjectStore};
 use crate::cluster::secrets;
@@ -42,7 +42,7 @@ impl Context {
     ) -> RoleEvidence {
         let name = session_name(&destination.namespace().unwrap_or_default(), &destination.name_any());
         let target = BucketTarget::from(&destination.spec);
-        let policy = session_policy(&target, &role_partition(destination), Purpose::Probe);
+        let policy = session_policy(&target, self.platform_partition(), Purpose::Probe);
         let right = AssumeRole {
             role_arn: &destination.spec.role_arn,
             external_id: Some(id),

@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt as _};
 
-use crate::api::{BucketTarget, RecordingDestination, RoleARN};
+use crate::api::{BucketTarget, RecordingDestination};
 use crate::aws::{Connection, Sts};
 use crate::cluster::{Events, destinations};
 use crate::domain::trust::{role_policy, trust_policy};
@@ -86,12 +86,12 @@ impl Context {
         Texts {
             platform_principal: self.platform_principal_arn.clone(),
             trust_policy: trust_policy(&self.platform_principal_arn),
-            role_policy: role_policy(&BucketTarget::from(&destination.spec), &role_partition(destination)),
+            role_policy: role_policy(&BucketTarget::from(&destination.spec), self.platform_partition()),
         }
     }
 
-    /// The partition of the platform's principal.
-    fn platform_partition(&self) -> &str {
+    /// The partition of the platform's principal, and of every role that is asked: `due` refuses others.
+    pub(super) fn platform_partition(&self) -> &str {
         self.platform_principal_arn.split(':').nth(1).unwrap_or("aws")
     }
 
@@ -110,10 +110,6 @@ impl Context {
             all.retain(|uid, _| alive.contains(uid));
         }
     }
-}
-
-pub(super) fn role_partition(destination: &RecordingDestination) -> String {
-    destination.spec.role_arn.parse::<RoleARN>().map_or_else(|_| "aws".to_owned(), |role| role.partition)
 }
 
 fn requeue_at(time: Timestamp) -> Action {
