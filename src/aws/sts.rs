@@ -1,5 +1,7 @@
 //! AWS Security Token Service, as the platform's principal.
 
+use std::num::NonZeroU32;
+
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -11,6 +13,8 @@ use crate::secret::{ExternalID, SessionCredentials};
 /// One AssumeRole call.
 #[derive(Clone, Debug)]
 pub struct AssumeRole<'a> {
+    /// Whose share of the budget the call is on: a namespace.
+    pub tenant: &'a str,
     /// ARN of the role.
     pub role_arn: &'a str,
     /// The External ID to send; a negative probe sends a wrong one or none.
@@ -31,7 +35,13 @@ pub struct Sts {
 
 impl Sts {
     /// STS at the regional endpoint of `region`, or at the connection's endpoint override.
-    pub fn new(connection: &Connection, region: &str, key: PlatformKey) -> Self {
+    pub fn new(
+        connection: &Connection,
+        region: &str,
+        key: PlatformKey,
+        calls_per_second: NonZeroU32,
+    ) -> Self {
+        let _ = calls_per_second;
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(connection.http.clone())

@@ -55,6 +55,7 @@ impl IssueSession for LiveSessions {
             })?;
         let external_id = external_id.ok_or(NotIssued::Denied(Denial::ExternalIDUnusable))?;
         let call = AssumeRole {
+            tenant: &namespace,
             role_arn: &spec.role_arn,
             external_id: Some(&external_id),
             session_name: &session_name(&namespace, &name),

@@ -16,6 +16,7 @@ mod tests;
 mod token;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,6 +51,9 @@ pub struct Config {
     /// Endpoint that replaces AWS's own, for the broker and for the sidecars.
     #[arg(long)]
     pub aws_endpoint_url: Option<String>,
+    /// Calls to STS in a second, at most, by this process.
+    #[arg(long, default_value = "50")]
+    pub sts_calls_per_second: NonZeroU32,
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
@@ -77,7 +81,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (destinations, watch) = DestinationCache::watch(client.clone());
 
     let connection = Connection::new(config.aws_endpoint_url.clone());
-    let sts = Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(config.platform_key_dir));
+    let key = PlatformKey::in_directory(config.platform_key_dir);
+    let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone() };
     let sessions = LiveSessions { client, sts };
     let grants = Grants::new(cluster, sessions, tls.clone(), config.aws_endpoint_url, Timestamp::now);

@@ -44,6 +44,7 @@ impl Context {
         let target = BucketTarget::from(&destination.spec);
         let policy = session_policy(&target, self.platform_partition(), Purpose::Probe);
         let right = AssumeRole {
+            tenant: destination.metadata.namespace.as_deref().unwrap_or_default(),
             role_arn: &destination.spec.role_arn,
             external_id: Some(id),
             session_name: &name,

@@ -71,7 +71,12 @@ pub async fn run(
     let listed = controller.store();
     let certificates = certificates::keep(client.clone(), config.certificates);
     let context = Arc::new(Context {
-        sts: Sts::new(&connection, &config.aws_region, PlatformKey::in_directory(&config.platform_key_dir)),
+        sts: Sts::new(
+            &connection,
+            &config.aws_region,
+            PlatformKey::in_directory(&config.platform_key_dir),
+            std::num::NonZeroU32::new(50).unwrap(),
+        ),
         connection,
         events: Events::new(client.clone(), "recording-controller"),
         client,
