@@ -5,6 +5,7 @@ standin_server      MiniStack, on a socket that only the proxy knows
 proxy               the endpoint that everybody uses: rules, and the log of every call
 rules               where the stand-in is more lenient than AWS, and what AWS does instead
 questions, callers  what the rules must know: of permissions and buckets, and whose a key is
+faults              what a test puts between the operator and AWS: throttles, resets, silence, pages of others
 call, answer, access_log, upstream, http1, sigv4, wire_xml   the proxy's parts
 accounts, client    the platform's account and its customers'; `python3 -m dev.aws customer` by hand
 bench               what the tests share

@@ -65,6 +65,13 @@ def create_platform(endpoint: str) -> PlatformCredentials:
     return PlatformCredentials(key.text("AccessKeyId"), key.text("SecretAccessKey"), PLATFORM_PRINCIPAL_ARN)
 
 
+@dataclass(frozen=True)
+class Version:
+    key: str
+    id: str
+    is_marker: bool
+
+
 class Customer:
     """A customer's administrator, at work in the customer's own account."""
 
@@ -86,15 +93,35 @@ class Customer:
         headers = {"x-amz-object-ownership": ownership}
         must(self.aws.s3("PUT", f"/{bucket}", headers=headers, body=body.encode()))
 
+    def set_versioning(self, bucket: str) -> None:
+        body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        must(self.aws.s3("PUT", f"/{bucket}", [("versioning", "")], body=body.encode()))
+
+    def create_kms_key(self) -> str:
+        """A customer managed key; its ARN."""
+        return json.loads(must(self.aws.kms("CreateKey")).body)["KeyMetadata"]["Arn"]
+
+    def encrypt_by_default(self, bucket: str) -> str:
+        """With a key made for this bucket; its ARN."""
+        key = self.create_kms_key()
+        default = f"<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>{key}</KMSMasterKeyID>"
+        rule = f"<Rule><ApplyServerSideEncryptionByDefault>{default}</ApplyServerSideEncryptionByDefault></Rule>"
+        body = f"<ServerSideEncryptionConfiguration>{rule}</ServerSideEncryptionConfiguration>"
+        must(self.aws.s3("PUT", f"/{bucket}", [("encryption", "")], body=body.encode()))
+        return key
+
     def delete_bucket(self, bucket: str) -> None:
-        """Deletes the bucket with everything in it."""
-        for key in self.list_objects(bucket):
-            self.delete_object(bucket, key)
+        """Deletes the bucket with everything in it, versions included."""
+        for version in self.list_versions(bucket):
+            must(self.aws.s3("DELETE", f"/{bucket}/{version.key}", [("versionId", version.id)]))
         must(self.aws.s3("DELETE", f"/{bucket}"))
 
     def create_role(self, trust_policy: Document, role: str = ROLE_NAME) -> None:
         policy = json.dumps(trust_policy)
         must(self.aws.query("iam", "CreateRole", RoleName=role, AssumeRolePolicyDocument=policy))
+
+    def list_roles(self) -> list[str]:
+        return must(self.aws.query("iam", "ListRoles")).texts("RoleName")
 
     def delete_role(self, role: str = ROLE_NAME) -> None:
         policies = must(self.aws.query("iam", "ListRolePolicies", RoleName=role))
@@ -113,9 +140,15 @@ class Customer:
     def set_bucket_policy(self, bucket: str, policy: Document) -> None:
         must(self.aws.s3("PUT", f"/{bucket}", [("policy", "")], body=json.dumps(policy).encode()))
 
+    def delete_bucket_policy(self, bucket: str) -> None:
+        must(self.aws.s3("DELETE", f"/{bucket}", [("policy", "")]))
+
     def set_up(self, bucket: str, external_id: str, role: str = ROLE_NAME) -> None:
         """Everything the set-up guide asks for: bucket, role, trust and the four permissions."""
         self.create_bucket(bucket)
+        self.grant_role(bucket, external_id, role)
+
+    def grant_role(self, bucket: str, external_id: str, role: str = ROLE_NAME) -> None:
         self.create_role(enforcing_trust(external_id), role)
         self.set_permissions(document(allow(OBJECT_ACTIONS, f"arn:aws:s3:::{bucket}/*")), role)
 
@@ -128,6 +161,20 @@ class Customer:
             page = must(self.aws.s3("GET", f"/{bucket}", [*query, ("continuation-token", token)]))
             keys += page.texts("Key")
         return keys
+
+    def list_versions(self, bucket: str, prefix: str = "") -> list[Version]:
+        """Versions first, then delete markers; an object of an unversioned bucket has the version `null`."""
+        found: dict[bool, list[Version]] = {False: [], True: []}
+        more: list[tuple[str, str]] = []
+        while True:
+            page = must(self.aws.s3("GET", f"/{bucket}", [("versions", ""), ("prefix", prefix), *more]))
+            for is_marker, element in ((False, "Version"), (True, "DeleteMarker")):
+                rows = page.children(element)
+                found[is_marker] += [Version(row["Key"], row["VersionId"], is_marker) for row in rows]
+            if page.text("IsTruncated") != "true":
+                return found[False] + found[True]
+            names = (("key-marker", "NextKeyMarker"), ("version-id-marker", "NextVersionIdMarker"))
+            more = [(parameter, page.text(element)) for parameter, element in names]
 
     def get_object(self, bucket: str, key: str) -> bytes:
         return must(self.aws.s3("GET", f"/{bucket}/{key}")).body

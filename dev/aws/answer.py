@@ -6,7 +6,15 @@ import uuid
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-_REASONS = {301: "Moved Permanently", 400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}
+_REASONS = {
+    301: "Moved Permanently",
+    400: "Bad Request",
+    403: "Forbidden",
+    412: "Precondition Failed",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
 
 
 @dataclass(frozen=True)

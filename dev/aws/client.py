@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from . import wire_xml
@@ -33,6 +35,9 @@ class Response:
 
     def texts(self, element: str) -> list[str]:
         return wire_xml.texts(self.body, element) if self.body else []
+
+    def children(self, element: str) -> list[dict[str, str]]:
+        return wire_xml.children(self.body, element)
 
     @property
     def error_code(self) -> str:
@@ -81,6 +86,10 @@ class Client:
         form |= {name: str(value) for name, value in parameters.items() if value is not None}
         headers = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
         return self.send(service, "POST", "/", headers=headers, body=urlencode(form).encode())
+
+    def kms(self, action: str, **parameters: Any) -> Response:
+        headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"TrentService.{action}"}
+        return self.send("kms", "POST", "/", headers=headers, body=json.dumps(parameters).encode())
 
     def s3(
         self,

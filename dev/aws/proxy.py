@@ -10,14 +10,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+import struct
 import time
 from pathlib import Path
 
-from . import http1
+from . import faults, http1
 from .access_log import AccessLog
 from .answer import Refusal
 from .call import Call, add_form, read_call
 from .callers import Callers
+from .faults import Faults
 from .questions import Questions
 from .rules import REQUEST_RULES, RESPONSE_RULES
 from .upstream import Connection, Upstream
@@ -27,6 +29,9 @@ _UNREACHABLE = Refusal(502, "BadGateway", "The stand-in did not answer.")
 # The stand-in's own controls (a reset of everything among them) are not AWS: only health passes.
 _CONTROLS, _HEALTH = "/_", "/_ministack/health"
 _NO_CONTROLS = Refusal(403, "AccessDenied", "The stand-in's controls are not reachable through the proxy.")
+_UNDERSTOOD = b"HTTP/1.1 204 No Content\r\n\r\n"
+_NO_ANSWER = 0  # the status in the log of a call that got none
+_DRIP_SECONDS = 0.5
 # Services whose calls cannot create or change a bucket.
 _BUCKETLESS = frozenset({"sts", "iam"})
 
@@ -37,11 +42,12 @@ class Exchange:
     def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call) -> None:
         self._proxy = proxy
         self._reader = reader
-        self._writer = writer
+        self._writer: asyncio.StreamWriter | _Held = writer
         self._call = call
         self._caller = proxy.callers.find(call.scope.access_key_id) if call.scope else None
         self._started = time.monotonic()
         self._invited = False
+        self._fault = ""  # the kind of the fault that meets this call
         # Query-protocol requests are small and their action is in the body; S3 bodies are streamed.
         self._body: bytes | None = None
 
@@ -51,6 +57,18 @@ class Exchange:
             await self._invite_body()
             self._body = await http1.read_body(self._reader, call.head)
             add_form(call, self._body)
+        if call.path == faults.PATH:
+            refusal = self._proxy.faults.control(self._body or b"")
+            self._writer.write(refusal.encode(s3=False, with_body=True) if refusal else _UNDERSTOOD)
+            return
+        self._fault = await self._proxy.faults.meeting(call, self._caller, self._proxy.questions)
+        if self._fault:
+            return await self._meet_fault()
+        await self._judge()
+
+    async def _judge(self) -> None:
+        """The true answer, as the rules correct it."""
+        call = self._call
         if call.path.startswith(_CONTROLS) and call.path != _HEALTH:
             return await self._refuse("no_controls", _NO_CONTROLS)
         for rule in REQUEST_RULES:
@@ -66,18 +84,60 @@ class Exchange:
             upstream.close()
             raise
 
+    async def _meet_fault(self) -> None:
+        call, kind = self._call, self._fault
+        if refusal := faults.refusal(kind, call):
+            return await self._refuse(kind, refusal)
+        if kind in (faults.LOST_ANSWER, faults.DRIP):
+            await self._invite_body()
+            client, self._writer = self._writer, _Held()
+            await self._judge()
+            answer, self._writer = bytes(self._writer.held), client
+            return await self._drip(answer) if kind == faults.DRIP else self._reset()
+        await self._take_in_body()
+        if foreign := faults.foreign_answer(kind, call):
+            status, answer = foreign
+            self._record(status)
+            self._writer.write(answer)
+            return await self._leave()
+        self._record(_NO_ANSWER)
+        if kind == faults.HANG:
+            await self._reader.read()  # nothing more is due before the client goes
+            return await self._leave()
+        self._reset()
+
+    async def _drip(self, answer: bytes) -> None:
+        for byte in answer:
+            self._writer.write(bytes([byte]))
+            await self._writer.drain()
+            await asyncio.sleep(_DRIP_SECONDS)
+
+    async def _leave(self) -> None:
+        await self._writer.drain()
+        raise ConnectionAbortedError
+
+    def _reset(self) -> None:
+        """The client reads a reset, not an end: what it sent may have been carried out or not."""
+        no_linger = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+        self._writer.transport.abort()
+        raise ConnectionAbortedError
+
     async def _invite_body(self) -> None:
         if "100-continue" in self._call.header("expect").lower() and not self._invited:
             self._invited = True
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def _refuse(self, rule: str, refusal: Refusal) -> None:
-        """Takes the body in before refusing, so that the client is not cut off while it still sends."""
+        await self._take_in_body()
+        self._send_refusal(rule, refusal)
+
+    async def _take_in_body(self) -> None:
+        """Before refusing, so that the client is not cut off while it still sends."""
         if self._body is None:
             await self._invite_body()
             async for _ in http1.body_blocks(self._reader, self._call.head):
                 pass
-        self._send_refusal(rule, refusal)
 
     def _send_refusal(self, rule: str, refusal: Refusal) -> None:
         self._record(refusal.status, rule)
@@ -87,7 +147,7 @@ class Exchange:
         """Before the answer goes out: who has an answer finds the call in the log."""
         if self._call.path != _HEALTH:
             milliseconds = (time.monotonic() - self._started) * 1000
-            self._proxy.log.write(self._call, self._caller, status, milliseconds, rule)
+            self._proxy.log.write(self._call, self._caller, status, milliseconds, self._fault or rule)
 
     async def _forward(self, upstream: Connection) -> None:
         await self._invite_body()
@@ -135,11 +195,25 @@ class Exchange:
                 await self._writer.drain()
 
 
+class _Held:
+    """Takes an answer in place of the client."""
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.held += data
+
+    async def drain(self) -> None:
+        pass
+
+
 class Proxy:
     def __init__(self, upstream_socket: str, log: Path) -> None:
         self.upstream = Upstream(upstream_socket)
         self.callers = Callers()
         self.questions = Questions(self.upstream, self.callers)
+        self.faults = Faults()
         self.log = AccessLog(log)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..paths import ROOT
 from ..progress import Failure
 from . import PLATFORM_CREDENTIALS, start
-from .accounts import trust
+from .accounts import Customer, allow, document, trust
 from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
 from .sigv4 import sign
 from .standin import ACCESS_LOG
@@ -121,9 +121,9 @@ class StartTest(StandInTest):
 
 
 class CommandLineTest(StandInTest):
-    def run_customer(self, command: str, *options: str) -> str:
+    def run_customer(self, command: str, *options: str, given: str = "") -> str:
         account = ["--account", self.customer.account, "--endpoint-url", self.endpoint]
-        done = _command_line("customer", command, *account, *options)
+        done = _command_line("customer", command, *account, *options, given=given)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -143,11 +143,71 @@ class CommandLineTest(StandInTest):
         self.run_customer("delete", *names)
         self.assertAnswer(self.assume(RoleArn=arn), 403, "AccessDenied")
 
+    def test_an_external_id_may_come_by_standard_input(self):
+        names = ["--bucket", f"second-{self.customer.account}", "--role", "second"]
+        self.run_customer("create", *names, "--external-id", "-", given="Handed-over")
+        arn = self.customer.role_arn("second")
+        self.assertAnswer(self.assume("Handed-over", RoleArn=arn), 200)
+        self.assertAnswer(self.assume("another", RoleArn=arn), 403, "AccessDenied")
+
+    def test_documents_come_by_standard_input(self):
+        bucket = ["--bucket", self.bucket]
+        self.run_customer("set-trust", given=json.dumps(trust({"StringEquals": {"sts:ExternalId": "other"}})))
+        self.assertAnswer(self.assume(), 403, "AccessDenied")
+        self.assertAnswer(self.assume("other"), 200)
+        self.run_customer("set-trust", given=json.dumps(trust()))
+        objects = f"arn:aws:s3:::{self.bucket}/*"
+        self.assertAnswer(self.put(self.session()), 200)
+        self.run_customer("set-permissions", given=json.dumps(document(allow("s3:GetObject", objects))))
+        self.assertAnswer(self.put(self.session()), 403, "AccessDenied")
+        grant = allow("s3:PutObject", objects, Principal={"AWS": self.customer.role_arn()})
+        self.run_customer("set-bucket-policy", *bucket, given=json.dumps(document(grant)))
+        self.assertAnswer(self.put(self.session()), 200)
+        self.run_customer("delete-bucket-policy", *bucket)
+        self.assertAnswer(self.put(self.session()), 403, "AccessDenied")
+
+    def test_a_further_role_has_the_trust_that_it_was_given(self):
+        arn = self.run_customer("create-role", "--role", "further", given=json.dumps(trust())).strip()
+        self.assertAnswer(self.assume(None, RoleArn=arn), 200)
+        self.assertAnswer(self.assume(None), 403, "AccessDenied")
+
+    def test_a_bucket_is_created_in_the_form_that_is_asked_for(self):
+        names = ["--bucket", f"special-{self.customer.account}", "--role", "special", "--external-id", EXTERNAL_ID]
+        form = ["--region", "eu-west-1", "--ownership", "BucketOwnerEnforced", "--versioned", "--kms"]
+        role, key = self.run_customer("create", *names, *form).splitlines()
+        self.assertEqual(role, self.customer.role_arn("special"))
+        self.assertTrue(key.startswith(f"arn:aws:kms:eu-west-1:{self.customer.account}:key/"), key)
+        special = Customer(self.endpoint, self.customer.account, "eu-west-1")
+        path, wrong_acl = f"/{names[1]}/call.wav", {"x-amz-acl": "private"}
+        self.assertAnswer(special.aws.s3("PUT", path, headers=wrong_acl), 400, "AccessControlListNotSupported")
+        written = special.aws.s3("PUT", path, body=b"RIFF")
+        self.assertEqual(written.headers["x-amz-server-side-encryption-aws-kms-key-id"], key)
+        special.delete_object(names[1], "call.wav")
+        region = ["--region", "eu-west-1"]
+        (version, marker) = self.run_customer("list-versions", "--bucket", names[1], *region).splitlines()
+        self.assertEqual(version, f"call.wav\t{written.headers['x-amz-version-id']}\tversion")
+        self.assertRegex(marker, r"^call\.wav\t\S+\tmarker$")
+        self.run_customer("delete", "--bucket", names[1], *region)
+        self.assertEqual(self.customer.list_roles(), [])
+        self.assertAnswer(special.aws.s3("GET", f"/{names[1]}"), 404, "NoSuchBucket")
+
+    def test_an_object_is_put_as_it_comes_by_standard_input(self):
+        self.run_customer("put-object", "--bucket", self.bucket, "--key", "call.txt", given="words")
+        self.assertEqual(self.customer.get_object(self.bucket, "call.txt"), b"words")
+
+    def test_a_fault_is_set_and_taken_away(self):
+        self.run_customer("fault", "--kind", "throttle", "--action", "AssumeRole", "PutObject", "--count", "1")
+        self.assertEqual([self.assume().error_code for _ in range(2)], ["Throttling", ""])
+        self.run_customer("fault", "--kind", "throttle", "--action", "AssumeRole", "--skip", "1")
+        self.assertEqual([self.assume().error_code for _ in range(3)], ["", "Throttling", "Throttling"])
+        self.run_customer("fault", "--kind", "none")
+        self.assertAnswer(self.assume(), 200)
+
     def test_the_platforms_credentials_are_readable_by_their_owner_alone(self):
         mode = (self.run_dir / PLATFORM_CREDENTIALS).stat().st_mode
         self.assertEqual(stat.S_IMODE(mode), 0o600)
 
 
-def _command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _command_line(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "dev.aws", *arguments]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, cwd=ROOT, input=given, capture_output=True, text=True, check=False)

@@ -14,3 +14,10 @@ def texts(document: bytes, element: str) -> list[str]:
 def text(document: bytes, element: str) -> str:
     """The text of the first such element, or nothing."""
     return next(iter(texts(document, element)), "")
+
+
+def children(document: bytes, element: str) -> list[dict[str, str]]:
+    """Of every element of this name, the texts of its children by their names."""
+    every = ElementTree.fromstring(document).iter()
+    return [{child.tag.rpartition("}")[2]: child.text or "" for child in each}
+            for each in every if each.tag.rpartition("}")[2] == element]  # fmt: skip
