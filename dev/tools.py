@@ -35,23 +35,23 @@ def cached(name, inputs, make):
 def kubernetes():
     """The directory of kubectl, helm, coredns, etcd and the parts of Kubernetes, built from the Go module k8s."""
     pin = PINS["kubernetes"]
-    module = HERE / "k8s"
-    sources = {str(f.relative_to(module)): f.read_text() for f in sorted(module.rglob("*")) if f.is_file()}
+    flags = "-s -w " + " ".join(f"-X {key}={value}" for key, value in pin["set"].items())
 
     def build(directory):
-        log = LOGS / "build-kubernetes.log"
-        say(f"several minutes the first time; the compiler's output is in {log}")
-        flags = "-s -w " + " ".join(f"-X {key}={value}" for key, value in pin["set"].items())
-        run_logged(
-            ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", *pin["packages"]],
-            log,
-            cwd=module,
-            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
-        )
+        _go_build("k8s", directory, flags, pin["packages"])
         for name in pin["parts"]:
             (directory / name).symlink_to("kube")
 
-    return cached("kubernetes", [pin, sources, _output("go", "version")], build)
+    return cached("kubernetes", [pin, _go_sources("k8s"), _output("go", "version")], build)
+
+
+def kstatus():
+    """The path of what judges resources as GitOps tools do. Of the libraries it shares the builds with kubernetes()."""
+
+    def build(directory):
+        _go_build("kstatus", directory, "-s -w", ["."])
+
+    return cached("kstatus", [_go_sources("kstatus"), _output("go", "version")], build) / "kstatus"
 
 
 def pause():
@@ -73,11 +73,27 @@ def link_commands():
     """target/dev/bin: what an ordinary shell wants to have on its PATH."""
     directory = TARGET / "bin"
     directory.mkdir(parents=True, exist_ok=True)
-    for name in ("kubectl", "helm"):
-        link = directory / name
+    for path in (command("kubectl"), command("helm"), kstatus()):
+        link = directory / path.name
         link.unlink(missing_ok=True)
-        link.symlink_to(command(name))
+        link.symlink_to(path)
     return directory
+
+
+def _go_sources(module):
+    directory = HERE / module
+    return {str(f.relative_to(directory)): f.read_text() for f in sorted(directory.rglob("*")) if f.is_file()}
+
+
+def _go_build(module, directory, flags, packages):
+    log = LOGS / f"build-{module}.log"
+    say(f"minutes the first time; the compiler's output is in {log}")
+    run_logged(
+        ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", *packages],
+        log,
+        cwd=HERE / module,
+        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+    )
 
 
 def _output(*argv):
