@@ -1,9 +1,14 @@
 //! The only callers of the AWS SDK. Each call is made once and answered with an [`Answer`]: what
 //! to make of it, and whether to try again, is for `domain` to decide.
 
+mod budget;
+mod calls;
 mod objects;
 mod platform_key;
+mod size;
 mod sts;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -15,6 +20,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 
 pub use objects::*;
@@ -23,17 +29,22 @@ pub use sts::{AssumeRole, Sts};
 
 use crate::api::{Answer, Refusal, Silence};
 use crate::secret::SessionCredentials;
+use calls::Calls;
+use size::BoundedAnswers;
 
 /// Time for a connection to AWS to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time for the first byte of an answer.
+/// Time for the first byte of an answer, after the request was sent.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for the rest of an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How AWS is reached: one connection pool, and the endpoint override of the operator's flag.
 #[derive(Clone, Debug)]
 pub struct Connection {
     http: SharedHttpClient,
     endpoint_url: Option<String>,
+    calls: Calls,
 }
 
 impl Connection {
@@ -48,7 +59,12 @@ impl Connection {
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
             .build_https();
-        Connection { http, endpoint_url }
+        Connection { http, endpoint_url, calls: Calls::default() }
+    }
+
+    /// Shows in `registry` how many calls are made, and how they end.
+    pub fn register(&self, registry: &mut Registry) {
+        self.calls.register(registry);
     }
 
     /// The endpoint override, if the operator was given one.
@@ -71,7 +87,8 @@ impl Connection {
             .region(Region::new(region.to_owned()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts());
+            .timeout_config(timeouts(Duration::ZERO))
+            .interceptor(BoundedAnswers);
         if let Some(url) = &self.endpoint_url {
             // A stand-in has no DNS name for each bucket.
             config = config.endpoint_url(url).force_path_style(true);
@@ -80,8 +97,14 @@ impl Connection {
     }
 }
 
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()
+/// `work` is what a call needs beyond the time of a small one: the SDK counts the sending of a body as waiting.
+fn timeouts(work: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT + work)
+        // To the last byte: one that comes each second keeps nobody waiting.
+        .operation_attempt_timeout(READ_TIMEOUT + work + ANSWER_TIMEOUT)
+        .build()
 }
 
 /// The roots as PEM, the one form the SDK's client takes.
@@ -97,7 +120,25 @@ fn root_certificates() -> String {
 }
 
 /// Reduces an SDK result to what decisions are made of. AWS's own text ends here.
+///
+/// What has no error code does not come from AWS, whatever its status: a proxy's 403 denies nothing.
 fn answer<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> Answer<T>
+where
+    E: ProvideErrorMetadata,
+{
+    match bare_answer(result) {
+        // In a gateway's fault it is of no matter whose the gateway is.
+        Answer::Refused(refusal)
+            if refusal.code.is_empty() && !refusal.is_server_fault() && !refusal.is_throttle() =>
+        {
+            Answer::Silent(Silence::Garbled)
+        }
+        answer => answer,
+    }
+}
+
+/// The same for a HEAD, whose answers have a status and no code.
+fn bare_answer<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> Answer<T>
 where
     E: ProvideErrorMetadata,
 {
@@ -116,7 +157,7 @@ where
                 bucket_region: header("x-amz-bucket-region"),
             })
         }
-        // An error status whose body is not AWS's: a gateway's page, or the bare answer to a HEAD.
+        // An error's body did not come to its end.
         (SdkError::ResponseError(_), Some(status)) if status >= 300 => {
             Answer::Refused(Refusal { status, ..Refusal::default() })
         }
@@ -140,28 +181,4 @@ fn denied_action(message: &str) -> Option<String> {
             && name.bytes().all(|b| b.is_ascii_alphanumeric())
     });
     plausible.then(|| action.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_denial_only_the_action_is_kept() {
-        for (message, action) in [
-            (
-                "User: arn:aws:sts::1:assumed-role/w/x is not authorized to perform: kms:GenerateDataKey on resource: arn:…",
-                Some("kms:GenerateDataKey"),
-            ),
-            ("Access Denied", None),
-            ("not authorized to perform: <script>", None),
-        ] {
-            assert_eq!(denied_action(message).as_deref(), action, "{message}");
-        }
-    }
-
-    #[test]
-    fn the_compiled_in_roots_are_certificates() {
-        assert!(root_certificates().matches("BEGIN CERTIFICATE").count() > 100);
-    }
 }

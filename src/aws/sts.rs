@@ -1,11 +1,19 @@
 //! AWS Security Token Service, as the platform's principal.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider};
+use aws_sdk_sts::types::Credentials;
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::budget::Budget;
+use super::calls::Calls;
+use super::size::BoundedAnswers;
 use super::{Connection, PlatformKey, answer, timeouts};
 use crate::api::{Answer, Silence};
 use crate::secret::{ExternalID, SessionCredentials};
@@ -31,17 +39,21 @@ pub struct AssumeRole<'a> {
 #[derive(Clone, Debug)]
 pub struct Sts {
     client: aws_sdk_sts::Client,
+    calls: Calls,
+    budget: Budget,
+    /// What was last said of the platform's key, and when it was asked.
+    identity: Arc<Mutex<Option<(Instant, Answer<String>)>>>,
 }
 
 impl Sts {
-    /// STS at the regional endpoint of `region`, or at the connection's endpoint override.
+    /// STS at the regional endpoint of `region`, or at the connection's endpoint override. No more calls than
+    /// `calls_per_second` are made, and no tenant's calls wait for those of another.
     pub fn new(
         connection: &Connection,
         region: &str,
         key: PlatformKey,
         calls_per_second: NonZeroU32,
     ) -> Self {
-        let _ = calls_per_second;
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(connection.http.clone())
@@ -49,15 +61,22 @@ impl Sts {
             .credentials_provider(SharedCredentialsProvider::new(key))
             .identity_cache(IdentityCache::no_cache())
             .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
-            .timeout_config(timeouts());
+            .timeout_config(timeouts(Duration::ZERO))
+            .interceptor(BoundedAnswers);
         if let Some(url) = connection.endpoint_url() {
             config = config.endpoint_url(url);
         }
-        Sts { client: aws_sdk_sts::Client::from_conf(config.build()) }
+        Sts {
+            client: aws_sdk_sts::Client::from_conf(config.build()),
+            calls: connection.calls.clone(),
+            budget: Budget::new(calls_per_second),
+            identity: Arc::default(),
+        }
     }
 
-    /// Calls AssumeRole.
+    /// Calls AssumeRole, when it is the tenant's turn.
     pub async fn assume_role(&self, call: AssumeRole<'_>) -> Answer<SessionCredentials> {
+        let _leave = self.budget.leave(call.tenant).await;
         let result = self
             .client
             .assume_role()
@@ -68,28 +87,44 @@ impl Sts {
             .set_external_id(call.external_id.map(|id| id.expose().to_owned()))
             .send()
             .await;
-        let granted = match answer(result) {
-            Answer::Granted(output) => output.credentials,
-            Answer::Refused(refusal) => return Answer::Refused(refusal),
-            Answer::Silent(silence) => return Answer::Silent(silence),
+        let answer = match answer(result) {
+            Answer::Granted(output) => {
+                session(output.credentials).map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
+            }
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+            Answer::Silent(silence) => Answer::Silent(silence),
         };
-        let session = granted.and_then(|credentials| {
-            Some(SessionCredentials {
-                expiration: Timestamp::from_second(credentials.expiration.secs()).ok()?,
-                access_key_id: credentials.access_key_id,
-                secret_access_key: SecretString::from(credentials.secret_access_key),
-                session_token: SecretString::from(credentials.session_token),
-            })
-        });
-        session.map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
+        self.calls.count("AssumeRole", answer)
     }
 
-    /// The ARN of whom the platform's key belongs to.
+    /// The ARN of whom the platform's key belongs to. It is no tenant's question: all who asked before a
+    /// call was made share its answer.
     pub async fn caller_identity(&self) -> Answer<String> {
-        match answer(self.client.get_caller_identity().send().await) {
+        let asked = Instant::now();
+        let mut last = self.identity.lock().await;
+        if let Some((began, answer)) = &*last
+            && *began >= asked
+        {
+            return answer.clone();
+        }
+        let _leave = self.budget.leave("").await;
+        let began = Instant::now();
+        let answer = match answer(self.client.get_caller_identity().send().await) {
             Answer::Granted(output) => output.arn.map_or(Answer::Silent(Silence::Garbled), Answer::Granted),
             Answer::Refused(refusal) => Answer::Refused(refusal),
             Answer::Silent(silence) => Answer::Silent(silence),
-        }
+        };
+        *last = Some((began, answer.clone()));
+        self.calls.count("GetCallerIdentity", answer)
     }
+}
+
+fn session(credentials: Option<Credentials>) -> Option<SessionCredentials> {
+    let credentials = credentials?;
+    Some(SessionCredentials {
+        expiration: Timestamp::from_second(credentials.expiration.secs()).ok()?,
+        access_key_id: credentials.access_key_id,
+        secret_access_key: SecretString::from(credentials.secret_access_key),
+        session_token: SecretString::from(credentials.session_token),
+    })
 }

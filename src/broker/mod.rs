@@ -81,6 +81,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (destinations, watch) = DestinationCache::watch(client.clone());
 
     let connection = Connection::new(config.aws_endpoint_url.clone());
+    connection.register(&mut registry);
     let key = PlatformKey::in_directory(config.platform_key_dir);
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone() };

@@ -1,0 +1,254 @@
+//! Objects of one bucket, under one session.
+
+mod multipart;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, StorageClass};
+
+pub use multipart::Part;
+
+use super::calls::Calls;
+use super::{Connection, answer, bare_answer, timeouts};
+use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
+use crate::secret::SessionCredentials;
+
+/// How much of a file is read at a time.
+const READ_BYTES: usize = 256 * 1024;
+/// The slowest transfer that is not given up and begun again, in bytes per second.
+const SLOWEST_TRANSFER: u64 = 64 * 1024;
+/// Time for an object's first bytes to come, beside what its size needs.
+const LEAST_TRANSFER: Duration = Duration::from_secs(20);
+
+/// One tenant's bucket, under one session.
+#[derive(Clone, Debug)]
+pub struct ObjectStore {
+    client: aws_sdk_s3::Client,
+    calls: Calls,
+    target: BucketTarget,
+}
+
+/// What a granted delete did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// Nothing is left.
+    Gone,
+    /// The bucket keeps versions: the object is hidden behind a marker.
+    MarkerLeft,
+}
+
+/// What is put.
+pub enum Body {
+    /// Bytes in memory.
+    Bytes(Vec<u8>),
+    /// So many bytes of a file, from its present position. The position moves, for every clone of the handle.
+    File(std::fs::File, u64),
+}
+
+impl ObjectStore {
+    /// The bucket that `target` names, with its ACL, encryption and owner on every call that takes them.
+    pub fn new(connection: &Connection, target: BucketTarget, session: &SessionCredentials) -> Self {
+        ObjectStore {
+            client: connection.s3(&target.region, session),
+            calls: connection.calls.clone(),
+            target,
+        }
+    }
+
+    /// Puts an object unless the key exists. S3 refuses the bytes if they do not have the checksum; granted,
+    /// the answer may name the checksum of what S3 now holds.
+    pub async fn put_if_absent(
+        &self,
+        key: &str,
+        body: Body,
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Option<Crc64Nvme>> {
+        let size = body.size();
+        let Ok(body) = body.into_stream().await else { return Answer::Silent(Silence::Unsendable) };
+        let result = self
+            .client
+            .put_object()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .if_none_match("*")
+            // Known before the first byte is sent, so the body goes as it is, without trailer or chunking.
+            .checksum_crc64_nvme(crc64nvme.to_string())
+            .content_type(content_type(key))
+            .set_acl(self.acl())
+            .set_storage_class(self.storage_class())
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.target.encryption.kms_key_arn.clone())
+            .body(body)
+            .customize()
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(transfer_time(size))))
+            // The checksum guards the bytes; a SHA-256 beside it would cost another pass over the file.
+            .disable_payload_signing()
+            .send()
+            .await;
+        let answer = answer(result).map(|output| full_object(output.checksum_crc64_nvme()));
+        self.calls.count("PutObject", answer)
+    }
+
+    /// What S3 holds under a key. Without ListBucket a missing key is refused with 403.
+    pub async fn head(&self, key: &str) -> Answer<Head> {
+        let result = self
+            .client
+            .head_object()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
+            .await;
+        let answer = bare_answer(result).map(|output| Head {
+            crc64nvme: full_object(output.checksum_crc64_nvme()),
+            size: size(output.content_length()),
+        });
+        self.calls.count("HeadObject", answer)
+    }
+
+    /// Reads an object, no more than its first `limit` bytes.
+    pub async fn get(&self, key: &str, limit: usize) -> Answer<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.read(key, |chunk| {
+            let room = (limit - bytes.len()).min(chunk.len());
+            bytes.extend_from_slice(&chunk[..room]);
+            if bytes.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        read.await.map(|()| bytes)
+    }
+
+    /// The checksum of an object, computed here from its bytes.
+    pub async fn read_back(&self, key: &str) -> Answer<Crc64Nvme> {
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        let read = self.read(key, |chunk| {
+            digest.update(chunk);
+            ControlFlow::Continue(())
+        });
+        read.await.map(|()| Crc64Nvme(digest.finalize()))
+    }
+
+    async fn read(&self, key: &str, take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Answer {
+        let result = self
+            .client
+            .get_object()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .send()
+            .await;
+        let answer = match answer(result) {
+            Answer::Granted(output) => {
+                // The SDK's time ends with the headers.
+                let time = transfer_time(size(output.content_length()));
+                let read = tokio::time::timeout(time, read_body(output.body, take));
+                read.await.unwrap_or(Answer::Silent(Silence::Timeout))
+            }
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+            Answer::Silent(silence) => Answer::Silent(silence),
+        };
+        self.calls.count("GetObject", answer)
+    }
+
+    /// Deletes an object. S3 grants the delete of a missing key as well.
+    pub async fn delete(&self, key: &str) -> Answer<Deleted> {
+        let result = self
+            .client
+            .delete_object()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .send()
+            .await;
+        let answer = answer(result).map(|output| match output.delete_marker() {
+            Some(true) => Deleted::MarkerLeft,
+            _ => Deleted::Gone,
+        });
+        self.calls.count("DeleteObject", answer)
+    }
+
+    fn acl(&self) -> Option<ObjectCannedAcl> {
+        match self.target.object_acl {
+            ObjectACL::BucketOwnerFullControl => Some(ObjectCannedAcl::BucketOwnerFullControl),
+            ObjectACL::None => None,
+        }
+    }
+
+    fn storage_class(&self) -> Option<StorageClass> {
+        self.target.storage_class.map(|class| <&str>::from(class).into())
+    }
+
+    fn encryption(&self) -> Option<ServerSideEncryption> {
+        match self.target.encryption.r#type {
+            EncryptionType::BucketDefault => None,
+            EncryptionType::S3 => Some(ServerSideEncryption::Aes256),
+            EncryptionType::KMS => Some(ServerSideEncryption::AwsKms),
+        }
+    }
+}
+
+/// Hands a body over in chunks, until its end or until the taker has enough.
+async fn read_body(mut body: ByteStream, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Answer {
+    while let Some(chunk) = body.next().await {
+        match chunk.map(|chunk| take(&chunk)) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => break,
+            Err(_) => return Answer::Silent(Silence::Connection),
+        }
+    }
+    Answer::Granted(())
+}
+
+impl Body {
+    fn size(&self) -> u64 {
+        match self {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(_, size) => *size,
+        }
+    }
+
+    async fn into_stream(self) -> Result<ByteStream, aws_sdk_s3::primitives::ByteStreamError> {
+        match self {
+            Body::Bytes(bytes) => Ok(ByteStream::from(bytes)),
+            Body::File(file, size) => {
+                ByteStream::read_from()
+                    .file(tokio::fs::File::from_std(file))
+                    .length(Length::Exact(size))
+                    .buffer_size(READ_BYTES)
+                    .build()
+                    .await
+            }
+        }
+    }
+}
+
+/// Time in which so many bytes are sent or read.
+fn transfer_time(size: u64) -> Duration {
+    LEAST_TRANSFER + Duration::from_secs(size / SLOWEST_TRANSFER)
+}
+
+/// A length as the SDK gives it.
+fn size(content_length: Option<i64>) -> u64 {
+    content_length.and_then(|length| length.try_into().ok()).unwrap_or_default()
+}
+
+/// A checksum of the whole object. One over the checksums of parts ends in `-<parts>` and does not parse.
+fn full_object(crc64nvme: Option<&str>) -> Option<Crc64Nvme> {
+    crc64nvme?.parse().ok()
+}
+
+fn content_type(key: &str) -> &'static str {
+    let extension = key.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("wav") => "audio/wav",
+        Some("mp3") => "audio/mpeg",
+        Some("ogg" | "opus") => "audio/ogg",
+        Some("json") => "application/json",
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,140 @@
+//! An object in parts, which S3 assembles.
+
+use std::time::Duration;
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+
+use super::{Body, ObjectStore, content_type, full_object, transfer_time};
+use crate::api::{Answer, Crc64Nvme, Silence};
+use crate::aws::{answer, timeouts};
+
+/// Time for S3 to assemble an object. It answers at once and keeps the line open with spaces meanwhile.
+const ASSEMBLY: Duration = Duration::from_secs(600);
+
+/// A part that S3 holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From 1 to 10,000.
+    pub number: i32,
+    /// As S3 named it.
+    pub etag: String,
+    /// Of its bytes.
+    pub crc64nvme: Crc64Nvme,
+}
+
+impl ObjectStore {
+    /// Begins an upload in parts; the answer is its ID. The object will have a checksum of all its bytes.
+    pub async fn create_multipart(&self, key: &str) -> Answer<String> {
+        let result = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .checksum_type(ChecksumType::FullObject)
+            .content_type(content_type(key))
+            .set_acl(self.acl())
+            .set_storage_class(self.storage_class())
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.target.encryption.kms_key_arn.clone())
+            .send()
+            .await;
+        let answer = match answer(result) {
+            Answer::Granted(output) => {
+                output.upload_id.map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
+            }
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+            Answer::Silent(silence) => Answer::Silent(silence),
+        };
+        self.calls.count("CreateMultipartUpload", answer)
+    }
+
+    /// Uploads one part. S3 refuses the bytes if they do not have the checksum.
+    pub async fn upload_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        number: i32,
+        body: Body,
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Part> {
+        let size = body.size();
+        let Ok(body) = body.into_stream().await else { return Answer::Silent(Silence::Unsendable) };
+        let result = self
+            .client
+            .upload_part()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .upload_id(upload_id)
+            .part_number(number)
+            .checksum_crc64_nvme(crc64nvme.to_string())
+            .body(body)
+            .customize()
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(transfer_time(size))))
+            // As for a whole object.
+            .disable_payload_signing()
+            .send()
+            .await;
+        let part = |etag| Part { number, etag, crc64nvme };
+        let answer = match answer(result) {
+            Answer::Granted(output) => {
+                output.e_tag.map(part).map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
+            }
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+            Answer::Silent(silence) => Answer::Silent(silence),
+        };
+        self.calls.count("UploadPart", answer)
+    }
+
+    /// Makes the parts, in ascending order, one object unless the key exists. `crc64nvme` is of the whole. Granted,
+    /// the answer may name the checksum of what S3 now holds.
+    pub async fn complete_multipart(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[Part],
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Option<Crc64Nvme>> {
+        let parts = parts.iter().map(|part| {
+            CompletedPart::builder()
+                .part_number(part.number)
+                .e_tag(&part.etag)
+                .checksum_crc64_nvme(part.crc64nvme.to_string())
+                .build()
+        });
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
+        let result = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .upload_id(upload_id)
+            .if_none_match("*")
+            .checksum_type(ChecksumType::FullObject)
+            .checksum_crc64_nvme(crc64nvme.to_string())
+            .multipart_upload(parts)
+            .customize()
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(ASSEMBLY)))
+            .send()
+            .await;
+        let answer = answer(result).map(|output| full_object(output.checksum_crc64_nvme()));
+        self.calls.count("CompleteMultipartUpload", answer)
+    }
+
+    /// Drops an upload and its parts.
+    pub async fn abort_multipart(&self, key: &str, upload_id: &str) -> Answer {
+        let result = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.target.bucket)
+            .key(key)
+            .expected_bucket_owner(&self.target.expected_bucket_owner)
+            .upload_id(upload_id)
+            .send()
+            .await;
+        self.calls.count("AbortMultipartUpload", answer(result).map(|_| ()))
+    }
+}
