@@ -4,11 +4,11 @@ Each rule is one gap through which a bug of ours could pass the tests. `REQUEST_
 before it reaches the stand-in, `RESPONSE_RULES` judge one that the stand-in has answered. A rule
 returns a `Refusal`, headers to add to the answer, or None to leave the call alone.
 
-Gaps of MiniStack's own evaluator are corrected in `standin_server` instead. Known and still open:
-- multipart objects report CRC64NVME as COMPOSITE, where AWS keeps a FULL_OBJECT value;
+Gaps of MiniStack's own evaluator are corrected in `standin_server` and `standin_s3` instead. Known and still open:
 - an object put without any checksum has none, where AWS computes a CRC64NVME of its own;
 - PackedPolicyTooLarge is never answered: AWS does not publish how a session policy is packed;
-- a call for another region is redirected only after IAM has allowed it, on AWS before;
+- a multipart upload's other checksums are COMPOSITE, also where FULL_OBJECT was asked for;
+- aws:kms without a key is refused, where AWS takes its own key for S3;
 - a bucket policy that names a role of another account grants it nothing (naming the account does).
 """
 
@@ -113,6 +113,23 @@ async def expected_bucket_owner(call: Call, caller: Caller | None, ask: Question
     return _denied() if bucket and bucket.owner != expected else None
 
 
+async def wrong_region(call: Call, caller: Caller | None, ask: Questions) -> Refusal | None:
+    """A call for a bucket of another region is sent there, before anybody asks what the caller may do.
+
+    Amazon S3 User Guide, "Request routing"; GetBucketLocation alone is answered everywhere.
+    """
+    if not call.is_s3 or not call.bucket or call.action == "CreateBucket" or "location" in call.query:
+        return None
+    bucket = await ask.bucket(call.bucket)
+    if bucket is None or call.scope is None or call.scope.region == bucket.region:
+        return None
+    message = (
+        "The bucket you are attempting to access must be addressed using the specified endpoint. "
+        "Please send all future requests to this endpoint."
+    )
+    return Refusal(301, "PermanentRedirect", message, {"x-amz-bucket-region": bucket.region})
+
+
 def _sets_acl(call: Call) -> bool:
     acl_headers = (name for name, _ in call.head.headers if name.lower().startswith(("x-amz-acl", "x-amz-grant-")))
     return call.is_s3 and call.action in _OBJECT_CREATING and any(acl_headers)
@@ -172,6 +189,7 @@ ResponseRule = Callable[[Call, Caller | None, int, Questions], Awaitable[Refusal
 
 REQUEST_RULES: tuple[RequestRule, ...] = (
     assume_role_parameters,
+    wrong_region,
     expected_bucket_owner,
     acls_disabled,
     acl_permission,

@@ -21,6 +21,8 @@ from ministack.app import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import iam, s3, sts
 
+from . import standin_s3
+
 _EVICTION_SECONDS = 60.0
 
 
@@ -114,6 +116,8 @@ def main() -> None:
     acl_condition_on_put_object_acl()
     principal_arn_of_a_session_is_its_role()
     grants_past_the_session_policy()
+    standin_s3.crc64nvme_is_of_the_whole_object()
+    standin_s3.kms_permissions()
     config = Config()
     config.bind = [f"unix:{sys.argv[1]}"]
     config.keep_alive_timeout = 75

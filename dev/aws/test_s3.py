@@ -7,6 +7,7 @@ import time
 
 from .accounts import OBJECT_ACTIONS, Customer, allow, document
 from .bench import StandInTest
+from .client import must
 
 FULL_CONTROL = "bucket-owner-full-control"
 
@@ -76,6 +77,34 @@ class BucketPolicyTest(StandInTest):
         self.grant_by_principal_arn()
         deny = {"Effect": "Deny", "NotAction": "s3:PutObject", "Resource": "*"}
         self.assertAnswer(self.delete(document(allow("s3:PutObject", "*"), deny)), 403, "AccessDenied")
+
+    def test_whatever_the_bucket_grants_an_explicit_deny_of_the_session_policy_holds(self):
+        """The shape of a session policy that keeps its session inside a prefix."""
+        self.put(self.customer.aws, "other/1.wav")
+        self.put(self.customer.aws, "calls/1.wav")
+        inside = f"arn:aws:s3:::{self.bucket}/calls/*"
+        mine = allow(("s3:PutObject", "s3:GetObject"), inside)
+        denies = (
+            {"Effect": "Deny", "NotAction": ["s3:PutObject", "s3:GetObject"], "Resource": "*"},
+            {"Effect": "Deny", "Action": "*", "NotResource": inside},
+        )
+        for principal in (
+            {"Principal": {"AWS": self.customer.role_arn()}},
+            {"Principal": "*", "Condition": {"ArnEquals": {"aws:PrincipalArn": self.customer.role_arn()}}},
+        ):
+            grant = allow("s3:*", f"arn:aws:s3:::{self.bucket}/*", **principal)
+            self.customer.set_bucket_policy(self.bucket, document(grant))
+            held, free = self.session(document(mine, *denies)), self.session()
+            for method, key, as_free in (
+                ("GET", "calls/1.wav", 200), ("GET", "other/1.wav", 200), ("PUT", "other/2.wav", 200),
+                ("DELETE", "calls/1.wav", 204), ("DELETE", "other/1.wav", 204),
+            ):  # fmt: skip
+                with self.subTest(method=method, key=key, **principal):
+                    allowed = (method, key) == ("GET", "calls/1.wav")
+                    path = f"/{self.bucket}/{key}"
+                    self.assertAnswer(held.s3(method, path), *((200,) if allowed else (403, "AccessDenied")))
+                    self.assertEqual(free.s3(method, path).status, as_free)
+                    self.put(self.customer.aws, key)
 
     def test_a_grant_by_principal_arn_is_for_that_principal_alone(self):
         condition = {"ArnEquals": {"aws:PrincipalArn": self.customer.role_arn("another")}}
@@ -219,6 +248,14 @@ class RegionTest(StandInTest):
         self.assertEqual((head.status, head.headers["x-amz-bucket-region"]), (301, "eu-west-1"))
         self.assertAnswer(self.session(region="eu-west-1").s3("PUT", path, headers={"x-amz-acl": FULL_CONTROL}), 200)
 
+    def test_the_region_is_judged_before_the_permissions(self):
+        european = Customer(self.endpoint, self.customer.account, "eu-west-1")
+        european.create_bucket(bucket := f"europe-{self.customer.account}")
+        nothing = document(allow("s3:ListAllMyBuckets", "*"))
+        path = f"/{bucket}/call.wav"
+        self.assertAnswer(self.session(nothing).s3("PUT", path), 301, "PermanentRedirect")
+        self.assertAnswer(self.session(nothing, "eu-west-1").s3("PUT", path), 403, "AccessDenied")
+
 
 class IntegrityTest(StandInTest):
     def test_a_conditional_put_creates_once_and_never_overwrites(self):
@@ -245,3 +282,142 @@ class IntegrityTest(StandInTest):
         self.assertAnswer(response, 200)
         self.assertLess(time.monotonic() - began, 8)  # MiniStack's own, in Python, takes longer
         self.assertEqual(len(self.customer.get_object(self.bucket, "call.wav")), len(recording))
+
+
+class MultipartTest(StandInTest):
+    def upload(self, client, *parts: bytes, headers: dict | None = None):
+        """Everything up to the completion: path, query and body of the completing call."""
+        path = f"/{self.bucket}/long.wav"
+        created = must(client.s3("POST", path, [("uploads", "")], headers))
+        upload, named = created.text("UploadId"), ""
+        for number, body in enumerate(parts, 1):
+            part = must(client.s3("PUT", path, [("partNumber", str(number)), ("uploadId", upload)], body=body))
+            named += f"<Part><PartNumber>{number}</PartNumber><ETag>{part.headers['etag']}</ETag></Part>"
+        document = f"<CompleteMultipartUpload>{named}</CompleteMultipartUpload>"
+        return created, path, [("uploadId", upload)], document.encode()
+
+    def test_a_crc64nvme_is_of_the_whole_object(self):
+        whole = self.put(self.customer.aws, "whole.wav", b"123456789", x_amz_sdk_checksum_algorithm="CRC64NVME")
+        value = whole.headers["x-amz-checksum-crc64nvme"]
+        client, asked = self.session(), {"x-amz-checksum-algorithm": "CRC64NVME"}
+        created, path, query, body = self.upload(client, b"12345", b"6789", headers=asked)
+        self.assertEqual(created.headers["x-amz-checksum-type"], "FULL_OBJECT")
+        wrong = {"x-amz-checksum-crc64nvme": "AAAAAAAAAAE="}
+        self.assertAnswer(client.s3("POST", path, query, wrong, body), 400, "BadDigest")
+        done = client.s3("POST", path, query, {"x-amz-checksum-crc64nvme": value}, body)
+        self.assertAnswer(done, 200)
+        self.assertEqual((done.text("ChecksumCRC64NVME"), done.text("ChecksumType")), (value, "FULL_OBJECT"))
+        head = self.customer.head_object(self.bucket, "long.wav").headers
+        self.assertEqual((head["x-amz-checksum-crc64nvme"], head["x-amz-checksum-type"]), (value, "FULL_OBJECT"))
+
+    def test_another_checksum_is_one_of_the_parts(self):
+        client = self.session()
+        asked = {"x-amz-checksum-algorithm": "SHA256"}
+        _, path, query, body = self.upload(client, b"12345", b"6789", headers=asked)
+        self.assertEqual(client.s3("POST", path, query, body=body).text("ChecksumType"), "COMPOSITE")
+
+    def test_a_conditional_completion_creates_once_and_never_overwrites(self):
+        client, absent = self.session(), {"if-none-match": "*"}
+        for content, answer in ((b"first", (200,)), (b"second", (412, "PreconditionFailed"))):
+            _, path, query, body = self.upload(client, content)
+            self.assertAnswer(client.s3("POST", path, query, absent, body), *answer)
+        self.assertEqual(self.customer.get_object(self.bucket, "long.wav"), b"first")
+
+    def test_each_call_of_a_multipart_upload_has_its_permission(self):
+        for method, with_part, needed in (
+            ("POST", False, "s3:PutObject"),
+            ("PUT", True, "s3:PutObject"),
+            ("GET", False, "s3:ListMultipartUploadParts"),
+            ("DELETE", False, "s3:AbortMultipartUpload"),
+        ):
+            actions = {"s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}
+            self.customer.set_permissions(only(*actions))
+            _, path, query, body = self.upload(self.session(), b"content")
+            query += [("partNumber", "2")] if with_part else []
+            body = body if method == "POST" else b""
+            with self.subTest(method=method, needed=needed):
+                without = self.session(only(*actions - {needed}))
+                self.assertAnswer(without.s3(method, path, query, body=body), 403, "AccessDenied")
+                self.assertLess(self.session(only(needed)).s3(method, path, query, body=body).status, 300)
+
+
+class VersionsTest(StandInTest):
+    def test_a_delete_in_a_versioned_bucket_leaves_a_marker_and_says_so(self):
+        client, path = self.session(), f"/{self.bucket}/call.wav"
+        self.put(client)
+        plain = client.s3("DELETE", path)
+        self.assertEqual(plain.status, 204)
+        self.assertNotIn("x-amz-delete-marker", plain.headers)
+        self.customer.set_versioning(self.bucket)
+        written = self.put(client).headers["x-amz-version-id"]
+        marked = client.s3("DELETE", path)
+        self.assertEqual((marked.status, marked.headers["x-amz-delete-marker"]), (204, "true"))
+        versions = self.customer.list_versions(self.bucket)
+        expected = [(written, False), (marked.headers["x-amz-version-id"], True)]
+        self.assertEqual([(version.id, version.is_marker) for version in versions], expected)
+
+
+class KmsTest(StandInTest):
+    """A bucket whose default is a key of the customer's; a role that may use the key, or not."""
+
+    KEY = "kms:GenerateDataKey", "kms:Decrypt"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.key = self.customer.encrypt_by_default(self.bucket)
+        self.path = f"/{self.bucket}/call.wav"
+
+    def client(self, *actions: str):
+        objects = allow(OBJECT_ACTIONS, f"arn:aws:s3:::{self.bucket}/*")
+        more = [allow(actions, self.key)] if actions else []
+        self.customer.set_permissions(document(objects, *more))
+        return self.session()
+
+    def assertKeyRefused(self, response, action: str) -> None:
+        self.assertAnswer(response, 403, "AccessDenied")
+        role = f"arn:aws:sts::{self.customer.account}:assumed-role/revenue-call-recording-writer/"
+        self.assertTrue(response.text("Message").startswith(f"User: {role}"), response.body)
+        self.assertIn(f"is not authorized to perform: {action} on resource: {self.key}", response.text("Message"))
+
+    def test_a_put_into_an_encrypted_bucket_takes_the_permission_to_make_data_keys(self):
+        self.assertKeyRefused(self.put(self.client("kms:Decrypt")), "kms:GenerateDataKey")
+        self.assertEqual(self.customer.list_objects(self.bucket), [])
+        self.assertAnswer(self.put(self.client("kms:GenerateDataKey")), 200)
+
+    def test_a_put_that_names_the_key_takes_it_too(self):
+        self.customer.create_bucket(plain := f"plain-{self.customer.account}")
+        self.customer.set_permissions(only(*OBJECT_ACTIONS))
+        headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": self.key}
+        client, path = self.session(), f"/{plain}/call.wav"
+        self.assertKeyRefused(client.s3("PUT", path, headers=headers), "kms:GenerateDataKey")
+        self.assertAnswer(client.s3("PUT", path), 200)
+        self.customer.set_permissions(only(*OBJECT_ACTIONS) | {"Statement": [allow(("s3:*", "kms:*"), "*")]})
+        self.assertAnswer(client.s3("PUT", path, headers=headers), 200)
+
+    def test_reading_takes_the_permission_to_decrypt(self):
+        self.assertAnswer(self.put(self.customer.aws), 200)
+        checksums = {"x-amz-checksum-mode": "ENABLED"}
+        without = self.client("kms:GenerateDataKey")
+        self.assertKeyRefused(without.s3("GET", self.path), "kms:Decrypt")
+        self.assertEqual(without.s3("HEAD", self.path, headers=checksums).status, 403)
+        self.assertEqual(without.s3("HEAD", self.path).status, 200)
+        able = self.client("kms:Decrypt")
+        self.assertAnswer(able.s3("GET", self.path), 200)
+        self.assertEqual(able.s3("HEAD", self.path, headers=checksums).status, 200)
+
+    def test_a_session_policy_bounds_the_key_as_it_does_the_objects(self):
+        self.client(*self.KEY)
+        self.assertKeyRefused(self.put(self.session(only("s3:PutObject"))), "kms:GenerateDataKey")
+        self.assertAnswer(self.put(self.session(document(allow(("s3:PutObject", "kms:GenerateDataKey"), "*")))), 200)
+
+    def test_a_multipart_upload_takes_both_permissions(self):
+        part = [("partNumber", "1")]
+        self.assertKeyRefused(self.client("kms:Decrypt").s3("POST", self.path, [("uploads", "")]), self.KEY[0])
+        upload = [("uploadId", must(self.client(*self.KEY).s3("POST", self.path, [("uploads", "")])).text("UploadId"))]
+        self.assertKeyRefused(self.client(self.KEY[0]).s3("PUT", self.path, part + upload, body=b"RIFF"), self.KEY[1])
+        stored = self.client(*self.KEY).s3("PUT", self.path, part + upload, body=b"RIFF")
+        self.assertAnswer(stored, 200)
+        named = f"<Part><PartNumber>1</PartNumber><ETag>{stored.headers['etag']}</ETag></Part>"
+        body = f"<CompleteMultipartUpload>{named}</CompleteMultipartUpload>".encode()
+        self.assertKeyRefused(self.client(self.KEY[0]).s3("POST", self.path, upload, body=body), self.KEY[1])
+        self.assertAnswer(self.client(*self.KEY).s3("POST", self.path, upload, body=body), 200)
