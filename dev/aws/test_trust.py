@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .accounts import PLATFORM_PRINCIPAL_ARN, document, trust
+from .accounts import PLATFORM_ACCOUNT, PLATFORM_PRINCIPAL_ARN, document, trust
 from .bench import EXTERNAL_ID, StandInTest
 from .client import Client
 from .sigv4 import Credentials
@@ -56,6 +56,78 @@ class TrustTest(StandInTest):
     def test_a_missing_role_is_refused_in_the_words_of_a_refusing_one(self):
         missing = self.assume(RoleArn=self.customer.role_arn("nowhere"))
         self.assertAnswer(missing, 403, "AccessDenied")
+
+
+# How an External ID may differ, and what of it a trust policy lets in.
+IDS = {
+    "right": "acme-7Q",
+    "absent": None,
+    "random": "f3b1c9d2-77aa",
+    "appended": "acme-7Qx",
+    "prepended": "xacme-7Q",
+    "case-flipped": "ACME-7q",
+    "last-char-replaced": "acme-7x",
+}
+RIGHT = str(IDS["right"])
+ANY = frozenset(IDS)
+PRESENT = ANY - {"absent"}
+ONLY_RIGHT = frozenset({"right"})
+ACCOUNT = f"arn:aws:iam::{PLATFORM_ACCOUNT}:root"
+EQUALS = {"StringEquals": {"sts:ExternalId": RIGHT}}
+
+
+def external_id(operator: str, value: str | list[str]) -> dict:
+    return trust({operator: {"sts:ExternalId": value}})
+
+
+def deny(principal: str, condition: dict | None = None) -> dict:
+    return trust(condition, principal)["Statement"][0] | {"Effect": "Deny"}
+
+
+OPEN = trust()["Statement"][0]
+# IAM User Guide, "IAM JSON policy elements: Condition operators" (…IfExists and negated operators accept an
+# absent key, set operators ForAnyValue do not) and "Policy evaluation logic" (an explicit Deny wins).
+TRUST_TABLE = (
+    ("StringEquals", external_id("StringEquals", RIGHT), ONLY_RIGHT),
+    ("StringEquals, a list", external_id("StringEquals", ["other", RIGHT]), ONLY_RIGHT),
+    ("no condition", trust(), ANY),
+    ("StringLike *", external_id("StringLike", "*"), PRESENT),
+    ("StringLike acme-*", external_id("StringLike", "acme-*"), {"right", "appended", "last-char-replaced"}),
+    ("StringLike *-7Q", external_id("StringLike", "*-7Q"), {"right", "prepended"}),
+    ("StringLike acm?-7Q", external_id("StringLike", "acm?-7Q"), ONLY_RIGHT),
+    ("StringEqualsIfExists", external_id("StringEqualsIfExists", RIGHT), {"right", "absent"}),
+    ("StringEqualsIgnoreCase", external_id("StringEqualsIgnoreCase", RIGHT), {"right", "case-flipped"}),
+    ("Null false", external_id("Null", "false"), PRESENT),
+    ("Null true", external_id("Null", "true"), {"absent"}),
+    ("StringNotEquals other", external_id("StringNotEquals", "other"), ANY),
+    ("StringNotEquals the ID", external_id("StringNotEquals", RIGHT), ANY - ONLY_RIGHT),
+    ("ForAnyValue:StringEquals", external_id("ForAnyValue:StringEquals", RIGHT), ONLY_RIGHT),
+    ("ForAllValues:StringEquals", external_id("ForAllValues:StringEquals", RIGHT), {"right", "absent"}),
+    ("anybody, StringEquals", trust(EQUALS, "*"), ONLY_RIGHT),
+    ("the whole account, StringEquals", trust(EQUALS, ACCOUNT), ONLY_RIGHT),
+    ("the whole account by its number", trust(EQUALS, PLATFORM_ACCOUNT), ONLY_RIGHT),
+    ("the whole account, no condition", trust(principal=ACCOUNT), ANY),
+    ("one statement of two is open", document(trust(EQUALS)["Statement"][0], OPEN), ANY),
+    ("Deny unless the ID", document(OPEN, deny("*", {"StringNotEquals": {"sts:ExternalId": RIGHT}})), ONLY_RIGHT),
+    ("Deny our user", document(OPEN, deny(PLATFORM_PRINCIPAL_ARN)), frozenset()),
+    ("Deny another user", document(OPEN, deny(PLATFORM_PRINCIPAL_ARN + "2")), ANY),
+    ("another user alone", trust(principal=PLATFORM_PRINCIPAL_ARN + "2"), frozenset()),
+    ("RoleSessionName fits", trust({"StringLike": {"sts:RoleSessionName": "acme-*"}}), ANY),
+    ("RoleSessionName does not fit", trust({"StringLike": {"sts:RoleSessionName": "other-*"}}), frozenset()),
+    ("key names in other case", trust({"stringequals": {"STS:externalid": RIGHT}}), ONLY_RIGHT),
+    ("another action", document(OPEN | {"Action": "sts:TagSession"}), frozenset()),
+    ("every action", document(OPEN | {"Action": "*", "Condition": EQUALS}), ONLY_RIGHT),
+    ("two keys, both must fit", trust({"StringLike": {"sts:ExternalId": "*", "sts:RoleSessionName": "o*"}}), set()),
+)
+
+
+class TrustTableTest(StandInTest):
+    def test_each_trust_policy_lets_in_whom_it_lets_in_on_aws(self):
+        for name, policy, let_in in TRUST_TABLE:
+            self.customer.set_trust(policy)
+            with self.subTest(trust=name):
+                answers = {kind: self.assume(value).status for kind, value in IDS.items()}
+                self.assertEqual(answers, {kind: 200 if kind in let_in else 403 for kind in IDS})
 
 
 class PlatformUserTest(StandInTest):
