@@ -2,6 +2,7 @@
 //! read; `Debug` and `Display` of a wrapped value show nothing of it.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -51,6 +52,28 @@ impl ExternalID {
 impl fmt::Debug for ExternalID {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ExternalID(redacted)")
+    }
+}
+
+/// Compares External IDs without keeping them. Its key is random and dies with the process, so that a
+/// fingerprint found in memory is of no use anywhere else.
+#[derive(Debug, Default)]
+pub struct Fingerprints(RandomState);
+
+/// What is kept of an External ID, for comparing it with others of the same process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprints {
+    /// The keyed hash (SipHash) of an External ID.
+    pub fn of(&self, id: &ExternalID) -> Fingerprint {
+        Fingerprint(self.0.hash_one(id.expose()))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(redacted)")
     }
 }
 
@@ -157,6 +180,15 @@ mod tests {
             AccessKey { id: "AKIA".into(), secret: "canary-key".into() }
         );
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn fingerprints_tell_external_ids_apart_and_mean_nothing_to_another_process() {
+        let id = |value| ExternalID::parse(value).unwrap();
+        let ours = Fingerprints::default();
+        assert_eq!(ours.of(&id("acme-1")), ours.of(&id("acme-1")));
+        assert_ne!(ours.of(&id("acme-1")), ours.of(&id("acme-2")));
+        assert_ne!(ours.of(&id("acme-1")), Fingerprints::default().of(&id("acme-1")));
     }
 
     #[test]

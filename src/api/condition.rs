@@ -6,7 +6,7 @@ use strum::{Display, EnumString, IntoStaticStr};
 /// only while true (kstatus).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr)]
 pub enum ConditionType {
-    /// All of the next four are True, and the destination is not suspended.
+    /// All of the next five are True, and the destination is not suspended.
     Ready,
     /// The Secret, of our type, and the key exist and hold a well-formed External ID.
     SecretResolved,
@@ -16,6 +16,8 @@ pub enum ConditionType {
     ExternalIDEnforced,
     /// The calls an uploader makes passed, under an uploader's session policy.
     BucketWritable,
+    /// No conflict with a claim proved earlier, and the namespace may use this account.
+    Exclusive,
     /// Work is under way, or is retried, towards the current generation.
     Reconciling,
     /// Nothing moves until the spec is edited.
@@ -54,12 +56,20 @@ pub enum Reason {
     ACLDenied,
     /// The object just put could not be read back.
     GetObjectDenied,
+    /// A single put was granted, one in parts was not.
+    MultipartUploadDenied,
     /// What was read back is not what was put.
     ReadBackMismatch,
     /// The bucket's KMS key refused.
     KMSAccessDenied,
     /// The probe object could not be deleted. A failed check; no condition depends on it.
     DeleteObjectDenied,
+    /// The bucket is versioned: deleting the probe object left a marker before it. No condition depends on it.
+    DeleteMarkerLeft,
+    /// Somebody else's claim was proved earlier.
+    DestinationConflict,
+    /// The namespace is not bound to the AWS account of the role or of the bucket.
+    AccountNotAllowed,
     /// The user suspended the destination.
     Suspended,
 
@@ -73,4 +83,15 @@ pub enum Reason {
     PlatformCredentialsInvalid,
     /// Unknown: not looked at, as an earlier step failed.
     NotEvaluated,
+}
+
+/// Why a destination may not be had, in the words of its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// The reason of the condition.
+    pub reason: Reason,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
 }

@@ -13,7 +13,7 @@ mod object;
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
 pub use broker::{BucketTarget, DeliveryState, DestinationDocument};
-pub use condition::{ConditionType, Reason};
+pub use condition::{ConditionType, Objection, Reason};
 pub use crd::crd;
 pub use destination::*;
 pub use object::{Crc64Nvme, Head, InvalidChecksum};
@@ -28,6 +28,9 @@ pub const CONTROLLER_FIELD_MANAGER: &str = "recording-controller";
 
 /// Annotation on a destination: any new value asks for a full validation now.
 pub const REVALIDATE_ANNOTATION: &str = "recordings.revenue.io/revalidate";
+
+/// Annotation on a Namespace: the AWS accounts, separated by commas, that its destinations may use.
+pub const ALLOWED_ACCOUNTS_ANNOTATION: &str = "recordings.revenue.io/allowed-accounts";
 
 /// Label on a pod that asks for the sidecar; the webhook's object selector.
 pub const INJECT_LABEL: &str = "recordings.revenue.io/inject";

@@ -1,5 +1,6 @@
 //! The only callers of the Kubernetes API.
 
+mod bindings;
 pub mod certificates;
 mod destination_cache;
 pub mod destinations;
@@ -8,5 +9,6 @@ pub mod pods;
 pub mod secrets;
 pub mod tokens;
 
+pub use bindings::NamespaceAccounts;
 pub use destination_cache::DestinationCache;
 pub use events::Events;

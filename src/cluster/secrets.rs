@@ -7,7 +7,7 @@ use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
 use crate::domain::verdict::SecretObservation;
 use crate::secret::{ExternalID, MalformedExternalID};
 
-/// Looks the reference up. A Secret that is not of our type is dropped unread: otherwise whoever
+/// Looks the reference up; whether the External ID is known is for the caller to say. A Secret that is not of our type is dropped unread: otherwise whoever
 /// may create a destination could send any Secret of the namespace to a role of his own.
 pub async fn external_id(
     client: &Client,
@@ -31,7 +31,7 @@ pub async fn external_id(
     Ok(match parsed {
         Ok(id) => {
             let version = secret.metadata.resource_version.unwrap_or_default();
-            (SecretObservation::Resolved { version }, Some(id))
+            (SecretObservation::Resolved { version, known: false }, Some(id))
         }
         Err(rule) => (SecretObservation::Malformed(rule), None),
     })

@@ -1,37 +1,57 @@
 //! What is seen of a destination: its Secret, its role, its bucket.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use kube::ResourceExt as _;
 
+use super::probe::probe_bucket;
 use super::reconcile::Context;
-use crate::api::{Answer, BucketTarget, Crc64Nvme, PROBE_DIRECTORY, RecordingDestination, Silence};
-use crate::aws::{AssumeRole, Body, ObjectStore};
+use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
+use crate::aws::AssumeRole;
 use crate::cluster::secrets;
 use crate::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_name, session_policy};
 use crate::domain::verdict::{
-    BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, Recent, RoleEvidence, Work,
+    Enforcement, Evidence, NegativeAnswer, Platform, Recent, RoleEvidence, SecretObservation, Work,
     bucket_is_due,
 };
-use crate::secret::{ExternalID, SessionCredentials};
+use crate::secret::{ExternalID, Fingerprint, SessionCredentials};
+
+/// What one look came to.
+pub(super) struct Gathered {
+    /// `None` when the Secret alone was looked at and has not changed.
+    pub evidence: Option<Evidence>,
+    /// Of the External ID that was sent.
+    pub external_id: Option<Fingerprint>,
+}
+
+impl Gathered {
+    /// Known without looking.
+    pub(super) fn told(evidence: Evidence) -> Self {
+        Gathered { evidence: Some(evidence), external_id: None }
+    }
+}
 
 impl Context {
-    /// Looks as far as `work` says; `None` when the Secret alone was looked at and has not changed.
+    /// Looks as far as `work` says, or further where the Secret was edited.
     pub(super) async fn gather(
         &self,
         destination: &RecordingDestination,
         recent: Option<&Recent>,
         work: Work,
-    ) -> kube::Result<Option<Evidence>> {
+    ) -> kube::Result<Gathered> {
         let namespace = destination.namespace().unwrap_or_default();
         let reference = &destination.spec.external_id_secret_ref;
-        let (secret, external_id) = secrets::external_id(&self.client, &namespace, reference).await?;
+        let (mut secret, id) = secrets::external_id(&self.client, &namespace, reference).await?;
+        let external_id = id.as_ref().map(|id| self.claims.fingerprint(id));
+        if let (SecretObservation::Resolved { known, .. }, Some(id)) = (&mut secret, external_id) {
+            *known = self.claims.is_known(destination, id);
+        }
         let work = work.given(&secret, destination.status.as_ref(), recent);
-        let role = match external_id {
-            Some(_) if work == Work::Secret => return Ok(None),
+        let role = match id {
+            Some(_) if work == Work::Secret => return Ok(Gathered { evidence: None, external_id }),
             Some(id) => Some(Box::new(self.ask_role(destination, &id, work).await)),
             None => None,
         };
-        Ok(Some(Evidence::Validated { secret, role }))
+        Ok(Gathered { evidence: Some(Evidence::Validated { secret, role }), external_id })
     }
 
     async fn ask_role(
@@ -40,11 +60,12 @@ impl Context {
         id: &ExternalID,
         work: Work,
     ) -> RoleEvidence {
-        let name = session_name(&destination.namespace().unwrap_or_default(), &destination.name_any());
+        let namespace = destination.namespace().unwrap_or_default();
+        let name = session_name(&namespace, &destination.name_any());
         let target = BucketTarget::from(&destination.spec);
-        let policy = session_policy(&target, self.platform_partition(), Purpose::Probe);
+        let policy = session_policy(&target, &self.rules.partition, Purpose::Probe);
         let right = AssumeRole {
-            tenant: destination.metadata.namespace.as_deref().unwrap_or_default(),
+            tenant: &namespace,
             role_arn: &destination.spec.role_arn,
             external_id: Some(id),
             session_name: &name,
@@ -60,9 +81,8 @@ impl Context {
         };
         if work == Work::Everything {
             let enforcement = self.try_wrong_callers(&right, id).await;
-            if bucket_is_due(destination, &enforcement) {
-                let store = ObjectStore::new(&self.connection, target.clone(), &session);
-                evidence.bucket = Some(probe_bucket(&store, &target.prefix).await);
+            if bucket_is_due(destination, &enforcement, &self.rules) {
+                evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
             }
             evidence.enforcement = Some(enforcement);
         }
@@ -71,20 +91,25 @@ impl Context {
 
     /// The wrong callers, all at once, then the right one again.
     async fn try_wrong_callers(&self, right: &AssumeRole<'_>, id: &ExternalID) -> Enforcement {
+        let call = |role_arn, wrong| async move {
+            let call = AssumeRole { role_arn, external_id: wrong, policy: DENY_EVERYTHING, ..right.clone() };
+            split(self.sts.assume_role(call).await).0
+        };
         let probes = negative_probes(id, rand::random());
         let negatives = join_all(probes.iter().map(async |probe| {
             let answer = match &probe.external_id {
                 None => None,
-                Some(wrong) => {
-                    let call =
-                        AssumeRole { external_id: wrong.as_ref(), policy: DENY_EVERYTHING, ..right.clone() };
-                    Some(split(self.sts.assume_role(call).await).0)
-                }
+                Some(wrong) => Some(call(right.role_arn, wrong.as_ref()).await),
             };
             NegativeAnswer { name: probe.caller.into(), answer }
         }));
-        let negatives = negatives.await;
-        Enforcement { negatives, assumed_again: split(self.sts.assume_role(right.clone()).await).0 }
+        let control = join_all(self.control_role_arn.iter().flat_map(|control| {
+            let kinds = probes.iter().filter(|probe| probe.caller.is_unlike_the_right_one());
+            kinds.map(|probe| call(control, probe.external_id.as_ref().and_then(Option::as_ref)))
+        }));
+        let (negatives, control) = join(negatives, control).await;
+        let assumed_again = split(self.sts.assume_role(right.clone()).await).0;
+        Enforcement { negatives, control, assumed_again }
     }
 
     /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.
@@ -124,32 +149,4 @@ fn split(answer: Answer<SessionCredentials>) -> (Answer, Option<SessionCredentia
         Answer::Refused(refusal) => (Answer::Refused(refusal), None),
         Answer::Silent(silence) => (Answer::Silent(silence), None),
     }
-}
-
-/// Puts an object as an uploader does, reads it back and deletes it.
-async fn probe_bucket(store: &ObjectStore, prefix: &str) -> BucketEvidence {
-    let nonce: u128 = rand::random();
-    let key = format!("{prefix}{PROBE_DIRECTORY}{nonce:032x}.probe");
-    let content = format!(
-        "recording-operator put this object to prove that recordings can be delivered; it may be deleted. {nonce:032x}\n"
-    );
-    let checksum = Crc64Nvme::of(content.as_bytes());
-    let mut evidence = BucketEvidence::default();
-
-    let put = store.put_if_absent(&key, Body::Bytes(content.clone().into()), checksum).await.map(|_| ());
-    evidence.calls.push((BucketCall::PutObject, put.clone()));
-    if put != Answer::Granted(()) {
-        // It may be there although the answer did not come.
-        if matches!(put, Answer::Silent(_)) {
-            store.delete(&key).await;
-        }
-        return evidence;
-    }
-    let read = store.get(&key, content.len() + 1).await;
-    if let Answer::Granted(bytes) = &read {
-        evidence.read_back_matches = Some(bytes == content.as_bytes());
-    }
-    evidence.calls.push((BucketCall::GetObject, read.map(|_| ())));
-    evidence.calls.push((BucketCall::DeleteObject, store.delete(&key).await.map(|_| ())));
-    evidence
 }

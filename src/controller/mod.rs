@@ -1,29 +1,35 @@
 //! The controller: proves destinations and says so in their status.
 
 mod certificates;
+mod claims;
 mod gather;
+mod probe;
 mod reconcile;
+mod turns;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::runtime::controller::{Action, Config as Scheduling};
+use futures::channel::mpsc;
+use kube::runtime::controller::Action;
 use kube::runtime::{Controller, watcher};
 use kube::{Client, ResourceExt as _};
 
 use crate::api::RecordingDestination;
 use crate::aws::{Connection, PlatformKey, Sts};
-use crate::cluster::{Events, destinations};
+use crate::cluster::{Events, NamespaceAccounts, destinations};
+use crate::domain::ownership::AccountBinding;
+use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
 use crate::telemetry::Metrics;
+use claims::Claims;
 use prometheus_client::registry::Registry;
 use reconcile::{Context, reconcile};
-
-/// Destinations looked at at the same time.
-const CONCURRENCY: u16 = 16;
+use turns::Turns;
 
 /// How the controller is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,6 +46,19 @@ pub struct Config {
     /// The principal that customers' roles trust, by ARN.
     #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
     pub platform_principal_arn: String,
+    /// ARN of a role of the platform that accepts any External ID. While it refuses one, refusals by customers' roles prove nothing.
+    #[arg(long)]
+    pub control_role_arn: Option<String>,
+    /// What a role that lets anybody in comes to: `require`, it is not Ready; `warn`, it is only said.
+    #[arg(long, default_value = "require")]
+    pub enforcement: EnforcementMode,
+    /// Whether a namespace without the annotation recordings.revenue.io/allowed-accounts may use any AWS account
+    /// (`whenPresent`) or none (`required`).
+    #[arg(long, default_value = "whenPresent")]
+    pub account_binding: AccountBinding,
+    /// Calls to STS in a second, at most.
+    #[arg(long, default_value = "50")]
+    pub sts_calls_per_second: NonZeroU32,
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
@@ -66,21 +85,30 @@ pub async fn run(
 ) -> Result<(), Error> {
     let client = Client::try_default().await?;
     let connection = Connection::new(config.aws_endpoint_url.clone());
+    let (wake, woken) = mpsc::channel(1);
+    let changed = wake.clone();
+    let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
+        // Full means that all are about to be looked at anyway.
+        _ = changed.clone().try_send(());
+    });
     let controller =
-        Controller::new(destinations::everywhere(&client), watcher::Config::default().page_size(50));
+        Controller::new(destinations::everywhere(&client), watcher::Config::default().page_size(50))
+            .reconcile_all_on(woken);
     let listed = controller.store();
     let certificates = certificates::keep(client.clone(), config.certificates);
+    let key = PlatformKey::in_directory(&config.platform_key_dir);
+    // Every role is in the partition of the platform's principal: `due` refuses others.
+    let partition = config.platform_principal_arn.split(':').nth(1).unwrap_or("aws").to_owned();
     let context = Arc::new(Context {
-        sts: Sts::new(
-            &connection,
-            &config.aws_region,
-            PlatformKey::in_directory(&config.platform_key_dir),
-            std::num::NonZeroU32::new(50).unwrap(),
-        ),
+        sts: Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second),
         connection,
         events: Events::new(client.clone(), "recording-controller"),
         client,
         platform_principal_arn: config.platform_principal_arn,
+        control_role_arn: config.control_role_arn,
+        rules: Rules { partition, enforcement: config.enforcement },
+        claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
+        turns: Turns::default(),
         recent: Default::default(),
         destinations: controller.store(),
     });
@@ -97,7 +125,6 @@ pub async fn run(
         context.report_platform_identity().await;
         // Our own status writes wake us as well, and find nothing due.
         controller
-            .with_config(Scheduling::default().concurrency(CONCURRENCY))
             .graceful_shutdown_on(shutdown)
             .run(reconcile, on_error, context)
             .for_each(|_| std::future::ready(()))
@@ -108,6 +135,7 @@ pub async fn run(
         failed = health => Ok(failed?),
         () = ready => Ok(()),
         never = certificates => match never {},
+        never = watch => match never {},
     }
 }
 

@@ -8,11 +8,14 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt as _};
 
+use super::claims::Claims;
+use super::gather::Gathered;
+use super::turns::Turns;
 use crate::api::{BucketTarget, RecordingDestination};
 use crate::aws::{Connection, Sts};
 use crate::cluster::{Events, destinations};
 use crate::domain::trust::{role_policy, trust_policy};
-use crate::domain::verdict::{Due, Evidence, Recent, Texts, Verdict, due, judge, next_look};
+use crate::domain::verdict::{Due, Evidence, Recent, Rules, Texts, Verdict, due, judge, next_look};
 
 /// What the steps work with.
 pub(super) struct Context {
@@ -21,6 +24,10 @@ pub(super) struct Context {
     pub connection: Connection,
     pub sts: Sts,
     pub platform_principal_arn: String,
+    pub control_role_arn: Option<String>,
+    pub rules: Rules,
+    pub claims: Claims,
+    pub turns: Turns,
     pub destinations: Store<RecordingDestination>,
     /// By UID.
     pub recent: Mutex<HashMap<String, Recent>>,
@@ -30,33 +37,38 @@ pub(super) async fn reconcile(
     seen: Arc<RecordingDestination>,
     context: Arc<Context>,
 ) -> Result<Action, kube::Error> {
-    let partition = context.platform_partition();
+    context.claims.learn(&context.client).await;
     let recent = context.recall(&seen);
-    if let Due::NotBefore(time) = due(&seen, recent.as_ref(), partition, Timestamp::now()) {
+    if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
         return Ok(requeue_at(time));
     }
+    let _turn = context.turns.take(&seen.namespace().unwrap_or_default()).await;
     // The cache may be behind our own last write: what is due is decided on what is there now.
     let Some(destination) = destinations::fresh(&context.client, &seen).await? else {
         return Ok(Action::await_change());
     };
-    let evidence = match due(&destination, recent.as_ref(), partition, Timestamp::now()) {
+    let gathered = match context.due(&destination, recent.as_ref()) {
         Due::NotBefore(time) => return Ok(requeue_at(time)),
-        Due::ReportSuspended => Some(Evidence::Suspended),
-        Due::ReportInvalid(problem) => Some(Evidence::InvalidSpec(problem)),
-        Due::CarryOver => Some(Evidence::CarriedOver),
+        Due::ReportSuspended => Gathered::told(Evidence::Suspended),
+        Due::ReportInvalid(problem) => Gathered::told(Evidence::InvalidSpec(problem)),
+        Due::ReportNotAllowed(objection) => Gathered::told(Evidence::NotAllowed(objection)),
+        Due::CarryOver => Gathered::told(Evidence::CarriedOver),
+        Due::Reconsider => Gathered::told(Evidence::Reconsidered),
         Due::Look(work) => context.gather(&destination, recent.as_ref(), work).await?,
     };
     let now = Timestamp::now();
-    let Some(evidence) = evidence else {
-        let next = recent.map_or(now, |recent| next_look(&destination, &recent, partition, now));
-        return Ok(requeue_at(next));
+    let Some(evidence) = gathered.evidence else {
+        let recent = recent.map(|recent| recent.after_secret_look(now));
+        return Ok(requeue_at(context.remember(&destination, recent, now)));
     };
-    let verdict = judge(&destination, &evidence, &context.texts(&destination), recent.as_ref(), now);
+    let texts = context.texts(&destination);
+    let verdict = context.claims.judge(&destination, gathered.external_id, |standing| {
+        judge(&destination, &evidence, &texts, recent.as_ref(), &context.rules, standing, now)
+    });
     let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, now);
     let reported = context.report(destination, verdict).await?;
     // Only what was written is remembered: an edit that could not be reported on is looked at again.
-    context.remember(&reported, recent.clone());
-    Ok(requeue_at(next_look(&reported, &recent, partition, now)))
+    Ok(requeue_at(context.remember(&reported, Some(recent), now)))
 }
 
 impl Context {
@@ -86,21 +98,37 @@ impl Context {
         Texts {
             platform_principal: self.platform_principal_arn.clone(),
             trust_policy: trust_policy(&self.platform_principal_arn),
-            role_policy: role_policy(&BucketTarget::from(&destination.spec), self.platform_partition()),
+            role_policy: role_policy(&BucketTarget::from(&destination.spec), &self.rules.partition),
         }
     }
 
-    /// The partition of the platform's principal, and of every role that is asked: `due` refuses others.
-    pub(super) fn platform_partition(&self) -> &str {
-        self.platform_principal_arn.split(':').nth(1).unwrap_or("aws")
+    fn due(&self, destination: &RecordingDestination, recent: Option<&Recent>) -> Due {
+        let standing = self.claims.standing(destination);
+        due(destination, recent, &self.rules, &standing, Timestamp::now())
     }
 
-    fn recall(&self, destination: &RecordingDestination) -> Option<Recent> {
-        self.recent.lock().unwrap().get(destination.metadata.uid.as_deref()?).cloned()
+    /// What this process remembers; at first sight, what the status lets it know.
+    fn recall(&self, seen: &RecordingDestination) -> Option<Recent> {
+        let uid = seen.metadata.uid.clone()?;
+        let mut all = self.recent.lock().unwrap();
+        if let Some(recent) = all.get(&uid) {
+            return Some(recent.clone());
+        }
+        let recent = Recent::at_first_sight(seen, Timestamp::now())?;
+        all.insert(uid, recent.clone());
+        Some(recent)
     }
 
-    fn remember(&self, destination: &RecordingDestination, recent: Recent) {
-        let Some(uid) = destination.metadata.uid.clone() else { return };
+    /// Remembers, and says when the next look is.
+    fn remember(
+        &self,
+        destination: &RecordingDestination,
+        recent: Option<Recent>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let (Some(uid), Some(recent)) = (destination.metadata.uid.clone(), recent) else { return now };
+        let standing = self.claims.standing(destination);
+        let next = next_look(destination, &recent, &self.rules, &standing, now);
         let mut all = self.recent.lock().unwrap();
         all.insert(uid, recent);
         // Deletions are not announced; what is gone is forgotten when it has grown to as much again.
@@ -109,6 +137,7 @@ impl Context {
                 self.destinations.state().iter().filter_map(|d| d.metadata.uid.clone()).collect();
             all.retain(|uid, _| alive.contains(uid));
         }
+        next
     }
 }
 

@@ -61,6 +61,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- with .Values.aws.endpointURL }}
 - --aws-endpoint-url={{ . }}
 {{- end }}
+- --sts-calls-per-second={{ .Values.aws.stsCallsPerSecond }}
 - --platform-key-dir=/var/run/secrets/recording-operator/aws
 {{- end -}}
 

@@ -13,4 +13,4 @@ mod tests;
 pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};
 pub use identity::{Identity, PodClaim, claimed_pod, identify};
-pub use session::{NotIssued, SessionKey, is_servable, issued, renew_at};
+pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renew_at};

@@ -48,6 +48,20 @@ pub enum NotIssued {
     Unavailable(String),
 }
 
+/// Whether an External ID may be sent, by the version of its Secret: only the one that was proved. The next
+/// may be a typing error, or one that the role does not ask for.
+pub fn may_send(version: &str, destination: &RecordingDestination) -> Result<(), NotIssued> {
+    let status = destination.status.as_ref();
+    let proved = status.and_then(|status| status.external_id_secret_version.as_deref());
+    if !version.is_empty() && proved == Some(version) {
+        return Ok(());
+    }
+    Err(NotIssued::Unavailable(format!(
+        "the Secret {} was edited and its External ID is not proved yet; the controller looks at it within minutes",
+        destination.spec.external_id_secret_ref.name
+    )))
+}
+
 /// What AWS's answer to AssumeRole means for whoever waits for the session.
 pub fn issued(answer: Answer<SessionCredentials>) -> Result<SessionCredentials, NotIssued> {
     match answer {

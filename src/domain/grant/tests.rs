@@ -282,3 +282,28 @@ fn an_edit_a_new_external_id_and_a_recovery_each_ask_for_a_new_session() {
     let resync = World::with(Part::Destination, "/metadata/resourceVersion", json!("99"));
     assert_eq!(first, key(resync), "a write that changes nothing");
 }
+
+#[test]
+fn only_the_external_id_that_was_proved_is_sent() {
+    for (what, proved, version, sent) in [
+        ("the proved one", json!("812"), "812", true),
+        ("an edit since", json!("812"), "813", false),
+        ("the older one, put back under its old version", json!("813"), "812", false),
+        ("a destination without a proof", json!(null), "812", false),
+        ("two versions that nobody knows", json!(""), "", false),
+    ] {
+        let world = World::with(Part::Destination, "/status/externalIDSecretVersion", proved);
+        match may_send(version, &world.destination().unwrap()) {
+            Ok(()) => assert!(sent, "{what}"),
+            Err(NotIssued::Unavailable(cause)) => {
+                assert!(
+                    !sent && cause.starts_with("the Secret acme-external-id was edited"),
+                    "{what}: {cause}"
+                );
+            }
+            Err(denied) => panic!("{what}: the tenant is not to blame: {denied}"),
+        }
+    }
+    let never_looked_at = World::with(Part::Destination, "/status", json!(null)).destination().unwrap();
+    assert!(may_send("812", &never_looked_at).is_err());
+}

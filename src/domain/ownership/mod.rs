@@ -1,2 +1,10 @@
-//! Who owns a claim on a bucket and prefix, a role and an External ID. Claims and the `Exclusive`
-//! condition are decided here once they exist; until then the condition is absent and uncounted.
+//! Who may have a destination: which AWS accounts a namespace is bound to, and whose claim on a
+//! bucket and prefix, a role and an External ID comes first.
+
+mod binding;
+mod claim;
+#[cfg(test)]
+mod tests;
+
+pub use binding::{AccountBinding, Binding};
+pub use claim::{Claim, standing};

@@ -18,8 +18,17 @@ pub enum WrongCaller {
     AssumeRoleWithExternalIDPrepended,
     /// The right one with the case of its letters flipped.
     AssumeRoleWithExternalIDCaseFlipped,
-    /// The right one with one character replaced.
-    AssumeRoleWithExternalIDReplaced,
+    /// The right one with its last character replaced: a wildcard at the end is the usual slip.
+    AssumeRoleWithLastCharacterReplaced,
+    /// The right one with another character replaced, at another position in each window.
+    AssumeRoleWithCharacterReplaced,
+}
+
+impl WrongCaller {
+    /// Whether it shows nothing of the right External ID, so that others than its owner may be shown it.
+    pub fn is_unlike_the_right_one(self) -> bool {
+        matches!(self, Self::AssumeRoleWithoutExternalID | Self::AssumeRoleWithRandomExternalID)
+    }
 }
 
 /// One wrong caller to try.
@@ -59,21 +68,23 @@ pub fn negative_probes(right: &ExternalID, random: u64) -> Vec<NegativeProbe> {
 
     let flipped: Vec<u8> = right.iter().map(|&b| flip_case(b)).collect();
 
-    // The last character first: a wildcard at the end is the usual slip. Then any other.
-    let position = match random.next() {
-        r if r % 2 == 0 => right.len() - 1,
-        r => (r / 2) as usize % right.len(),
+    let last = right.len() - 1;
+    let replaced = |at: usize| {
+        let mut replaced = right.to_vec();
+        replaced[at] = sibling(at);
+        replaced
     };
-    let mut replaced = right.to_vec();
-    replaced[position] = sibling(position);
+    let random_like = random_like(right, &mut random);
+    let position = (random.next() % last as u64) as usize;
 
     vec![
         NegativeProbe { caller: WrongCaller::AssumeRoleWithoutExternalID, external_id: Some(None) },
-        probe(WrongCaller::AssumeRoleWithRandomExternalID, Some(random_like(right, &mut random))),
+        probe(WrongCaller::AssumeRoleWithRandomExternalID, Some(random_like)),
         probe(WrongCaller::AssumeRoleWithExternalIDAppended, Some(appended)),
         probe(WrongCaller::AssumeRoleWithExternalIDPrepended, Some(prepended)),
         probe(WrongCaller::AssumeRoleWithExternalIDCaseFlipped, (flipped != right).then_some(flipped)),
-        probe(WrongCaller::AssumeRoleWithExternalIDReplaced, Some(replaced)),
+        probe(WrongCaller::AssumeRoleWithLastCharacterReplaced, Some(replaced(last))),
+        probe(WrongCaller::AssumeRoleWithCharacterReplaced, Some(replaced(position))),
     ]
 }
 
@@ -168,18 +179,32 @@ mod tests {
         let random = of(WrongCaller::AssumeRoleWithRandomExternalID).unwrap();
         assert_eq!(random.len(), 6);
         assert_eq!(&random[4..5], "-");
-        let replaced = of(WrongCaller::AssumeRoleWithExternalIDReplaced).unwrap();
+        assert_eq!(of(WrongCaller::AssumeRoleWithLastCharacterReplaced).unwrap(), "Acme-8");
+        let replaced = of(WrongCaller::AssumeRoleWithCharacterReplaced).unwrap();
         assert_eq!(replaced.bytes().zip("Acme-7".bytes()).filter(|(a, b)| a != b).count(), 1);
+        assert!(replaced.ends_with('7'));
     }
 
     #[test]
-    fn the_replaced_character_is_the_last_in_some_windows_and_another_in_others() {
-        let last = (0..100).filter(|&r| {
-            let sent = values("abcdef", r);
-            sent.last().unwrap().1.as_deref().unwrap().starts_with("abcde")
-        });
-        let count = last.count();
-        assert!((20..90).contains(&count), "{count} of 100");
+    fn in_time_every_character_is_replaced() {
+        let mut seen = [false; 6];
+        for random in 0..200 {
+            for (_, sent) in values("abcdef", random).split_off(5) {
+                let at = sent.unwrap().bytes().zip("abcdef".bytes()).position(|(a, b)| a != b).unwrap();
+                seen[at] = true;
+            }
+        }
+        assert_eq!(seen, [true; 6]);
+    }
+
+    #[test]
+    fn the_platforms_own_control_role_is_shown_nothing_of_an_external_id() {
+        let right = "c7f1e0b2-8f0a-4a52";
+        let shown = values(right, 3).into_iter().filter(|(caller, _)| caller.is_unlike_the_right_one());
+        let shown: Vec<_> = shown.filter_map(|(_, sent)| sent).collect();
+        assert_eq!(shown.len(), 1, "and none");
+        let same = shown[0].bytes().zip(right.bytes()).filter(|(a, b)| a == b && *a != b'-').count();
+        assert!(same < right.len() / 2, "{same} characters are as they were");
     }
 
     #[test]
@@ -187,7 +212,7 @@ mod tests {
         assert!(
             !values("1234", 7).iter().any(|(c, _)| *c == WrongCaller::AssumeRoleWithExternalIDCaseFlipped)
         );
-        assert_eq!(values("1234", 7).len(), 5);
+        assert_eq!(values("1234", 7).len(), 6);
     }
 
     #[test]

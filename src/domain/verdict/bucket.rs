@@ -1,11 +1,13 @@
 //! What S3 said to the probe → checks and the `BucketWritable` finding.
 
+use strum::IntoEnumIterator as _;
+
 use super::checks::{Findings, Outcome, Said, inconclusive, unclear};
 use super::evidence::{BucketCall, BucketEvidence, Texts};
 use crate::api::{Answer, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal};
 
-/// Reads the probe's answers. The condition is that of the first call that failed; a refused
-/// delete is a failed check and nothing more, as uploads do not need it.
+/// Reads the probe's answers, one check for each call. The condition is that of the first call that
+/// failed; a delete that fails is a failed check and nothing more, as uploads do not need it.
 pub(super) fn find(
     findings: &mut Findings,
     spec: &RecordingDestinationSpec,
@@ -13,28 +15,38 @@ pub(super) fn find(
     texts: &Texts,
 ) {
     let mut worst: Option<Said> = None;
-    for (call, answer) in &evidence.calls {
-        let said = read(*call, answer, evidence.read_back_matches, spec, texts);
+    for call in BucketCall::iter() {
+        let answer = evidence.calls.iter().find(|(made, _)| *made == call).map(|(_, answer)| answer);
+        let Some(answer) = answer else {
+            // Made to tell two causes apart, so its absence is no news.
+            if call != BucketCall::PutObjectWithoutACL {
+                let message = "not tried: a call before it did not pass";
+                findings.check(call.into(), CheckResult::Skipped, Reason::NotEvaluated, message, "");
+            }
+            continue;
+        };
+        let said = read(call, answer, evidence, spec, texts);
         let result = match said.outcome {
             Outcome::Proved => CheckResult::Passed,
             Outcome::Refuted => CheckResult::Failed,
             _ => CheckResult::Inconclusive,
         };
         findings.check(call.into(), result, said.reason, &said.message, &said.remedy);
-        if *call != BucketCall::DeleteObject && said.outcome != Outcome::Proved {
+        let needed = !matches!(call, BucketCall::DeleteObject | BucketCall::PutObjectWithoutACL);
+        if needed && said.outcome != Outcome::Proved {
             worst.get_or_insert(said);
         }
         if let Answer::Refused(Refusal { bucket_region: Some(region), .. }) = answer {
             findings.bucket_region = Some(region.clone());
         }
     }
-    let read_back = evidence.calls.iter().any(|(call, _)| *call == BucketCall::GetObject);
+    let complete = evidence.calls.iter().any(|(call, _)| *call == BucketCall::CompleteMultipartUpload);
     match worst {
         Some(said) => findings.find(ConditionType::BucketWritable, said.outcome, said.reason, &said.message),
-        None if read_back => {
+        None if complete => {
             findings.bucket_region = Some(spec.region.clone());
             let message = format!(
-                "an object was put into {} and read back, under an uploader's session policy",
+                "objects were put into {}, whole and in parts, and read back, under an uploader's session policy",
                 spec.bucket
             );
             findings.find(ConditionType::BucketWritable, Outcome::Proved, Reason::Validated, &message);
@@ -49,22 +61,12 @@ pub(super) fn find(
 fn read(
     call: BucketCall,
     answer: &Answer,
-    matches: Option<bool>,
+    evidence: &BucketEvidence,
     spec: &RecordingDestinationSpec,
     texts: &Texts,
 ) -> Said {
     let refusal = match answer {
-        Answer::Granted(()) if call == BucketCall::GetObject && matches == Some(false) => {
-            return Said::new(
-                Outcome::Refuted,
-                Reason::ReadBackMismatch,
-                "what was read back is not what was put: something in the bucket's account rewrites objects",
-                "Look for a replication rule, an event handler or an access point that changes objects under the prefix",
-            );
-        }
-        Answer::Granted(()) => {
-            return Said::new(Outcome::Proved, Reason::Validated, format!("{call} passed"), "");
-        }
+        Answer::Granted(()) => return granted(call, evidence, spec),
         Answer::Silent(silence) => return inconclusive(&format!("{call}: {silence}")),
         Answer::Refused(refusal) => refusal,
     };
@@ -74,11 +76,7 @@ fn read(
     if refusal.is_expired_token() {
         return inconclusive(&format!("{call}: the probe's session expired on the way"));
     }
-    let failed =
-        |reason, message: String, remedy: String| Said::new(Outcome::Refuted, reason, message, remedy);
     let bucket = &spec.bucket;
-    let role_policy = || format!("Give the role this permissions policy:\n{}", texts.role_policy);
-
     if refusal.code == "NoSuchBucket" {
         return failed(
             Reason::BucketNotFound,
@@ -111,11 +109,13 @@ fn read(
             ),
         );
     }
-    if refusal.code == "AccessControlListNotSupported" || action == "s3:PutObjectAcl" {
+    let without_acl = (BucketCall::PutObjectWithoutACL, Answer::Granted(()));
+    let acl_alone = call == BucketCall::PutObject && evidence.calls.contains(&without_acl);
+    if refusal.code == "AccessControlListNotSupported" || action == "s3:PutObjectAcl" || acl_alone {
         return failed(
             Reason::ACLDenied,
             format!("{call} was refused for its ACL bucket-owner-full-control"),
-            format!("Allow s3:PutObjectAcl, or set spec.objectACL to None. {}", role_policy()),
+            format!("Allow s3:PutObjectAcl, or set spec.objectACL to None. {}", role_policy(texts)),
         );
     }
     if refusal.status != 403 {
@@ -124,29 +124,82 @@ fn read(
             refusal.code, refusal.status
         ));
     }
+    denied(call, spec, texts)
+}
+
+fn granted(call: BucketCall, evidence: &BucketEvidence, spec: &RecordingDestinationSpec) -> Said {
+    let reads = matches!(call, BucketCall::HeadObject | BucketCall::GetObject);
+    if reads && evidence.read_back_matches == Some(false) {
+        return failed(
+            Reason::ReadBackMismatch,
+            "what was read back is not what was put: something in the bucket's account rewrites objects".to_owned(),
+            "Look for a replication rule, an event handler or an access point that changes objects under the prefix"
+                .to_owned(),
+        );
+    }
+    if call == BucketCall::DeleteObject && evidence.marker_left {
+        return Said::new(
+            Outcome::Proved,
+            Reason::DeleteMarkerLeft,
+            format!(
+                "the bucket is versioned: the probe's objects stay as versions under {}/{}.recording-operator/, so they are \
+                 put only after an edit and on request",
+                spec.bucket,
+                spec.prefix()
+            ),
+            "A lifecycle rule with that prefix that ends noncurrent versions after a day removes them",
+        );
+    }
+    Said::new(Outcome::Proved, Reason::Validated, format!("{call} passed"), "")
+}
+
+/// A plain 403: which permission it was is known from the call.
+fn denied(call: BucketCall, spec: &RecordingDestinationSpec, texts: &Texts) -> Said {
+    let bucket = &spec.bucket;
     match call {
-        BucketCall::PutObject => failed(
+        BucketCall::PutObject | BucketCall::PutObjectWithoutACL => failed(
             Reason::PutObjectDenied,
             format!("S3 refused PutObject under {bucket}/{}", spec.prefix()),
             format!(
-                "Causes: the role lacks s3:PutObject or s3:PutObjectAcl; bucket {bucket} is not owned by account {} (spec.expectedBucketOwner); \
+                "Causes: the role lacks s3:PutObject; bucket {bucket} is not owned by account {} (spec.expectedBucketOwner); \
                  the bucket's policy denies the role, this network (VPC endpoint) or unencrypted puts. {}",
                 spec.bucket_owner(),
-                role_policy()
+                role_policy(texts)
             ),
         ),
-        BucketCall::GetObject => failed(
+        BucketCall::HeadObject | BucketCall::GetObject => failed(
             Reason::GetObjectDenied,
-            "S3 refused GetObject of the object just put: uploads could not be verified".to_owned(),
-            role_policy(),
+            format!("S3 refused {call} of the object just put: uploads could not be verified"),
+            role_policy(texts),
         ),
+        BucketCall::CreateMultipartUpload | BucketCall::UploadPart | BucketCall::CompleteMultipartUpload => {
+            failed(
+                Reason::MultipartUploadDenied,
+                format!(
+                    "S3 refused {call}, though it takes whole objects: large recordings could not be uploaded"
+                ),
+                format!(
+                    "Look for a statement in the policy of bucket {bucket} that denies uploads in parts. {}",
+                    role_policy(texts)
+                ),
+            )
+        }
         BucketCall::DeleteObject => failed(
             Reason::DeleteObjectDenied,
             format!(
-                "S3 refused DeleteObject: a probe object stays under {bucket}/{}.recording-operator/",
+                "S3 refused DeleteObject: the probe's objects stay under {bucket}/{}.recording-operator/, so they are put only \
+                 after an edit and on request",
                 spec.prefix()
             ),
-            format!("Uploads do not need it. {}", role_policy()),
+            format!("Uploads do not need it. {}", role_policy(texts)),
         ),
     }
+}
+
+fn failed(reason: Reason, message: String, remedy: String) -> Said {
+    Said::new(Outcome::Refuted, reason, message, remedy)
+}
+
+fn role_policy(texts: &Texts) -> String {
+    format!("Give the role this permissions policy:\n{}", texts.role_policy)
 }

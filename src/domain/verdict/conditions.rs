@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::checks::{Finding, Findings, Outcome};
-use crate::api::{ConditionType, Reason, RecordingDestinationStatus, Validation};
+use super::checks::{FIRST, Finding, Findings, Outcome, say_claim};
+use super::evidence::EnforcementMode;
+use crate::api::{ConditionType, Objection, Reason, RecordingDestinationStatus, Validation};
 
-/// The conditions that Ready is made of, in the order in which they are proved. `Exclusive` joins
-/// them with the claims.
+/// The conditions that a look proves one after the other. Ready is made of them and of `Exclusive`.
 const PARTS: [ConditionType; 4] = [
     ConditionType::SecretResolved,
     ConditionType::RoleAssumable,
@@ -15,7 +15,7 @@ const PARTS: [ConditionType; 4] = [
     ConditionType::BucketWritable,
 ];
 
-/// Writes the conditions of a validation into `status`.
+/// Writes the conditions that a validation proved or refuted into `status`.
 pub(super) fn settle(
     status: &mut RecordingDestinationStatus,
     previous: &RecordingDestinationStatus,
@@ -31,15 +31,19 @@ pub(super) fn settle(
             _ => intervals.enforcement_interval_seconds,
         };
         let proved_at = match kind {
-            ConditionType::RoleAssumable => &previous.last_validation_time,
-            _ => &previous.last_enforcement_time,
+            ConditionType::RoleAssumable => previous.last_validation_time.as_ref(),
+            // A verified upload proves the bucket as well as a probe does.
+            ConditionType::BucketWritable => {
+                previous.last_enforcement_time.as_ref().max(previous.last_upload_time.as_ref())
+            }
+            _ => previous.last_enforcement_time.as_ref(),
         };
-        let expiry =
-            proved_at.as_ref().map(|Time(at)| *at + SignedDuration::from_secs(2 * i64::from(interval)));
+        let expiry = proved_at.map(|Time(at)| *at + SignedDuration::from_secs(2 * i64::from(interval)));
         let fresh = expiry.is_some_and(|expiry| now < expiry);
-        let same_secret = previous.external_id_secret_version == findings.secret_version;
+        let same_id =
+            findings.external_id_known || previous.external_id_secret_version == findings.secret_version;
         let stands = fresh
-            && same_secret
+            && same_id
             && find(previous, kind)
                 .is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation));
         let looked_past = matches!(finding.outcome, Outcome::Inconclusive | Outcome::NotDue);
@@ -48,10 +52,44 @@ pub(super) fn settle(
             set(status, kind, value(*outcome), *reason, message, generation, now);
         }
     }
-    let (value, reason, message) = readiness(status);
+}
+
+/// Whether the parts that a claim stands on hold: the unproved sees only its own failure.
+pub(super) fn is_proved(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
+    let holds = |kind| find(status, kind).is_some_and(|c| c.status == "True");
+    holds(ConditionType::RoleAssumable)
+        && (mode == EnforcementMode::Warn || holds(ConditionType::ExternalIDEnforced))
+}
+
+/// Writes `Exclusive`: how the claim stands, or that nobody looked.
+pub(super) fn set_claim(
+    status: &mut RecordingDestinationStatus,
+    standing: Option<&Result<(), Objection>>,
+    generation: i64,
+    now: Timestamp,
+) {
+    let (value, reason, message) = match standing {
+        Some(Ok(())) => ("True", Reason::Validated, FIRST),
+        Some(Err(objection)) => ("False", objection.reason, objection.message.as_str()),
+        None => ("Unknown", Reason::NotEvaluated, "not checked: the role and its External ID are not proved"),
+    };
+    set(status, ConditionType::Exclusive, value, reason, message, generation, now);
+    say_claim(&mut status.checks, standing);
+}
+
+/// Writes Ready and the kstatus conditions, from the parts as they now stand.
+pub(super) fn conclude(
+    status: &mut RecordingDestinationStatus,
+    mode: EnforcementMode,
+    generation: i64,
+    now: Timestamp,
+) {
+    let (value, reason, message) = readiness(status, mode);
     set(status, ConditionType::Ready, &value, reason, &message, generation, now);
     remove(status, ConditionType::Stalled);
-    if value == "True" {
+    // These two wait for somebody else; nothing is retried.
+    let waits = matches!(reason, Reason::DestinationConflict | Reason::AccountNotAllowed);
+    if value == "True" || waits {
         remove(status, ConditionType::Reconciling);
     } else {
         let message = format!("retried on its own: {message}");
@@ -68,17 +106,25 @@ fn value(outcome: Outcome) -> &'static str {
 }
 
 /// Ready, from its parts: the first that is False gives the reason, else the first that is Unknown.
-fn readiness(status: &RecordingDestinationStatus) -> (String, Reason, String) {
-    let parts = || PARTS.iter().filter_map(|kind| find(status, *kind));
+fn readiness(status: &RecordingDestinationStatus, mode: EnforcementMode) -> (String, Reason, String) {
+    let counts =
+        |kind: &ConditionType| mode == EnforcementMode::Require || *kind != ConditionType::ExternalIDEnforced;
+    let kinds = || PARTS.into_iter().chain([ConditionType::Exclusive]).filter(counts);
+    let parts = || kinds().filter_map(|kind| find(status, kind));
     let unmet = parts().find(|c| c.status == "False").or_else(|| parts().find(|c| c.status != "True"));
     match unmet {
         Some(condition) => {
             let reason = condition.reason.parse().unwrap_or(Reason::Progressing);
             (condition.status.clone(), reason, condition.message.clone())
         }
+        None if find(status, ConditionType::ExternalIDEnforced).is_some_and(|c| c.status == "True") => {
+            let message = "the role lets the platform in, nobody without the External ID, and the bucket can be written";
+            ("True".to_owned(), Reason::Validated, message.to_owned())
+        }
         None => {
-            let message = "the role lets the platform in, nobody without the External ID, and the bucket can be written".to_owned();
-            ("True".to_owned(), Reason::Validated, message)
+            let message = "the role lets the platform in and the bucket can be written; that the role refuses everybody \
+                           else is not proved, and this platform only warns about it";
+            ("True".to_owned(), Reason::Validated, message.to_owned())
         }
     }
 }
@@ -89,6 +135,26 @@ pub(super) fn suspend(status: &mut RecordingDestinationStatus, generation: i64, 
     remove(status, ConditionType::Reconciling);
     remove(status, ConditionType::Stalled);
     set(status, ConditionType::Ready, "False", Reason::Suspended, message, generation, now);
+}
+
+/// The namespace may not use the account: nothing else was looked at.
+pub(super) fn refuse(
+    status: &mut RecordingDestinationStatus,
+    objection: &Objection,
+    generation: i64,
+    now: Timestamp,
+) {
+    for kind in PARTS {
+        let seen = find(status, kind).is_some_and(|c| c.observed_generation == Some(generation));
+        if !seen {
+            let message = "not checked: the namespace may not use the AWS account";
+            set(status, kind, "Unknown", Reason::NotEvaluated, message, generation, now);
+        }
+    }
+    set_claim(status, Some(&Err(objection.clone())), generation, now);
+    remove(status, ConditionType::Reconciling);
+    remove(status, ConditionType::Stalled);
+    set(status, ConditionType::Ready, "False", objection.reason, &objection.message, generation, now);
 }
 
 /// Nothing moves until the spec is edited.

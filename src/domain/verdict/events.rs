@@ -1,8 +1,10 @@
 //! Status before and after → what to announce. Transitions only: a validation that ends as the
 //! last one did says nothing.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::conditions::find;
-use crate::api::{CheckResult, ConditionType, Reason, RecordingDestinationStatus};
+use crate::api::{Check, CheckResult, ConditionType, Reason, RecordingDestinationStatus};
 
 /// A change worth an Event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,24 +17,32 @@ pub struct Transition {
     pub note: String,
 }
 
-/// What changed about readiness.
+/// What changed about readiness, and about enforcement where Ready does not depend on it.
 pub(super) fn transitions(
     before: &RecordingDestinationStatus,
     after: &RecordingDestinationStatus,
 ) -> Vec<Transition> {
     let Some(ready) = find(after, ConditionType::Ready) else { return Vec::new() };
-    let unchanged = find(before, ConditionType::Ready)
-        .is_some_and(|b| b.status == ready.status && b.reason == ready.reason);
-    if unchanged {
-        return Vec::new();
-    }
-    let remedy = after.checks.iter().find(|c| c.result == CheckResult::Failed && c.reason == ready.reason);
-    let note = match remedy {
-        Some(check) if !check.remedy.is_empty() => format!("{}. {}", ready.message, check.remedy),
-        _ => ready.message.clone(),
+    let same = |now: &Condition| {
+        let kind = now.type_.parse().expect("one of ours");
+        find(before, kind).is_some_and(|then| then.status == now.status && then.reason == now.reason)
     };
-    let calm = ready.status == "True" || ready.reason == Reason::Suspended.to_string();
-    vec![Transition { warning: !calm, reason: ready.reason.clone(), note: shortened(note) }]
+    if !same(ready) {
+        let calm = ready.status == "True" || ready.reason == Reason::Suspended.to_string();
+        return vec![transition(after, ready, !calm)];
+    }
+    let enforced = find(after, ConditionType::ExternalIDEnforced);
+    let lost = enforced.filter(|now| ready.status == "True" && now.status == "False" && !same(now));
+    lost.map(|now| transition(after, now, true)).into_iter().collect()
+}
+
+fn transition(after: &RecordingDestinationStatus, condition: &Condition, warning: bool) -> Transition {
+    let failed = |check: &&Check| check.result == CheckResult::Failed && check.reason == condition.reason;
+    let note = match after.checks.iter().find(failed) {
+        Some(check) if !check.remedy.is_empty() => format!("{}. {}", condition.message, check.remedy),
+        _ => condition.message.clone(),
+    };
+    Transition { warning, reason: condition.reason.clone(), note: shortened(note) }
 }
 
 /// The API server takes notes of at most 1,024 bytes; the status has the whole text.

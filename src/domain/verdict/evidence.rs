@@ -1,6 +1,6 @@
 //! What was seen of a destination: the input of a verdict.
 
-use crate::api::Answer;
+use crate::api::{Answer, Objection};
 use crate::secret::MalformedExternalID;
 
 /// All that was gathered in one look.
@@ -10,8 +10,12 @@ pub enum Evidence {
     Suspended,
     /// The spec cannot be served, with the sentence that says why: nothing was called.
     InvalidSpec(String),
+    /// The namespace may not use the AWS account: nothing was called.
+    NotAllowed(Objection),
     /// Only fields that no proof depends on were edited: nothing was called.
     CarriedOver,
+    /// Claims or the namespace's binding changed: nothing was called.
+    Reconsidered,
     /// AWS was asked, as far as the Secret allowed.
     Validated {
         /// The Secret.
@@ -28,6 +32,8 @@ pub enum SecretObservation {
     Resolved {
         /// The Secret's `resourceVersion`.
         version: String,
+        /// Whether it is the External ID that was proved last, by hash: a label on a Secret changes its version too.
+        known: bool,
     },
     /// No such Secret.
     NotFound,
@@ -72,6 +78,9 @@ pub enum Platform {
 pub struct Enforcement {
     /// One answer for each wrong caller.
     pub negatives: Vec<NegativeAnswer>,
+    /// What the platform's control role, which accepts any External ID, said to wrong callers of the same
+    /// kinds; empty where there is none.
+    pub control: Vec<Answer>,
     /// AssumeRole with the right External ID, once more.
     pub assumed_again: Answer,
 }
@@ -85,22 +94,34 @@ pub struct NegativeAnswer {
     pub answer: Option<Answer>,
 }
 
-/// The calls an uploader makes, in order; those after a failure were not made.
+/// The calls an uploader makes, in order; those that depend on one that failed were not made.
 #[derive(Clone, Debug, Default)]
 pub struct BucketEvidence {
     /// Each call and its answer.
     pub calls: Vec<(BucketCall, Answer)>,
-    /// Whether what was read is what was put; absent when nothing was read.
+    /// Whether what was read, and what S3 says it holds, is what was put; absent when nothing was read.
     pub read_back_matches: Option<bool>,
+    /// Whether the delete only left a marker before the object, as in a versioned bucket.
+    pub marker_left: bool,
 }
 
-/// One call of the probe. Multipart joins here with the uploader's own multipart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
+/// One call of the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::EnumIter)]
 pub enum BucketCall {
     /// Conditional put with ACL, checksum and encryption.
     PutObject,
+    /// The same without the ACL: made when the put was refused, to tell which permission it lacks.
+    PutObjectWithoutACL,
+    /// What S3 holds, with the checksum.
+    HeadObject,
     /// Read back.
     GetObject,
+    /// An upload in parts begun.
+    CreateMultipartUpload,
+    /// Its one part.
+    UploadPart,
+    /// Conditional end of the upload in parts.
+    CompleteMultipartUpload,
     /// Delete.
     DeleteObject,
 }
@@ -114,4 +135,24 @@ pub struct Texts {
     pub trust_policy: String,
     /// The role's permissions policy to paste.
     pub role_policy: String,
+}
+
+/// What the operator was told about judging.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// The platform's partition: AssumeRole never crosses partitions.
+    pub partition: String,
+    /// What a role that lets anybody in comes to.
+    pub enforcement: EnforcementMode,
+}
+
+/// What a role that lets anybody in comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display)]
+#[strum(serialize_all = "camelCase")]
+pub enum EnforcementMode {
+    /// The destination is not Ready.
+    #[default]
+    Require,
+    /// The condition and a Warning Event say so; Ready does not depend on it, and nothing is claimed.
+    Warn,
 }

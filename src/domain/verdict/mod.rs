@@ -8,7 +8,10 @@ mod checks;
 mod conditions;
 mod events;
 mod evidence;
+mod recent;
+mod role;
 mod schedule;
+mod secret;
 
 #[cfg(test)]
 mod tests;
@@ -18,12 +21,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use events::Transition;
 pub use evidence::{
-    BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, RoleEvidence,
-    SecretObservation, Texts,
+    BucketCall, BucketEvidence, Enforcement, EnforcementMode, Evidence, NegativeAnswer, Platform,
+    RoleEvidence, Rules, SecretObservation, Texts,
 };
-pub use schedule::{Due, Recent, Work, bucket_is_due, due, next_look};
+pub use recent::Recent;
+pub use schedule::{Due, Work, bucket_is_due, due, next_look};
 
-use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus, RoleARN};
+use crate::api::{ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN};
 use checks::{Findings, Outcome};
 
 /// What a look at a destination comes to.
@@ -35,12 +39,15 @@ pub struct Verdict {
     pub transitions: Vec<Transition>,
 }
 
-/// Judges what was seen of a destination at `now`. `recent` is what this process remembers of it.
+/// Judges what was seen of a destination at `now`. `recent` is what this process remembers of it;
+/// `standing` says how its claim stands among all others, given the status that it is about to have.
 pub fn judge(
     destination: &RecordingDestination,
     evidence: &Evidence,
     texts: &Texts,
     recent: Option<&Recent>,
+    rules: &Rules,
+    standing: impl FnOnce(&RecordingDestinationStatus) -> Result<(), Objection>,
     now: Timestamp,
 ) -> Verdict {
     let previous = destination.status.clone().unwrap_or_default();
@@ -62,29 +69,33 @@ pub fn judge(
     match evidence {
         Evidence::Suspended => conditions::suspend(&mut status, generation, now),
         Evidence::InvalidSpec(problem) => conditions::stall(&mut status, problem, generation, now),
+        Evidence::NotAllowed(objection) => conditions::refuse(&mut status, objection, generation, now),
         Evidence::CarriedOver => conditions::carry_over(&mut status, generation),
+        Evidence::Reconsidered => {
+            conditions::set_claim(&mut status, Some(&standing(&previous)), generation, now);
+            conditions::conclude(&mut status, rules.enforcement, generation, now);
+        }
         Evidence::Validated { secret, role } => {
             let findings = checks::find(destination, secret, role.as_deref(), texts);
-            record_times(&mut status, &findings, now);
+            let intervals = &destination.spec.validation;
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
-            conditions::settle(
-                &mut status,
-                &previous,
-                &findings,
-                &destination.spec.validation,
-                generation,
-                now,
-            );
+            conditions::settle(&mut status, &previous, &findings, intervals, generation, now);
+            let proved = conditions::is_proved(&status, rules.enforcement);
+            record_times(&mut status, &findings, proved, now);
+            let standing = proved.then(|| standing(&status));
+            conditions::set_claim(&mut status, standing.as_ref(), generation, now);
+            conditions::conclude(&mut status, rules.enforcement, generation, now);
         }
     }
     let transitions = events::transitions(&previous, &status);
     Verdict { status, transitions }
 }
 
-/// Times and versions that go with the findings.
-fn record_times(status: &mut RecordingDestinationStatus, findings: &Findings, now: Timestamp) {
+/// Times and versions that go with the findings. `proved`: the role, and its enforcement as far as it is required.
+fn record_times(status: &mut RecordingDestinationStatus, findings: &Findings, proved: bool, now: Timestamp) {
     let version = findings.secret_version.clone();
-    if version.is_none() || version != status.external_id_secret_version {
+    let same_id = findings.external_id_known || version == status.external_id_secret_version;
+    if version.is_none() || !same_id {
         status.established_time = None;
     }
     if findings.conclusive(ConditionType::RoleAssumable) {
@@ -95,8 +106,11 @@ fn record_times(status: &mut RecordingDestinationStatus, findings: &Findings, no
     if findings.conclusive(ConditionType::ExternalIDEnforced) && !unclear(ConditionType::BucketWritable) {
         status.last_enforcement_time = Some(Time(now));
     }
-    if findings.proved(ConditionType::RoleAssumable) && findings.proved(ConditionType::ExternalIDEnforced) {
+    // What the broker may send: an External ID that this look, or the proof that still stands, has let through.
+    if findings.proved(ConditionType::RoleAssumable) && proved {
         status.external_id_secret_version = version;
+    }
+    if findings.proved(ConditionType::RoleAssumable) && findings.proved(ConditionType::ExternalIDEnforced) {
         status.established_time.get_or_insert(Time(now));
     }
     if let Some(region) = &findings.bucket_region {

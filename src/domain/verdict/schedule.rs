@@ -4,9 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::find;
-use super::evidence::{Enforcement, Evidence, SecretObservation};
+use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
+use super::recent::Recent;
 use crate::api::{
-    Answer, CheckResult, ConditionType, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
+    Answer, CheckResult, ConditionType, Objection, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
     RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
 };
 
@@ -20,72 +21,8 @@ const YOUNG: SignedDuration = SignedDuration::from_mins(10);
 const SLOWEST: SignedDuration = SignedDuration::from_mins(15);
 /// After a throttle.
 const THROTTLED: SignedDuration = SignedDuration::from_secs(10);
-
-/// What this process remembers of a destination since it last looked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recent {
-    /// The spec then, of the status that was written.
-    pub spec: RecordingDestinationSpec,
-    /// Its generation.
-    pub generation: Option<i64>,
-    /// `resourceVersion` of the Secret whose External ID was last sent, proved or not.
-    pub secret_version: Option<String>,
-    /// When it was last looked at to an end.
-    pub last_attempt: Timestamp,
-    /// Last change of the spec, or request to revalidate, that was acted on.
-    pub last_change: Timestamp,
-}
-
-impl Recent {
-    /// What to remember after a look that ended at `now`. A destination that was only reported on
-    /// is remembered as it was last asked about.
-    pub fn after_look(
-        before: Option<&Recent>,
-        looked_at: &RecordingDestination,
-        evidence: &Evidence,
-        now: Timestamp,
-    ) -> Recent {
-        let status = looked_at.status.as_ref();
-        let requested = requested_revalidation(looked_at);
-        let asked =
-            requested.is_some() && requested != status.and_then(|s| s.last_handled_revalidate.as_deref());
-        let last_change = match before {
-            Some(before) if before.spec == looked_at.spec && !asked => before.last_change,
-            None if !asked
-                && status.is_some_and(|s| Some(s.observed_generation) == looked_at.metadata.generation) =>
-            {
-                Timestamp::UNIX_EPOCH
-            }
-            _ => now,
-        };
-        let looked = matches!(evidence, Evidence::Validated { .. });
-        let last_attempt = before.map(|before| before.last_attempt).filter(|_| !looked).unwrap_or(now);
-        let secret_version = match evidence {
-            Evidence::Validated { secret: SecretObservation::Resolved { version }, .. } => {
-                Some(version.clone())
-            }
-            _ => before.and_then(|before| before.secret_version.clone()),
-        };
-        let generation = looked_at.metadata.generation;
-        Recent { spec: looked_at.spec.clone(), generation, secret_version, last_attempt, last_change }
-    }
-
-    /// Whether bucket, prefix, role and External ID reference are the same as then.
-    pub(super) fn has_same_target(&self, spec: &RecordingDestinationSpec) -> bool {
-        self.spec.bucket == spec.bucket
-            && self.spec.prefix() == spec.prefix()
-            && self.spec.role_arn == spec.role_arn
-            && self.spec.external_id_secret_ref == spec.external_id_secret_ref
-    }
-
-    /// Whether only fields that no proof depends on differ.
-    fn proof_holds_for(&self, spec: &RecordingDestinationSpec) -> bool {
-        let mut then = self.spec.clone();
-        then.validation = spec.validation.clone();
-        then.service_account_names = spec.service_account_names.clone();
-        then == *spec
-    }
-}
+/// Between looks at whether a conflicting claim has ended. No call is made for it.
+const CONFLICT: SignedDuration = SignedDuration::from_secs(10);
 
 /// What to do about a destination now.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,8 +33,12 @@ pub enum Due {
     ReportSuspended,
     /// Report that the spec cannot be served.
     ReportInvalid(String),
+    /// Report that the namespace may not use the account.
+    ReportNotAllowed(Objection),
     /// Report that the proof holds for the new generation.
     CarryOver,
+    /// Report how the claim stands now.
+    Reconsider,
     /// Look.
     Look(Work),
 }
@@ -121,22 +62,28 @@ impl Work {
         status: Option<&RecordingDestinationStatus>,
         recent: Option<&Recent>,
     ) -> Work {
-        let SecretObservation::Resolved { version } = secret else { return self };
+        let SecretObservation::Resolved { version, known } = secret else { return self };
         let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
         // What was tried since counts, or a wrong value would be tried at every look at the Secret.
         let tried = recent.and_then(|recent| recent.secret_version.as_ref()).or(proved);
         let resolved_before =
             status.and_then(|s| find(s, ConditionType::SecretResolved)).is_some_and(|c| c.status == "True");
-        let changed = tried.is_some_and(|tried| tried != version);
-        if changed || !resolved_before { Work::Everything } else { self }
+        match tried.is_some_and(|tried| tried != version) {
+            _ if !resolved_before => Work::Everything,
+            // The same External ID in a Secret that was edited otherwise: its version is to be proved.
+            true if *known => self.max(Work::Role),
+            true => Work::Everything,
+            false => self,
+        }
     }
 }
 
-/// What is due at `now`. `partition` is the platform's: AssumeRole never crosses partitions.
+/// What is due at `now`. `standing` is how the claim stands, given the status that it has.
 pub fn due(
     destination: &RecordingDestination,
     recent: Option<&Recent>,
-    partition: &str,
+    rules: &Rules,
+    standing: &Result<(), Objection>,
     now: Timestamp,
 ) -> Due {
     let spec = &destination.spec;
@@ -145,21 +92,23 @@ pub fn due(
         Some(status.observed_generation) == destination.metadata.generation && !status.conditions.is_empty();
     let ready = find(&status, ConditionType::Ready);
     let reported = |reason: Reason| observed && ready.is_some_and(|c| c.reason == reason.to_string());
-    let spread = spread(destination);
 
     if spec.suspend {
-        return if reported(Reason::Suspended) {
-            Due::NotBefore(now + SLOWEST)
-        } else {
-            Due::ReportSuspended
-        };
+        let said = reported(Reason::Suspended);
+        return if said { Due::NotBefore(now + SLOWEST) } else { Due::ReportSuspended };
     }
-    if let Some(problem) = invalid(spec, partition) {
-        return if reported(Reason::InvalidSpec) {
-            Due::NotBefore(now + SLOWEST)
-        } else {
-            Due::ReportInvalid(problem)
-        };
+    if let Some(problem) = invalid(spec, &rules.partition) {
+        let said = reported(Reason::InvalidSpec);
+        return if said { Due::NotBefore(now + SLOWEST) } else { Due::ReportInvalid(problem) };
+    }
+    if let Err(objection) = standing
+        && objection.reason == Reason::AccountNotAllowed
+    {
+        let said = reported(objection.reason) && ready.is_some_and(|c| c.message == objection.message);
+        return if said { Due::NotBefore(now + SLOWEST) } else { Due::ReportNotAllowed(objection.clone()) };
+    }
+    if reported(Reason::AccountNotAllowed) {
+        return Due::Look(Work::Everything);
     }
     if !observed {
         let proved = ready.is_some_and(|c| c.status == "True");
@@ -170,60 +119,110 @@ pub fn due(
             });
         return if holds { Due::CarryOver } else { Due::Look(Work::Everything) };
     }
+    if has_moved(&status, standing) {
+        return Due::Reconsider;
+    }
     let at = |time: Timestamp, work: Work| if time <= now { Due::Look(work) } else { Due::NotBefore(time) };
-    let last_attempt = recent.map(|recent| recent.last_attempt);
-
+    let last_attempt = recent.and_then(|recent| recent.last_attempt);
     let requested = requested_revalidation(destination);
     if requested.is_some() && requested != status.last_handled_revalidate.as_deref() {
         return at(last_attempt.map_or(now, |last| last + REVALIDATE_PAUSE), Work::Everything);
     }
-    if ready.is_none_or(|c| c.status != "True") {
-        let since = ready.map_or(now, |c| c.last_transition_time.0);
-        let since = recent.map_or(since, |recent| since.max(recent.last_change));
-        let last = last_attempt.or(status.last_validation_time.as_ref().map(|Time(t)| *t)).unwrap_or(since);
-        let pause = if reported(Reason::Throttled) {
-            THROTTLED
-        } else {
-            retry_pause(last.duration_since(since), spread)
-        };
-        let retry = last + pause;
-        return match at(retry, Work::Everything) {
-            Due::NotBefore(_) if pause > RETRY => Due::Look(Work::Secret),
-            other => other,
-        };
+    // One in conflict is proved, too; what it waits for is seen without asking AWS.
+    let conflict = reported(Reason::DestinationConflict);
+    let (time, work) = if conflict || ready.is_some_and(|c| c.status == "True") {
+        next_proof(destination, &status, recent, rules, now)
+    } else {
+        next_retry(destination, &status, recent, now)
+    };
+    match at(time, work) {
+        Due::NotBefore(time) if conflict => Due::NotBefore(time.min(now + CONFLICT)),
+        decided => decided,
     }
-    let sooner = 1.0 - spread / 10.0;
-    let after = |time: &Option<Time>, seconds: i32| match time {
-        Some(Time(time)) => *time + SignedDuration::from_secs_f64(f64::from(seconds) * sooner),
+}
+
+/// When to prove again what is proved, and how much of it.
+fn next_proof(
+    destination: &RecordingDestination,
+    status: &RecordingDestinationStatus,
+    recent: Option<&Recent>,
+    rules: &Rules,
+    now: Timestamp,
+) -> (Timestamp, Work) {
+    let spec = &destination.spec;
+    let sooner = 1.0 - spread(destination) / 10.0;
+    let seconds = |count: f64| SignedDuration::from_secs_f64(count * sooner);
+    let after = |time: &Option<Time>, interval: i32| match time {
+        Some(Time(time)) => *time + seconds(f64::from(interval)),
         None => now,
     };
-    let everything = after(&status.last_enforcement_time, spec.validation.enforcement_interval_seconds);
-    let role = after(&status.last_validation_time, spec.validation.interval_seconds);
-    let doubtful = status.checks.iter().any(|check| check.result == CheckResult::Inconclusive);
     // A look without a clear answer leaves its time as it was; without this it would be due at once, for ever.
-    let earliest = last_attempt.map_or(now, |last| last + RETRY);
-    if doubtful && last_attempt.is_some() {
-        return at(earliest, Work::Everything);
+    let earliest = recent.and_then(|recent| recent.last_attempt).map(|last| last + RETRY);
+    let not_counted =
+        |name: &str| rules.enforcement == EnforcementMode::Warn && name.starts_with("AssumeRoleW");
+    let doubtful = status
+        .checks
+        .iter()
+        .any(|check| check.result == CheckResult::Inconclusive && !not_counted(&check.name));
+    if let (true, Some(earliest)) = (doubtful, earliest) {
+        return (earliest, Work::Everything);
     }
-    let (time, work) = if everything <= now || everything <= role {
-        (everything, Work::Everything)
-    } else {
-        (role, Work::Role)
-    };
-    at(if last_attempt.is_some() && time <= now { time.max(earliest) } else { time }, work)
+    // An edited Secret must be proved before the sessions that the old External ID got need renewal: that is after
+    // 60 % of their life at the earliest.
+    let secret_look = seconds(f64::from(spec.session_duration_seconds) / 4.0);
+    let secret = recent.map_or(Timestamp::MAX, |recent| recent.last_secret_look + secret_look);
+    let role = after(&status.last_validation_time, spec.validation.interval_seconds);
+    let everything = after(&status.last_enforcement_time, spec.validation.enforcement_interval_seconds);
+    let not_before = |time: Timestamp| earliest.map_or(time, |earliest| time.max(earliest));
+    let all =
+        [(secret, Work::Secret), (not_before(role), Work::Role), (not_before(everything), Work::Everything)];
+    let most_of_what_is_due = all.into_iter().filter(|(time, _)| *time <= now).max_by_key(|(_, work)| *work);
+    most_of_what_is_due.unwrap_or_else(|| all.into_iter().min().expect("three"))
+}
+
+/// When to try again what is not proved.
+fn next_retry(
+    destination: &RecordingDestination,
+    status: &RecordingDestinationStatus,
+    recent: Option<&Recent>,
+    now: Timestamp,
+) -> (Timestamp, Work) {
+    let ready = find(status, ConditionType::Ready);
+    let since = ready.map_or(now, |c| c.last_transition_time.0);
+    let since = recent.map_or(since, |recent| since.max(recent.last_change));
+    let last_attempt = recent.and_then(|recent| recent.last_attempt);
+    let last = last_attempt.or(status.last_validation_time.as_ref().map(|Time(t)| *t)).unwrap_or(since);
+    let throttled = ready.is_some_and(|c| c.reason == Reason::Throttled.to_string());
+    let pause =
+        if throttled { THROTTLED } else { retry_pause(last.duration_since(since), spread(destination)) };
+    let secret = recent.map_or(now, |recent| recent.last_secret_look + RETRY);
+    let retry = last + pause;
+    // Whatever else is wrong, a mended Secret is noticed soon.
+    if secret < retry && retry > now { (secret, Work::Secret) } else { (retry, Work::Everything) }
+}
+
+/// Whether the claim stands otherwise than the status says.
+fn has_moved(status: &RecordingDestinationStatus, standing: &Result<(), Objection>) -> bool {
+    match (find(status, ConditionType::Exclusive), standing) {
+        (Some(said), Ok(())) => said.status == "False",
+        (Some(said), Err(objection)) => {
+            said.status == "True" || (said.status == "False" && said.message != objection.message)
+        }
+        // Written by a release that knew of no claims.
+        (None, _) => find(status, ConditionType::Ready).is_some_and(|c| c.status == "True"),
+    }
 }
 
 /// When to look next, after a look at `now` whose result `destination` shows.
 pub fn next_look(
     destination: &RecordingDestination,
     recent: &Recent,
-    partition: &str,
+    rules: &Rules,
+    standing: &Result<(), Objection>,
     now: Timestamp,
 ) -> Timestamp {
-    match due(destination, Some(recent), partition, now) {
+    match due(destination, Some(recent), rules, standing, now) {
         Due::NotBefore(time) => time,
-        // Reading a Secret is cheap, but not free.
-        Due::Look(Work::Secret) => now + RETRY,
         _ => now + SignedDuration::from_secs(1),
     }
 }
@@ -235,20 +234,34 @@ pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Opti
     Some(value.as_str()).filter(|value| value.len() <= LONGEST)
 }
 
-/// Whether to put a probe object, once the role has been tried: never into a bucket whose role lets
-/// anybody in, as it may be somebody else's; and where the last one could not be deleted, only after
-/// an edit or on request.
-pub fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
+/// Whether to put probe objects, once the role has been tried.
+///
+/// Never into a bucket whose role lets anybody in, as it may be somebody else's, unless such roles are tolerated. A
+/// bucket that is proved for this spec is left alone where an upload has proved it since, and where the
+/// objects could not be deleted, unless somebody asks.
+pub fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement, rules: &Rules) -> bool {
     let open =
         enforcement.negatives.iter().any(|negative| matches!(negative.answer, Some(Answer::Granted(()))));
-    let Some(status) = &destination.status else { return !open };
-    let left_behind =
-        status.checks.iter().any(|c| c.name == "DeleteObject" && c.result == CheckResult::Failed);
-    let writable = find(status, ConditionType::BucketWritable)
-        .is_some_and(|c| c.status == "True" && c.observed_generation == destination.metadata.generation);
+    if open && rules.enforcement == EnforcementMode::Require {
+        return false;
+    }
+    let Some(status) = &destination.status else { return true };
     let requested = requested_revalidation(destination);
     let asked = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
-    !open && (asked || !(writable && left_behind))
+    let writable = find(status, ConditionType::BucketWritable)
+        .is_some_and(|c| c.status == "True" && c.observed_generation == destination.metadata.generation);
+    if asked || !writable {
+        return true;
+    }
+    let left_behind = status.checks.iter().any(|check| {
+        check.name == "DeleteObject"
+            && (check.result == CheckResult::Failed || check.reason == Reason::DeleteMarkerLeft.to_string())
+    });
+    let uploaded_since = status
+        .last_upload_time
+        .as_ref()
+        .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
+    !left_behind && !uploaded_since
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {

@@ -281,7 +281,7 @@ fn a_wrong_key_of_ours_leaves_proved_tenants_ready_and_others_unknown() {
 fn a_proof_does_not_stand_for_another_secret_or_generation() {
     let mut silent = sound();
     silent.assumed = Answer::Silent(Silence::Timeout);
-    let other_secret = SecretObservation::Resolved { version: "900".into() };
+    let other_secret = SecretObservation::Resolved { version: "900".into(), known: false };
     let verdict = look(&proved(), other_secret, Some(silent.clone()), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
 

@@ -47,7 +47,7 @@ fn refused(status: u16, code: &str) -> Answer {
 }
 
 fn resolved() -> SecretObservation {
-    SecretObservation::Resolved { version: "812".into() }
+    SecretObservation::Resolved { version: "812".into(), known: false }
 }
 
 /// A role and bucket with which nothing is wrong.
@@ -62,17 +62,61 @@ fn sound() -> RoleEvidence {
                 NegativeAnswer { name: "AssumeRoleWithRandom", answer: denied() },
                 NegativeAnswer { name: "AssumeRoleWithCaseFlipped", answer: None },
             ],
+            control: Vec::new(),
             assumed_again: Answer::Granted(()),
         }),
         bucket: Some(BucketEvidence {
-            calls: vec![
-                (BucketCall::PutObject, Answer::Granted(())),
-                (BucketCall::GetObject, Answer::Granted(())),
-                (BucketCall::DeleteObject, Answer::Granted(())),
-            ],
+            calls: CALLS.map(|call| (call, Answer::Granted(()))).into(),
             read_back_matches: Some(true),
+            marker_left: false,
         }),
     }
+}
+
+/// The calls of a probe with which nothing is wrong.
+const CALLS: [BucketCall; 7] = [
+    BucketCall::PutObject,
+    BucketCall::HeadObject,
+    BucketCall::GetObject,
+    BucketCall::CreateMultipartUpload,
+    BucketCall::UploadPart,
+    BucketCall::CompleteMultipartUpload,
+    BucketCall::DeleteObject,
+];
+
+fn rules() -> Rules {
+    Rules { partition: "aws".into(), enforcement: EnforcementMode::Require }
+}
+
+/// With the first claim, on a platform that requires enforcement.
+fn judge(
+    destination: &RecordingDestination,
+    evidence: &Evidence,
+    texts: &Texts,
+    recent: Option<&Recent>,
+    now: Timestamp,
+) -> Verdict {
+    super::judge(destination, evidence, texts, recent, &rules(), |_| Ok(()), now)
+}
+
+/// With the first claim, on a platform of that partition.
+fn due(destination: &RecordingDestination, recent: Option<&Recent>, partition: &str, now: Timestamp) -> Due {
+    let rules = Rules { partition: partition.into(), ..rules() };
+    super::due(destination, recent, &rules, &Ok(()), now)
+}
+
+fn next_look(
+    destination: &RecordingDestination,
+    recent: &Recent,
+    partition: &str,
+    now: Timestamp,
+) -> Timestamp {
+    let rules = Rules { partition: partition.into(), ..rules() };
+    super::next_look(destination, recent, &rules, &Ok(()), now)
+}
+
+fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
+    super::bucket_is_due(destination, enforcement, &rules())
 }
 
 fn look(

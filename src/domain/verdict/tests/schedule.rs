@@ -42,7 +42,8 @@ fn what_is_due_when() {
         spec: destination.spec.clone(),
         generation: destination.metadata.generation,
         secret_version: None,
-        last_attempt: now() - ago,
+        last_secret_look: now() - ago,
+        last_attempt: Some(now() - ago),
         last_change: now() - ago,
     };
     let minute = SignedDuration::from_mins(1);
@@ -80,7 +81,7 @@ fn what_is_due_when() {
         Some(Work::Everything),
         "within 30 s"
     );
-    let old = Recent { last_attempt: now() + hours(4), ..young };
+    let old = Recent { last_attempt: Some(now() + hours(4)), ..young };
     assert_eq!(
         at(&broken, Some(&old), now() + hours(4) + minute),
         Some(Work::Secret),
@@ -125,7 +126,8 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: None,
-        last_attempt: now(),
+        last_secret_look: now(),
+        last_attempt: Some(now()),
         last_change: now(),
     };
     type Edit = fn(&mut RecordingDestination);
@@ -156,7 +158,7 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
 #[test]
 fn a_changed_secret_is_proved_anew() {
     let status = proved().status;
-    let changed = SecretObservation::Resolved { version: "900".into() };
+    let changed = SecretObservation::Resolved { version: "900".into(), known: false };
     assert_eq!(Work::Role.given(&changed, status.as_ref(), None), Work::Everything);
     assert_eq!(Work::Role.given(&resolved(), status.as_ref(), None), Work::Role);
 }
@@ -175,12 +177,13 @@ fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
 
 #[test]
 fn a_wrong_value_in_the_secret_is_tried_once_and_a_mended_one_at_the_next_look() {
-    let changed = |version: &str| SecretObservation::Resolved { version: version.into() };
+    let changed = |version: &str| SecretObservation::Resolved { version: version.into(), known: false };
     let tried = |version: &str| Recent {
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: Some(version.into()),
-        last_attempt: now(),
+        last_secret_look: now(),
+        last_attempt: Some(now()),
         last_change: now(),
     };
     let proved = proved().status;
@@ -226,7 +229,8 @@ fn a_target_changed_while_suspended_is_established_anew() {
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: None,
-        last_attempt: now(),
+        last_secret_look: now(),
+        last_attempt: Some(now()),
         last_change: now(),
     };
     let mut edited = proved();

@@ -1,0 +1,171 @@
+//! All claims, in this process's memory: what [`domain::ownership`](crate::domain::ownership) decides about.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::channel::mpsc;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::OnceCell;
+
+use crate::api::{Objection, RecordingDestination, RecordingDestinationStatus};
+use crate::cluster::{NamespaceAccounts, secrets};
+use crate::domain::ownership::{AccountBinding, Binding, Claim, standing};
+use crate::domain::verdict::{SecretObservation, Verdict};
+use crate::secret::{ExternalID, Fingerprint, Fingerprints};
+
+/// Secrets read at the same time, at start.
+const READERS: usize = 16;
+/// Between tries to read one that could not be read.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The claims, and what they are weighed by.
+pub(super) struct Claims {
+    rule: AccountBinding,
+    namespaces: NamespaceAccounts,
+    destinations: Store<RecordingDestination>,
+    fingerprints: Fingerprints,
+    by_uid: Mutex<HashMap<String, Claim>>,
+    learned: OnceCell<()>,
+    /// Has every destination looked at: what is due is seen without a call.
+    wake: mpsc::Sender<()>,
+}
+
+impl Claims {
+    pub(super) fn new(
+        rule: AccountBinding,
+        namespaces: NamespaceAccounts,
+        destinations: Store<RecordingDestination>,
+        wake: mpsc::Sender<()>,
+    ) -> Self {
+        let (fingerprints, by_uid, learned) = Default::default();
+        Claims { rule, namespaces, destinations, fingerprints, by_uid, learned, wake }
+    }
+
+    /// Learns, once, what was claimed before this process began. Until then nobody can be told that he is the first.
+    pub(super) async fn learn(&self, client: &Client) {
+        let all = async {
+            self.namespaces.filled().await;
+            if self.destinations.wait_until_ready().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let established = self.destinations.state().into_iter().filter(|destination| {
+                destination.status.as_ref().is_some_and(|status| status.established_time.is_some())
+            });
+            let reads = futures::stream::iter(established).map(async |destination| {
+                let external_id = self.read_proved(client, &destination).await;
+                let status = destination.status.clone().unwrap_or_default();
+                let claim = Claim::of(&destination, &status, external_id);
+                self.by_uid.lock().unwrap().insert(claim.uid.clone(), claim);
+            });
+            reads.buffer_unordered(READERS).collect::<()>().await;
+        };
+        self.learned.get_or_init(|| all).await;
+    }
+
+    /// The External ID that was proved, if the Secret still holds it.
+    async fn read_proved(&self, client: &Client, destination: &RecordingDestination) -> Option<Fingerprint> {
+        let namespace = destination.namespace().unwrap_or_default();
+        let reference = &destination.spec.external_id_secret_ref;
+        let proved =
+            destination.status.as_ref().and_then(|status| status.external_id_secret_version.as_ref());
+        loop {
+            match secrets::external_id(client, &namespace, reference).await {
+                Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
+                    return Some(self.fingerprints.of(&id));
+                }
+                Ok(_) => return None,
+                // No right to read it: its owner will be told at its next look.
+                Err(kube::Error::Api(status)) if status.code == 403 => return None,
+                Err(error) => {
+                    tracing::warn!(namespace, name = destination.name_any(), %error, "a Secret could not be read; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    pub(super) fn fingerprint(&self, id: &ExternalID) -> Fingerprint {
+        self.fingerprints.of(id)
+    }
+
+    /// Whether it is the External ID with which the destination's claim was proved.
+    pub(super) fn is_known(&self, destination: &RecordingDestination, id: Fingerprint) -> bool {
+        let uid = destination.metadata.uid.as_deref().unwrap_or_default();
+        let claims = self.by_uid.lock().unwrap();
+        claims.get(uid).is_some_and(|claim| claim.proved.is_some() && claim.external_id == Some(id))
+    }
+
+    /// How the destination's claim stands, given the status that it has.
+    pub(super) fn standing(&self, destination: &RecordingDestination) -> Result<(), Objection> {
+        let status = destination.status.clone().unwrap_or_default();
+        let claims = self.by_uid.lock().unwrap();
+        self.standing_among(&claims, &self.claim_of(&claims, destination, &status, None))
+    }
+
+    /// Judges, and takes the claim that comes of it into account, in one step: of two that race, one is the
+    /// first. `id` is the External ID that was sent, if one was.
+    pub(super) fn judge(
+        &self,
+        destination: &RecordingDestination,
+        id: Option<Fingerprint>,
+        judge: impl FnOnce(&dyn Fn(&RecordingDestinationStatus) -> Result<(), Objection>) -> Verdict,
+    ) -> Verdict {
+        let mut claims = self.by_uid.lock().unwrap();
+        let verdict =
+            judge(&|status| self.standing_among(&claims, &self.claim_of(&claims, destination, status, id)));
+        let claim = self.claim_of(&claims, destination, &verdict.status, id);
+        let new = claim.proved.is_some() && claims.get(&claim.uid) != Some(&claim);
+        let contested = new && self.contenders(&claims, &claim).next().is_some();
+        claims.insert(claim.uid.clone(), claim);
+        // What is gone is forgotten when it has grown to as much again.
+        if claims.len() > 2 * self.destinations.len() + 64 {
+            claims.retain(|_, claim| self.is_alive(claim));
+        }
+        drop(claims);
+        if contested {
+            self.wake_all();
+        }
+        verdict
+    }
+
+    fn wake_all(&self) {
+        // Full means that a call is under way already.
+        _ = self.wake.clone().try_send(());
+    }
+
+    fn claim_of(
+        &self,
+        claims: &HashMap<String, Claim>,
+        destination: &RecordingDestination,
+        status: &RecordingDestinationStatus,
+        id: Option<Fingerprint>,
+    ) -> Claim {
+        let uid = destination.metadata.uid.as_deref().unwrap_or_default();
+        let id = id.or_else(|| claims.get(uid).and_then(|claim| claim.external_id));
+        Claim::of(destination, status, id)
+    }
+
+    fn standing_among(&self, claims: &HashMap<String, Claim>, mine: &Claim) -> Result<(), Objection> {
+        let binding_of = |namespace: &str| Binding::read(self.namespaces.of(namespace).as_deref());
+        standing(mine, self.contenders(claims, mine), &binding_of, self.rule)
+    }
+
+    fn contenders<'a>(
+        &'a self,
+        claims: &'a HashMap<String, Claim>,
+        mine: &'a Claim,
+    ) -> impl Iterator<Item = &'a Claim> {
+        claims.values().filter(|other| mine.is_contested_by(other)).filter(|other| self.is_alive(other))
+    }
+
+    /// Deletions are not announced: whether a claim's destination is still there is seen here.
+    fn is_alive(&self, claim: &Claim) -> bool {
+        let reference = ObjectRef::new(&claim.name).within(&claim.namespace);
+        self.destinations
+            .get(&reference)
+            .is_some_and(|found| found.metadata.uid.as_deref() == Some(&claim.uid))
+    }
+}

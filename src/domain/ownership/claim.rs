@@ -1,0 +1,133 @@
+//! Claims and their order.
+
+use jiff::Timestamp;
+
+use super::{AccountBinding, Binding};
+use crate::api::{
+    ConditionType, Objection, Reason, RecordingDestination, RecordingDestinationStatus, RoleARN,
+};
+use crate::secret::Fingerprint;
+
+/// What one destination lays claim to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// UID of the destination.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// When it was first proved; a claim that was not proved is none, and refuses nobody.
+    pub proved: Option<Timestamp>,
+    /// ARN of its role.
+    pub role_arn: String,
+    /// Account that must own its bucket.
+    pub bucket_owner: String,
+    /// Name of its bucket.
+    pub bucket: String,
+    /// Prefix of its keys.
+    pub prefix: String,
+    /// Whether the bucket takes its objects. Only then is the bucket claimed: a name alone costs nothing, and
+    /// whoever squats on one would keep its owner out.
+    pub writable: bool,
+    /// The External ID that was proved; absent when it is not known to this process.
+    pub external_id: Option<Fingerprint>,
+}
+
+impl Claim {
+    /// What the destination claims when it has that status.
+    pub fn of(
+        destination: &RecordingDestination,
+        status: &RecordingDestinationStatus,
+        external_id: Option<Fingerprint>,
+    ) -> Self {
+        let (metadata, spec) = (&destination.metadata, &destination.spec);
+        let writable: &str = ConditionType::BucketWritable.into();
+        Claim {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            proved: status.established_time.as_ref().map(|time| time.0),
+            role_arn: spec.role_arn.clone(),
+            bucket_owner: spec.bucket_owner().to_owned(),
+            bucket: spec.bucket.clone(),
+            prefix: spec.prefix().to_owned(),
+            writable: status.conditions.iter().any(|c| c.type_ == writable && c.status == "True"),
+            external_id,
+        }
+    }
+
+    /// Whether `other`, a claim of another destination, is to something that this one needs too.
+    pub fn is_contested_by(&self, other: &Claim) -> bool {
+        self.contested(other).is_some()
+    }
+
+    /// The AWS accounts that it needs: the role's, and the bucket owner's where that is another.
+    pub(super) fn accounts(&self) -> Vec<String> {
+        let mut accounts = vec![self.account(), self.bucket_owner.clone()];
+        accounts.dedup();
+        accounts
+    }
+
+    fn account(&self) -> String {
+        self.role_arn.parse::<RoleARN>().map(|role| role.account).unwrap_or_default()
+    }
+
+    /// Bound beats unbound, then the earlier proof, then creation, then UID.
+    fn comes_before(&self, other: &Claim, binding_of: &impl Fn(&str) -> Binding) -> bool {
+        let place = |claim: &Claim| {
+            let unbound = binding_of(&claim.namespace) == Binding::Absent;
+            // A claim proved just now comes after all that were proved before.
+            (unbound, claim.proved.is_none(), claim.proved, claim.created, claim.uid.clone())
+        };
+        place(self) < place(other)
+    }
+
+    /// What both cannot have, in words that do not tell whose the other claim is.
+    fn contested(&self, other: &Claim) -> Option<&'static str> {
+        if self.uid == other.uid || other.proved.is_none() {
+            return None;
+        }
+        let same_id = self.external_id.is_some() && self.external_id == other.external_id;
+        if same_id && self.account() != other.account() {
+            return Some("another AWS account is claimed with the same External ID");
+        }
+        if same_id && self.role_arn == other.role_arn && self.namespace != other.namespace {
+            return Some("the role and External ID are claimed in another namespace");
+        }
+        let overlaps = self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix);
+        (self.bucket == other.bucket && overlaps && self.writable && other.writable)
+            .then_some("the bucket and prefix overlap with a claim that was proved earlier")
+    }
+}
+
+/// Whether `mine` may be had: the namespace may use the accounts, and no claim among `others` comes first.
+pub fn standing<'a>(
+    mine: &Claim,
+    others: impl Iterator<Item = &'a Claim>,
+    binding_of: &impl Fn(&str) -> Binding,
+    rule: AccountBinding,
+) -> Result<(), Objection> {
+    if let Some(objection) = binding_of(&mine.namespace).objection(mine, rule) {
+        return Err(objection);
+    }
+    let mut earlier = others
+        .filter_map(|other| Some((other, mine.contested(other)?)))
+        // Who may not use the account keeps nobody else from it.
+        .filter(|(other, _)| binding_of(&other.namespace).objection(other, rule).is_none())
+        .filter(|(other, _)| other.comes_before(mine, binding_of));
+    match earlier.next() {
+        None => Ok(()),
+        Some((_, what)) => Err(Objection {
+            reason: Reason::DestinationConflict,
+            message: format!("{what}; a claim proved earlier comes first, and one of a bound namespace before any"),
+            remedy: "Use a bucket and prefix, a role and an External ID that no other destination uses. If the other claim is \
+                     the wrong one, whoever administers the platform finds it with kubectl get recdest --all-namespaces --output=wide, \
+                     and decides by binding namespaces to AWS accounts"
+                .to_owned(),
+        }),
+    }
+}

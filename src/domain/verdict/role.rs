@@ -1,0 +1,174 @@
+//! What STS said about the role → the `RoleAssumable` and `ExternalIDEnforced` findings.
+
+use super::checks::{Findings, Outcome, Said, inconclusive, unclear};
+use super::evidence::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
+use crate::api::{Answer, CheckResult, ConditionType, Reason};
+
+pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) -> Said {
+    let refusal = match &evidence.assumed {
+        Answer::Granted(()) => {
+            return Said::new(
+                Outcome::Proved,
+                Reason::Validated,
+                format!("{role_arn} was assumed with the External ID"),
+                "",
+            );
+        }
+        Answer::Silent(silence) => {
+            if evidence.platform == Platform::Unreadable {
+                return platform_fault("the platform's access key could not be read", texts);
+            }
+            return inconclusive(&format!("AssumeRole: {silence}"));
+        }
+        Answer::Refused(refusal) => refusal,
+    };
+    if let Some(said) = unclear("AssumeRole", refusal) {
+        return said;
+    }
+    let key_faults = [
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "IncompleteSignature",
+        "UnrecognizedClientException",
+        "MissingAuthenticationToken",
+    ];
+    if key_faults.contains(&refusal.code.as_str())
+        || refusal.is_expired_token()
+        || evidence.platform == Platform::Refused
+    {
+        return platform_fault("AWS does not accept the platform's access key", texts);
+    }
+    if let Platform::SomebodyElse(arn) = &evidence.platform {
+        return platform_fault(&format!("the platform's access key belongs to {arn}"), texts);
+    }
+    match refusal.code.as_str() {
+        "RegionDisabledException" => Said::new(
+            Outcome::Refuted,
+            Reason::STSRegionDisabled,
+            "the role's account has not enabled the AWS Region whose STS endpoint the platform uses",
+            "In the role's account: IAM console, Account settings, Security Token Service, activate the Region; or tell the platform which Region is active",
+        ),
+        "AccessDenied" if evidence.platform == Platform::AsConfigured => Said::new(
+            Outcome::Refuted,
+            Reason::AssumeRoleDenied,
+            format!(
+                "AWS refused AssumeRole of {role_arn}. It does not say why: the role does not exist, its trust policy does not name {} \
+                 with this External ID, it demands MFA, or a service control policy denies it",
+                texts.platform_principal
+            ),
+            format!(
+                "Check that the role exists, and give it this trust policy, with the External ID that the Secret holds:\n{}",
+                texts.trust_policy
+            ),
+        ),
+        "AccessDenied" => {
+            inconclusive("AssumeRole was refused, and whose key the platform holds could not be checked")
+        }
+        code => inconclusive(&format!(
+            "AssumeRole: an answer that says nothing about the role ({code}, HTTP {})",
+            refusal.status
+        )),
+    }
+}
+
+pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts: &Texts) {
+    let condition = ConditionType::ExternalIDEnforced;
+    let mut accepted = Vec::new();
+    let mut doubt = None;
+    for NegativeAnswer { name, answer } in &enforcement.negatives {
+        match answer {
+            None => findings.check(
+                name,
+                CheckResult::Skipped,
+                Reason::Validated,
+                "this External ID has no letters",
+                "",
+            ),
+            Some(Answer::Granted(())) => {
+                let message = "the role let this wrong caller in; the credentials were dropped";
+                let remedy = format!("Give the role this trust policy:\n{}", texts.trust_policy);
+                findings.check(name, CheckResult::Failed, Reason::ExternalIDNotEnforced, message, &remedy);
+                accepted.push(*name);
+            }
+            Some(Answer::Refused(refusal)) if refusal.status == 403 && refusal.code == "AccessDenied" => {
+                findings.check(name, CheckResult::Passed, Reason::Validated, "refused, as it must be", "");
+            }
+            Some(other) => {
+                let said = no_clear_answer(name, other);
+                findings.check(name, CheckResult::Inconclusive, said.reason, &said.message, "");
+                doubt.get_or_insert(said);
+            }
+        }
+    }
+    let own_refusal = enforcement.control.iter().find(|answer| **answer != Answer::Granted(()));
+    if let Some(answer) = own_refusal {
+        let said = control(answer);
+        findings.check(
+            "AssumeRoleOfControl",
+            CheckResult::Inconclusive,
+            said.reason,
+            &said.message,
+            &said.remedy,
+        );
+        doubt = Some(said);
+    }
+    let again = match &enforcement.assumed_again {
+        Answer::Granted(()) => None,
+        other => {
+            let said = no_clear_answer("AssumeRoleAgain", other);
+            findings.check("AssumeRoleAgain", CheckResult::Inconclusive, said.reason, &said.message, "");
+            Some(said)
+        }
+    };
+    if !accepted.is_empty() {
+        let message = format!(
+            "the role let our principal in without the right External ID ({}): anybody who can make the platform act could reach this bucket",
+            accepted.join(", ")
+        );
+        findings.find(condition, Outcome::Refuted, Reason::ExternalIDNotEnforced, &message);
+    } else if let Some(said) = again.or(doubt) {
+        findings.find(condition, Outcome::Inconclusive, said.reason, &said.message);
+    } else {
+        let tried = enforcement.negatives.iter().filter(|n| n.answer.is_some()).count().saturating_sub(1);
+        let message = format!(
+            "our principal was refused without an External ID and with {tried} wrong ones; other accepted External IDs and other principals cannot be seen from here"
+        );
+        findings.find(condition, Outcome::Proved, Reason::Validated, &message);
+    }
+}
+
+/// The control role accepts everybody, so what refused this caller is on our side, and may have refused the others.
+fn control(answer: &Answer) -> Said {
+    match answer {
+        Answer::Refused(refusal) if unclear("", refusal).is_none() => Said::new(
+            Outcome::Inconclusive,
+            Reason::ProbeInconclusive,
+            "the platform's control role, which lets everybody in, refused a wrong caller too: the refusals are the platform's own and prove nothing",
+            "Platform: look for a policy of your own account that denies sts:AssumeRole by External ID, and check the trust policy of the control role",
+        ),
+        other => no_clear_answer("AssumeRoleOfControl", other),
+    }
+}
+
+/// For a call that had to be refused (or granted) clearly and was not.
+fn no_clear_answer(name: &str, answer: &Answer) -> Said {
+    match answer {
+        Answer::Refused(refusal) => unclear(name, refusal).unwrap_or_else(|| {
+            inconclusive(&format!("{name}: not a clear answer ({}, HTTP {})", refusal.code, refusal.status))
+        }),
+        Answer::Silent(silence) => inconclusive(&format!("{name}: {silence}")),
+        Answer::Granted(()) => inconclusive(&format!("{name}: granted")),
+    }
+}
+
+fn platform_fault(what: &str, texts: &Texts) -> Said {
+    Said::new(
+        Outcome::Inconclusive,
+        Reason::PlatformCredentialsInvalid,
+        format!("{what}; this is the platform's fault, not the tenant's"),
+        format!(
+            "Platform: put an active access key of {} into the Secret recording-operator-aws",
+            texts.platform_principal
+        ),
+    )
+}

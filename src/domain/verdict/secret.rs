@@ -1,0 +1,47 @@
+//! What the Secret reference led to → the `SecretResolved` finding.
+
+use super::checks::{Outcome, Said};
+use super::evidence::SecretObservation;
+use crate::api::{Reason, RecordingDestination};
+
+pub(super) fn read(destination: &RecordingDestination, observation: &SecretObservation) -> Said {
+    let reference = &destination.spec.external_id_secret_ref;
+    let (name, key) = (&reference.name, &reference.key);
+    let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
+    let create = format!(
+        "kubectl create secret generic {name} --namespace {namespace} --type=recordings.revenue.io/external-id \
+         --from-literal={key}='<your External ID>'"
+    );
+    let failed =
+        |reason, message: String, remedy: String| Said::new(Outcome::Refuted, reason, message, remedy);
+    match observation {
+        SecretObservation::Resolved { .. } => Said::new(
+            Outcome::Proved,
+            Reason::Validated,
+            format!("Secret {name} holds a well-formed External ID under {key}"),
+            "",
+        ),
+        SecretObservation::NotFound => failed(
+            Reason::SecretNotFound,
+            format!("Secret {name} does not exist in namespace {namespace}"),
+            format!("Create it:\n{create}"),
+        ),
+        SecretObservation::TypeMismatch => failed(
+            Reason::SecretTypeMismatch,
+            format!("Secret {name} is not of type recordings.revenue.io/external-id; its value was not used"),
+            format!(
+                "A Secret's type cannot be changed; re-create it:\nkubectl delete secret {name} --namespace {namespace}\n{create}"
+            ),
+        ),
+        SecretObservation::KeyMissing => failed(
+            Reason::SecretKeyMissing,
+            format!("Secret {name} has no key {key}"),
+            format!("Put the External ID under {key}, or name the right key in spec.externalIDSecretRef.key"),
+        ),
+        SecretObservation::Malformed(rule) => failed(
+            Reason::ExternalIDMalformed,
+            format!("the value of {key} in Secret {name} is not an External ID: {rule}"),
+            "Put the value exactly as it stands in the role's trust policy; it is not trimmed".to_owned(),
+        ),
+    }
+}
