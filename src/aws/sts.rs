@@ -41,8 +41,14 @@ pub struct Sts {
     client: aws_sdk_sts::Client,
     calls: Calls,
     budget: Budget,
-    /// What was last said of the platform's key, and when it was asked.
-    identity: Arc<Mutex<Option<(Instant, Answer<String>)>>>,
+    identity: Arc<Mutex<Option<Identity>>>,
+}
+
+/// What was last said of the platform's key.
+#[derive(Debug)]
+struct Identity {
+    asked: Instant,
+    answer: Answer<String>,
 }
 
 impl Sts {
@@ -102,19 +108,17 @@ impl Sts {
     pub async fn caller_identity(&self) -> Answer<String> {
         let asked = Instant::now();
         let mut last = self.identity.lock().await;
-        if let Some((began, answer)) = &*last
-            && *began >= asked
-        {
-            return answer.clone();
+        if let Some(last) = last.as_ref().filter(|last| last.asked >= asked) {
+            return last.answer.clone();
         }
         let _leave = self.budget.leave("").await;
-        let began = Instant::now();
+        let asked = Instant::now();
         let answer = match answer(self.client.get_caller_identity().send().await) {
             Answer::Granted(output) => output.arn.map_or(Answer::Silent(Silence::Garbled), Answer::Granted),
             Answer::Refused(refusal) => Answer::Refused(refusal),
             Answer::Silent(silence) => Answer::Silent(silence),
         };
-        *last = Some((began, answer.clone()));
+        *last = Some(Identity { asked, answer: answer.clone() });
         self.calls.count("GetCallerIdentity", answer)
     }
 }

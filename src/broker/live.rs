@@ -13,6 +13,7 @@ use crate::aws::{AssumeRole, Sts};
 use crate::cluster::{DestinationCache, pods, secrets, tokens};
 use crate::domain::grant::{self, Denial, NotIssued};
 use crate::domain::trust::{Purpose, session_name, session_policy};
+use crate::domain::verdict::SecretObservation;
 use crate::secret::SessionCredentials;
 
 /// The cluster that the broker runs in.
@@ -48,12 +49,14 @@ impl IssueSession for LiveSessions {
         // The CRD admits no other text than a role's ARN.
         let role: RoleARN =
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
-        let (_, external_id) = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref)
-            .await
-            .map_err(|error| {
-                NotIssued::Unavailable(format!("the External ID's Secret could not be read: {error}"))
-            })?;
-        let external_id = external_id.ok_or(NotIssued::Denied(Denial::ExternalIDUnusable))?;
+        let found = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref).await;
+        let found = found.map_err(|error| {
+            NotIssued::Unavailable(format!("the External ID's Secret could not be read: {error}"))
+        })?;
+        let (SecretObservation::Resolved { version, .. }, Some(external_id)) = found else {
+            return Err(NotIssued::Denied(Denial::ExternalIDUnusable));
+        };
+        grant::may_send(&version, destination)?;
         let call = AssumeRole {
             tenant: &namespace,
             role_arn: &spec.role_arn,

@@ -76,3 +76,24 @@ impl<V, E> Slot<V, E> {
         self.ask_again <= Instant::now()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::{join_all, pending};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_without_an_answer_do_not_keep_others_waiting() {
+        let memory = Memory::<usize, &str, ()>::new(1000, Duration::from_secs(60));
+        let hanging = join_all((0..500).map(|number| memory.recall(number, pending())));
+        let other = async {
+            tokio::task::yield_now().await;
+            memory.recall(500, async { Ok(("answer", Duration::from_secs(1))) }).await
+        };
+        tokio::select! {
+            _ = hanging => unreachable!("nothing answers them"),
+            known = other => assert_eq!(known.last, Some("answer")),
+        }
+    }
+}

@@ -20,7 +20,7 @@ use super::super::grants::{Cluster, Grants, IssueSession};
 use super::super::metrics::Requests;
 use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, RecordingDestination};
-use crate::domain::grant::NotIssued;
+use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::serve::TlsDirectory;
 use crate::telemetry::Metrics;
@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) reviews: AtomicUsize,
     pub(super) pods: Mutex<HashMap<String, Value>>,
     pub(super) destination: Mutex<Option<Value>>,
+    /// Of the Secret with the External ID.
+    pub(super) secret_version: Mutex<String>,
     /// Why STS grants nothing; `None` when it does.
     pub(super) sts_fails: Mutex<Option<NotIssued>>,
     pub(super) session_seconds: AtomicUsize,
@@ -77,7 +79,8 @@ impl Cluster for Fake {
 }
 
 impl IssueSession for Fake {
-    async fn issue(&self, _: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
+    async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
+        grant::may_send(&self.0.secret_version.lock().unwrap(), destination)?;
         let number = self.0.assumed.fetch_add(1, SeqCst) + 1;
         tokio::time::sleep(Duration::from_millis(50)).await;
         match self.0.sts_fails.lock().unwrap().clone() {
@@ -116,7 +119,11 @@ pub(super) struct Bench {
 impl Bench {
     /// A live, injected pod `recorder-0` and its proved destination.
     pub(super) fn new() -> Self {
-        let world = Arc::new(World { session_seconds: 3600.into(), ..World::default() });
+        let world = Arc::new(World {
+            session_seconds: 3600.into(),
+            secret_version: Mutex::new("812".to_owned()),
+            ..World::default()
+        });
         let tls = tempfile::tempdir().unwrap();
         write_ca(&tls);
         let mut registry = Registry::default();
@@ -163,7 +170,11 @@ impl Bench {
                 "roleARN": "arn:aws:iam::111111111111:role/revenue-call-recording-writer",
                 "externalIDSecretRef": {"name": "acme-external-id"},
             },
-            "status": {"observedGeneration": 3, "conditions": [ready("True")]},
+            "status": {
+                "observedGeneration": 3,
+                "externalIDSecretVersion": "812",
+                "conditions": [ready("True")],
+            },
         });
         json_patch::merge(&mut destination, &change);
         *self.world.destination.lock().unwrap() = Some(destination);

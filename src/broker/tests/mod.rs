@@ -208,6 +208,22 @@ async fn while_sts_fails_the_session_is_served_for_as_long_as_it_lives() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edited_external_id_is_sent_when_it_is_proved_and_until_then_the_session_is_served() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    *bench.world.secret_version.lock().unwrap() = "813".to_owned();
+    pass(3000).await;
+    assert_eq!(bench.key().await, Ok("ASIA1".into()), "due, and still alive");
+    assert_eq!(bench.world.assumed.load(SeqCst), 1, "what is not proved is not sent");
+    bench.set_destination(json!({"status": {"externalIDSecretVersion": "813"}}));
+    assert_eq!(bench.key().await, Ok("ASIA2".into()));
+
+    *bench.world.secret_version.lock().unwrap() = "814".to_owned();
+    pass(3600).await;
+    assert_eq!(bench.key().await, UNDECIDED, "the tenant is not refused: it is for us to look");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_sts_is_not_asked_more_often_for_being_asked_by_many() {
     let bench = Bench::new();
     *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Unavailable("throttled".into()));
