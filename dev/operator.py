@@ -7,7 +7,7 @@ import subprocess
 
 from . import image, node
 from .aws import PLATFORM_CREDENTIALS
-from .aws.accounts import PLATFORM_PRINCIPAL_ARN
+from .aws.accounts import CONTROL_ROLE_ARN, PLATFORM_PRINCIPAL_ARN
 from .kube import Kube
 from .paths import IS_ROOT, KUBECONFIG, ROOT, RUN
 from .progress import Failure, say, step
@@ -67,6 +67,7 @@ def install_chart(kube, image_name, pull_policy, endpoint):
         "image.pullPolicy": pull_policy,
         "aws.endpointURL": endpoint,
         "platform.principalARN": PLATFORM_PRINCIPAL_ARN,
+        "platform.controlRoleARN": CONTROL_ROLE_ARN,
     }
     settings = [argument for pair in values.items() for argument in ("--set-string", "=".join(pair))]
     with step("installing the chart"):

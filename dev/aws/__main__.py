@@ -5,6 +5,7 @@
     python3 -m dev.aws customer trust-closed --external-id ID
     python3 -m dev.aws customer list-objects --bucket acme-recordings
     python3 -m dev.aws customer fault --kind throttle --action AssumeRole
+    python3 -m dev.aws platform-key --deactivate  (the platform's key is revoked)
 """
 
 from __future__ import annotations
@@ -14,19 +15,26 @@ import os
 import sys
 from pathlib import Path
 
+from ..paths import RUN
 from ..progress import Failure
-from . import standin
-from .accounts import Customer, create_platform
+from . import PLATFORM_CREDENTIALS, standin
+from .accounts import Customer, Platform, PlatformCredentials
 from .client import AwsError
 from .commands import COMMANDS
 
 
 def _platform(arguments: argparse.Namespace) -> None:
     standin.wait_until_healthy(arguments.endpoint_url)
-    credentials = create_platform(arguments.endpoint_url)
-    descriptor = os.open(arguments.credentials_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(credentials.to_json())
+    Platform(arguments.endpoint_url).create().write(arguments.credentials_file)
+
+
+def _platform_key(arguments: argparse.Namespace) -> None:
+    platform = Platform(arguments.endpoint_url)
+    if arguments.change == "new":
+        platform.new_key().write(arguments.credentials_file)
+    else:
+        present = PlatformCredentials.read(arguments.credentials_file)
+        platform.set_key(present.accessKeyID, active=arguments.change == "activate")
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,6 +49,14 @@ def _arguments() -> argparse.Namespace:
     platform = sides.add_parser("platform", parents=[common], help="create the platform's account and its user's key")
     platform.add_argument("--credentials-file", required=True, type=Path)
     platform.set_defaults(run=_platform)
+
+    description = "revoke the platform's key, allow it again, or issue a further one"
+    key = sides.add_parser("platform-key", parents=[common], help=description)
+    change = key.add_mutually_exclusive_group(required=True)
+    for name in ("deactivate", "activate", "new"):
+        change.add_argument(f"--{name}", action="store_const", dest="change", const=name)
+    key.add_argument("--credentials-file", type=Path, default=RUN / PLATFORM_CREDENTIALS, help="default: %(default)s")
+    key.set_defaults(run=_platform_key)
 
     commands = sides.add_parser("customer", help="what a customer's administrator does").add_subparsers(
         required=True, metavar="COMMAND"

@@ -7,7 +7,9 @@ operator is given. What is created here is what the set-up guide asks of a real 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from .callers import root_of
@@ -16,6 +18,8 @@ from .client import Client, Response, must
 PLATFORM_ACCOUNT = "103850359708"
 PLATFORM_USER = "RingDNA_Web"
 PLATFORM_PRINCIPAL_ARN = f"arn:aws:iam::{PLATFORM_ACCOUNT}:user/{PLATFORM_USER}"
+CONTROL_ROLE = "recording-operator-control"
+CONTROL_ROLE_ARN = f"arn:aws:iam::{PLATFORM_ACCOUNT}:role/{CONTROL_ROLE}"
 
 ROLE_NAME = "revenue-call-recording-writer"
 OBJECT_ACTIONS = ("s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject")
@@ -46,23 +50,48 @@ class PlatformCredentials:
     accessKeyID: str
     secretAccessKey: str
     principalARN: str
+    controlRoleARN: str
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+    def write(self, file: Path) -> None:
+        """For its owner's eyes alone."""
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            json.dump(asdict(self), out, indent=2)
+
+    @classmethod
+    def read(cls, file: Path) -> PlatformCredentials:
+        return cls(**json.loads(file.read_text()))
 
 
-def create_platform(endpoint: str) -> PlatformCredentials:
-    """The platform's account: one user, one access key, and the right to assume roles and nothing else."""
-    iam = Client(endpoint, root_of(PLATFORM_ACCOUNT).credentials)
-    must(iam.query("iam", "CreateUser", UserName=PLATFORM_USER))
-    policy = json.dumps(document(allow("sts:AssumeRole", "*")))
-    must(
-        iam.query(
-            "iam", "PutUserPolicy", UserName=PLATFORM_USER, PolicyName="assume-customer-roles", PolicyDocument=policy
-        )
-    )
-    key = must(iam.query("iam", "CreateAccessKey", UserName=PLATFORM_USER))
-    return PlatformCredentials(key.text("AccessKeyId"), key.text("SecretAccessKey"), PLATFORM_PRINCIPAL_ARN)
+class Platform:
+    """The platform's account: a user who may assume roles and nothing else, and a role that lets it in always."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._iam = Client(endpoint, root_of(PLATFORM_ACCOUNT).credentials)
+
+    def create(self) -> PlatformCredentials:
+        self._call("CreateUser", UserName=PLATFORM_USER)
+        policy = json.dumps(document(allow("sts:AssumeRole", "*")))
+        name = "assume-customer-roles"
+        self._call("PutUserPolicy", UserName=PLATFORM_USER, PolicyName=name, PolicyDocument=policy)
+        self._call("CreateRole", RoleName=CONTROL_ROLE, AssumeRolePolicyDocument=json.dumps(trust()))
+        return self.new_key()
+
+    def new_key(self) -> PlatformCredentials:
+        """A further key, in the place of what is inactive: a user has two at most."""
+        for key in self._call("ListAccessKeys", UserName=PLATFORM_USER).children("member"):
+            if key["Status"] == "Inactive":
+                self._call("DeleteAccessKey", UserName=PLATFORM_USER, AccessKeyId=key["AccessKeyId"])
+        key = self._call("CreateAccessKey", UserName=PLATFORM_USER)
+        secret = key.text("SecretAccessKey")
+        return PlatformCredentials(key.text("AccessKeyId"), secret, PLATFORM_PRINCIPAL_ARN, CONTROL_ROLE_ARN)
+
+    def set_key(self, access_key_id: str, active: bool) -> None:
+        status = "Active" if active else "Inactive"
+        self._call("UpdateAccessKey", UserName=PLATFORM_USER, AccessKeyId=access_key_id, Status=status)
+
+    def _call(self, action: str, **parameters: str) -> Response:
+        return must(self._iam.query("iam", action, **parameters))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import json
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
-from .accounts import PLATFORM_ACCOUNT, PLATFORM_PRINCIPAL_ARN, document, trust
+from ..paths import ROOT
+from .accounts import (
+    CONTROL_ROLE_ARN,
+    PLATFORM_ACCOUNT,
+    PLATFORM_PRINCIPAL_ARN,
+    PlatformCredentials,
+    document,
+    trust,
+)
 from .bench import EXTERNAL_ID, StandInTest
 from .client import Client
 from .sigv4 import Credentials
@@ -147,6 +160,42 @@ class PlatformUserTest(StandInTest):
     def test_a_wrong_secret_is_refused(self):
         forged = Client(self.endpoint, Credentials(self.platform.credentials.access_key_id, "wrong"))
         self.assertAnswer(forged.query("sts", "GetCallerIdentity"), 403, "SignatureDoesNotMatch")
+
+
+class ControlRoleTest(StandInTest):
+    def test_the_control_role_lets_the_platforms_user_in_with_any_external_id_or_none(self):
+        for external_id in (None, EXTERNAL_ID, "entirely-different"):
+            self.assertAnswer(self.assume(external_id, RoleArn=CONTROL_ROLE_ARN), 200)
+
+    def test_the_control_role_lets_nobody_else_in(self):
+        stranger = self.session().query("sts", "AssumeRole", RoleArn=CONTROL_ROLE_ARN, RoleSessionName="stranger")
+        self.assertAnswer(stranger, 403, "AccessDenied")
+
+
+class PlatformKeyTest(StandInTest):
+    def key(self, change: str, file: Path) -> Client:
+        argv = [sys.executable, "-m", "dev.aws", "platform-key", f"--{change}", "--credentials-file", str(file)]
+        done = subprocess.run([*argv, "--endpoint-url", self.endpoint], cwd=ROOT, capture_output=True, check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+        present = PlatformCredentials.read(file)
+        return Client(self.endpoint, Credentials(present.accessKeyID, present.secretAccessKey))
+
+    def test_a_key_is_revoked_allowed_again_and_replaced(self):
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory, "key.json")
+            first = self.key("new", file)
+            self.assertAnswer(first.query("sts", "GetCallerIdentity"), 200)
+            self.key("deactivate", file)
+            self.assertAnswer(first.query("sts", "GetCallerIdentity"), 403, "InvalidClientTokenId")
+            self.key("activate", file)
+            self.assertAnswer(first.query("sts", "GetCallerIdentity"), 200)
+            self.key("deactivate", file)
+            second = self.key("new", file)
+            self.assertAnswer(second.query("sts", "GetCallerIdentity"), 200)
+            self.assertAnswer(first.query("sts", "GetCallerIdentity"), 403, "InvalidClientTokenId")
+            self.assertAnswer(self.assume(), 200)
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+            self.key("deactivate", file)
 
 
 class AssumeRoleParametersTest(StandInTest):
