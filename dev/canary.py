@@ -1,0 +1,287 @@
+"""No External ID, key, session token, request ID or bearer token in what people read: a search of all that a run left.
+
+Searched: statuses, events, pods, config maps, the API server's audit log (in which the bodies of Secrets, and of token
+requests and reviews, have no place), the logs of the operator and of the sidecars, deleted pods' too, and the metrics.
+Not searched: Secrets, which are where an External ID belongs. Not looked for: access key IDs, which are names, and
+External IDs that other texts hold by chance (see `telling`).
+
+A secret is found as it is, percent-encoded, and in base64, base64url and hex, inside whatever surrounds it.
+"""
+
+import base64
+import binascii
+import json
+import os
+import sys
+import threading
+import time
+import urllib.parse
+from collections import defaultdict
+
+from . import operator
+from .aws import PLATFORM_CREDENTIALS
+from .control_plane import AUDIT_LOG
+from .kube import Kube
+from .paths import KUBECONFIG, RUN
+from .progress import Failure, say
+
+CANARIES = RUN / "aws" / "canaries.jsonl"  # each secret that passed through the stand-in for AWS
+ACCESS_LOG = RUN / "aws" / "access.jsonl"
+POD_LOGS = RUN / "mounts" / "var-log" / "pods"
+KEPT_LOGS = RUN / "pod-logs"
+SIDECAR = "recording-uploader"
+KINDS = {"external-id", "secret-access-key", "session-token", "request-id"}
+TOKEN_START = b"eyJhbGciOi"  # {"alg":… of any JSON Web Token
+LINKING_SECONDS = 0.3
+SHOWN = 40
+
+
+def keep_logs():
+    """Until this process ends: a link to each log, as the kubelet removes those of a deleted pod."""
+
+    def follow():
+        while True:
+            _link_logs()
+            time.sleep(LINKING_SECONDS)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def run():
+    began = time.monotonic()
+    secrets, chance = _secrets()
+    sources = _sources()
+    _prove_that_it_can_fail(secrets, sources)
+    net = Net(secrets)
+    found = [(name, label) for name, files in sources.items() for label in sorted(net.found_in(_joined(files)))]
+    if found:
+        shown = (f"  {_place(label, net, sources[name])} in {name}" for name, label in found[:SHOWN])
+        raise Failure("\n".join([f"{len(found)} secrets are where people read, the first of them:", *shown]))
+    megabytes = sum(len(text) for files in sources.values() for text in files.values()) / 1e6
+    say(
+        f"none of {len(secrets)} secrets in {megabytes:.0f} MB, {time.monotonic() - began:.1f} s; "
+        f"{chance} that texts hold by chance were not looked for"
+    )
+
+
+class Net:
+    """Finds any of very many values in a text, in one pass that knows no positions.
+
+    A value of 15 bytes or more has 8 neighbouring bytes at a multiple of 8 wherever it begins. So it is enough to look
+    at the text's blocks of 8, for any of the 8 windows of each value's last 15 bytes; what hits is then compared whole.
+    Shorter values need blocks of 4.
+    """
+
+    def __init__(self, secrets):
+        self.patterns = {}
+        for kind, value in secrets:
+            for form, pattern in forms(value):
+                self.patterns.setdefault(pattern, (kind, form))
+        self._windows = {8: set(), 4: set()}
+        for pattern in self.patterns:
+            width = _width(pattern)
+            self._windows[width].update(window for window, _ in _windows_of(pattern, width))
+
+    def found_in(self, text):
+        """The patterns that the text holds."""
+        text = b"\n".join([text, *_percent_decoded(text)])
+        text += bytes(-len(text) % 8)
+        found = set()
+        for width, code in ((8, "Q"), (4, "I")):
+            blocks = memoryview(text).cast(code)
+            if hits := self._windows[width].intersection(blocks):
+                found |= self._compared(text, blocks, width, hits)
+        return found
+
+    def _compared(self, text, blocks, width, hits):
+        candidates = defaultdict(set)
+        for pattern in self.patterns:
+            if _width(pattern) == width:
+                for window, offset in _windows_of(pattern, width):
+                    if window in hits:
+                        candidates[window].add((offset, len(pattern)))
+        pieces = (
+            text[begin : begin + length]
+            for index, block in enumerate(blocks)
+            if block in hits
+            for offset, length in candidates[block]
+            if (begin := index * width - offset) >= 0
+        )
+        return {piece for piece in pieces if piece in self.patterns}
+
+
+def forms(value):
+    """(name, bytes) of each encoding. Percent-encoding is not here: the text is decoded instead."""
+    yield "plain", value
+    for before in range(3):  # how many bytes precede it in a group of three
+        encoded = base64.b64encode(bytes(before) + value)
+        # The characters at the edges depend on the neighbours too.
+        inner = encoded[(before * 8 + 5) // 6 : (before + len(value)) * 8 // 6]
+        yield "base64", inner
+        yield "base64url", inner.translate(bytes.maketrans(b"+/", b"-_"))
+    yield "hex", binascii.hexlify(value)
+    yield "hex", binascii.hexlify(value).upper()
+
+
+def telling(value):
+    """Whether a text that holds it holds it for that reason: not too short, no number, no repeated character."""
+    return len(value) >= 32 or (len(value) >= 8 and len(set(value)) >= 5 and not (value.isdigit() and len(value) < 20))
+
+
+def _width(pattern):
+    return 8 if len(pattern) >= 15 else 4
+
+
+def _windows_of(pattern, width):
+    """Each window of the last bytes, as the number that a block of the text is, and where it begins."""
+    end = len(pattern) - width
+    for offset in range(end - width + 1, end + 1):
+        yield int.from_bytes(pattern[offset : offset + width], sys.byteorder), offset
+
+
+def _percent_decoded(text):
+    return [urllib.parse.unquote_to_bytes(line) for line in text.splitlines() if b"%" in line] if b"%" in text else []
+
+
+def _joined(files):
+    return b"\n".join(files.values())
+
+
+def _place(pattern, net, files):
+    """Which secret is where, in words; never the secret."""
+    kind, form = net.patterns[pattern]
+    for file, text in files.items():
+        if (at := text.find(pattern)) >= 0:
+            line = text.count(b"\n", 0, at) + 1
+            return f"{kind} ({form}), line {line} of {file}"
+    return f"{kind} ({form}, percent-encoded)"
+
+
+def _secrets():
+    """[(kind, value)], and the number of those that are not looked for."""
+    if not CANARIES.exists():
+        raise Failure(f"{CANARIES} is missing: the environment was started by an earlier version; make down, make up")
+    values = {(line["kind"], line["value"].encode()) for line in map(json.loads, CANARIES.read_text().splitlines())}
+    platform = json.loads((RUN / PLATFORM_CREDENTIALS).read_text())
+    values |= {("secret-access-key", platform["secretAccessKey"].encode()), ("bearer token", TOKEN_START)}
+    secrets = sorted(pair for pair in values if telling(pair[1]))
+    return secrets, len(values) - len(secrets)
+
+
+def _sources():
+    """{what it is: {file or command: its bytes}}"""
+    kube = Kube(KUBECONFIG)
+    statuses, events, rest = _audit()
+    own, sidecars = _logs()
+    return {
+        "statuses": {"audit log": statuses, **_objects(kube, "recordingdestinations")},
+        "events": {"audit log": events, **_objects(kube, "events.events.k8s.io")},
+        "pods and config maps": {**_objects(kube, "pods"), **_objects(kube, "configmaps")},
+        "the rest of the audit log": {"audit log": rest},
+        "the operator's logs": own,
+        "the sidecars' logs": sidecars,
+        "metrics": _metrics(kube),
+    }
+
+
+def _objects(kube, resource):
+    return {resource: kube.must("get", resource, "--all-namespaces", "--output", "json").encode()}
+
+
+def _audit():
+    """The statuses and events that we ever wrote, and all other lines: objects end with their namespaces, these stay."""
+    statuses, events, rest = [], [], []
+    ours = f'"username":"system:serviceaccount:{operator.NAME}:'.encode()
+    for file in sorted(AUDIT_LOG.parent.glob(f"{AUDIT_LOG.stem}*.log")):
+        for line in file.read_bytes().splitlines():
+            is_status = ours in line and b'"resource":"recordingdestinations"' in line and b'"verb":"patch"' in line
+            is_event = ours in line and b'"resource":"events"' in line
+            (statuses if is_status else events if is_event else rest).append(line)
+    return b"\n".join(statuses), b"\n".join(events), b"\n".join(rest)
+
+
+def _logs():
+    _link_logs()
+    logs = {file.name: file.read_bytes() for file in sorted(KEPT_LOGS.iterdir())}
+    sidecars = {name: text for name, text in logs.items() if name.split("+")[1] == SIDECAR}
+    return {name: text for name, text in logs.items() if name not in sidecars}, sidecars
+
+
+def _link_logs():
+    KEPT_LOGS.mkdir(exist_ok=True)
+    for pattern in (f"{operator.NAME}_*/*/*.log*", f"*/{SIDECAR}/*.log*"):
+        for log in POD_LOGS.glob(pattern):
+            if log.suffix in (".gz", ".tmp"):  # copies, of what has been linked before
+                continue
+            try:
+                kept = KEPT_LOGS / f"{log.parts[-3]}+{log.parts[-2]}+{log.stat().st_ino}"
+                if not kept.exists():
+                    os.link(log, kept)
+            except (FileNotFoundError, FileExistsError):  # gone, or rotated and linked, meanwhile
+                pass
+
+
+def _metrics(kube):
+    pods = json.loads(kube.must("get", "pods", "--namespace", operator.NAME, "--output", "json"))["items"]
+    answers = {}
+    for pod in pods:
+        if not pod["metadata"].get("deletionTimestamp"):
+            name = pod["metadata"]["name"]
+            path = f"/api/v1/namespaces/{operator.NAME}/pods/{name}:8080/proxy/metrics"
+            answers[name] = kube.must("get", "--raw", path).encode()
+    return answers
+
+
+def _prove_that_it_can_fail(secrets, sources):
+    """Each source holds what such a source of this run must hold; a secret in any encoding would be seen."""
+    if missing := KINDS - {kind for kind, _ in secrets}:
+        raise Failure(f"the run used no {' and no '.join(sorted(missing))}: what it left proves nothing")
+    used = [json.loads(line) for line in ACCESS_LOG.read_text().splitlines()]
+    names = {entry.get(key, "") for entry in used for key in ("bucket", "key", "roleARN")}
+    of_this_run = Net([("name", name.encode()) for name in names if telling(name.encode())])
+    controller = Net([("name", b"recording-operator-controller")])
+    signs = {
+        "statuses": of_this_run,
+        "events": of_this_run,
+        "pods and config maps": controller,
+        "the rest of the audit log": controller,
+        "the operator's logs": of_this_run,
+        "the sidecars' logs": of_this_run,
+        "metrics": Net([("name", b"recording_operator_broker_request_duration_seconds_count")]),
+    }
+    for name, files in sources.items():
+        if not signs[name].found_in(_joined(files)):
+            raise Failure(f"nothing of this run is in {name}: the search would find no secret there either")
+    _require_trace(sources["pods and config maps"]["pods"])
+    for kind, value in {kind: (kind, value) for kind, value in secrets}.values():
+        net = Net([(kind, value)])
+        if unseen := [name for name, text in planted(value) if not net.found_in(text)]:
+            raise Failure(f"a planted {kind} was not found as {', '.join(unseen)}")
+
+
+def planted(value):
+    """(encoding, a text in which the value is hidden so)"""
+    percent = "".join(f"%{byte:02X}" for byte in value).encode()
+    yield "plain", b'{"message":"denied for ' + value + b'!"}'
+    yield "percent-encoded", b"POST /?ExternalId=" + urllib.parse.quote_from_bytes(value, safe="").encode() + b"&a=b"
+    yield "percent-encoded throughout", b"?ExternalId=" + percent + b"&a=b"
+    for before in (b"", b"a", b"ab"):
+        yield "base64", b'{"data":"' + base64.b64encode(before + value + b"}") + b'"}'
+        yield "base64url", b"token=" + base64.urlsafe_b64encode(before + value + b"}")
+    yield "hex", b"0x" + value.hex().encode()
+    yield "hex", b"0x" + value.hex().upper().encode()
+
+
+def _require_trace(pods):
+    for pod in json.loads(pods)["items"]:
+        if pod["metadata"]["namespace"] == operator.NAME:
+            for container in pod["spec"]["containers"]:
+                if {"name": "RUST_LOG", "value": "trace"} not in container.get("env", []):
+                    raise Failure(f"{pod['metadata']['name']} does not log at TRACE: a secret there would not be seen")
+
+
+if __name__ == "__main__":
+    try:
+        run()
+    except Failure as failure:
+        sys.exit(f"canary: {failure}")
