@@ -16,9 +16,11 @@ from pathlib import Path
 
 from . import faults, http1
 from .access_log import AccessLog
-from .answer import Refusal
+from .answer import Refusal, name_request, new_request_id
 from .call import Call, add_form, read_call
 from .callers import Callers
+from .canaries import FILE as CANARIES
+from .canaries import Canaries
 from .faults import Faults
 from .questions import Questions
 from .rules import REQUEST_RULES, RESPONSE_RULES
@@ -47,6 +49,7 @@ class Exchange:
         self._caller = proxy.callers.find(call.scope.access_key_id) if call.scope else None
         self._started = time.monotonic()
         self._invited = False
+        self._request_id = new_request_id(s3=call.is_s3)
         self._fault = ""  # the kind of the fault that meets this call
         # Query-protocol requests are small and their action is in the body; S3 bodies are streamed.
         self._body: bytes | None = None
@@ -57,9 +60,10 @@ class Exchange:
             await self._invite_body()
             self._body = await http1.read_body(self._reader, call.head)
             add_form(call, self._body)
+            self._proxy.canaries.see_request(call)
         if call.path == faults.PATH:
             refusal = self._proxy.faults.control(self._body or b"")
-            self._writer.write(refusal.encode(s3=False, with_body=True) if refusal else _UNDERSTOOD)
+            self._writer.write(refusal.encode(self._request_id, s3=False, with_body=True) if refusal else _UNDERSTOOD)
             return
         self._fault = await self._proxy.faults.meeting(call, self._caller, self._proxy.questions)
         if self._fault:
@@ -141,12 +145,14 @@ class Exchange:
 
     def _send_refusal(self, rule: str, refusal: Refusal) -> None:
         self._record(refusal.status, rule)
-        self._writer.write(refusal.encode(s3=self._call.is_s3, with_body=self._call.method != "HEAD"))
+        s3, with_body = self._call.is_s3, self._call.method != "HEAD"
+        self._writer.write(refusal.encode(self._request_id, s3=s3, with_body=with_body))
 
     def _record(self, status: int, rule: str = "") -> None:
         """Before the answer goes out: who has an answer finds the call in the log."""
         if self._call.path != _HEALTH:
             milliseconds = (time.monotonic() - self._started) * 1000
+            self._proxy.canaries.write("request-id", self._request_id)
             self._proxy.log.write(self._call, self._caller, status, milliseconds, self._fault or rule)
 
     async def _forward(self, upstream: Connection) -> None:
@@ -181,15 +187,20 @@ class Exchange:
                 return self._send_refusal(rule.__name__, judged)
             response.headers += [(name, value) for name, value in (judged or {}).items() if not response.get(name)]
 
+        # Recordings are passed on as they come; what has words in it is small.
+        in_words = has_body and (not self._call.is_s3 or response.status >= 300)
+        body = await http1.read_body(upstream.reader, response) if in_words else b""
         if Callers.issues(self._call) and response.status == 200:
-            body = await http1.read_body(upstream.reader, response)
             self._proxy.callers.remember(self._call, self._caller, body)
-            self._record(response.status)
-            self._writer.write(response.encode() + http1.frame(body, response))
-            return
+            self._proxy.canaries.see_issued(body)
+        body = name_request(response, body, self._request_id, s3=self._call.is_s3)
+        if extended := response.get("x-amz-id-2"):
+            self._proxy.canaries.write("request-id", extended)
         self._record(response.status)
         self._writer.write(response.encode())
-        if has_body:
+        if in_words:
+            self._writer.write(http1.frame(body, response))
+        elif has_body:
             async for block in http1.body_blocks(upstream.reader, response):
                 self._writer.write(block)
                 await self._writer.drain()
@@ -214,6 +225,7 @@ class Proxy:
         self.callers = Callers()
         self.questions = Questions(self.upstream, self.callers)
         self.faults = Faults()
+        self.canaries = Canaries(log.with_name(CANARIES))
         self.log = AccessLog(log)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

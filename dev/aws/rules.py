@@ -9,6 +9,7 @@ Gaps of MiniStack's own evaluator are corrected in `standin_server` and `standin
 - PackedPolicyTooLarge is never answered: AWS does not publish how a session policy is packed;
 - a multipart upload's other checksums are COMPOSITE, also where FULL_OBJECT was asked for;
 - aws:kms without a key is refused, where AWS takes its own key for S3;
+- the refusal for a role that does not exist leaves the caller's ARN out of its words;
 - a bucket policy that names a role of another account grants it nothing (naming the account does).
 """
 

@@ -16,6 +16,7 @@ from ..packages import python
 from ..paths import ROOT
 from ..process import start_time
 from ..progress import Failure, wait_for
+from . import canaries
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _SERVICES = "cloudformation,iam,kms,s3,sts"
@@ -46,7 +47,8 @@ def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str]) -> None:
     }
     _start(run_dir, _MINISTACK, [*nsenter, sys.executable, "-m", "dev.aws.standin_server", _SOCKET], environment)
     log = directory / ACCESS_LOG
-    log.unlink(missing_ok=True)
+    for written in (log, directory / canaries.FILE):
+        written.unlink(missing_ok=True)
     listen = ["--listen", f"{bind}:{port}", "--upstream", _SOCKET, "--log", ACCESS_LOG]
     _start(run_dir, _PROXY, [*nsenter, sys.executable, "-m", "dev.aws.proxy", *listen], environment)
     # On a port that somebody else holds, health would be answered by that somebody.

@@ -16,6 +16,7 @@ from ..progress import Failure
 from . import PLATFORM_CREDENTIALS, start
 from .accounts import Customer, allow, document, trust
 from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
+from .canaries import FILE as CANARIES
 from .sigv4 import sign
 from .standin import ACCESS_LOG
 
@@ -53,6 +54,43 @@ class AccessLogTest(StandInTest):
         secret = json.loads((self.run_dir / PLATFORM_CREDENTIALS).read_text())["secretAccessKey"]
         self.assertNotIn(EXTERNAL_ID, log)
         self.assertNotIn(secret, log)
+
+
+class CanariesTest(StandInTest):
+    def values(self, kind: str) -> list[str]:
+        rows = [json.loads(line) for line in self.file().read_text().splitlines()]
+        return [row["value"] for row in rows if row["kind"] == kind]
+
+    def file(self) -> Path:
+        return self.run_dir / "aws" / CANARIES
+
+    def test_what_must_not_leak_is_kept_for_the_tests_that_look_for_it(self):
+        self.assertAnswer(self.assume("A-wrong-one"), 403, "AccessDenied")
+        credentials = self.session().credentials
+        self.assertLess({"A-wrong-one", EXTERNAL_ID}, set(self.values("external-id")))
+        self.assertIn(credentials.secret_access_key, self.values("secret-access-key"))
+        self.assertIn(credentials.session_token, self.values("session-token"))
+        self.assertIn(self.platform.credentials.secret_access_key, self.values("secret-access-key"))
+        self.assertEqual(stat.S_IMODE(self.file().stat().st_mode), 0o600)
+
+    def test_every_answer_has_one_request_id_in_head_and_body(self):
+        session, wrong = self.session(), {"x_amz_expected_bucket_owner": "999999999999"}
+        of_sts, of_s3 = "x-amzn-requestid", "x-amz-request-id"
+        for header, other, answer in (
+            (of_sts, of_s3, self.assume()),
+            (of_sts, of_s3, self.assume("A-wrong-one")),
+            (of_sts, of_s3, self.assume(RoleSessionName="")),
+            (of_s3, of_sts, session.s3("GET", f"/{self.bucket}", [("list-type", "2")])),
+            (of_s3, of_sts, self.customer.aws.s3("GET", f"/{self.bucket}/nothing")),
+            (of_s3, of_sts, self.put(session, **wrong)),
+            (of_s3, of_sts, self.put(session)),
+        ):
+            with self.subTest(status=answer.status, body=answer.body):
+                request_id = answer.headers[header]
+                self.assertNotIn(other, answer.headers)
+                if answer.body:
+                    self.assertEqual(answer.text("RequestId"), request_id)
+                self.assertIn(request_id, self.values("request-id"))
 
 
 class WireTest(StandInTest):

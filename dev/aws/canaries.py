@@ -1,0 +1,38 @@
+"""What must never be found anywhere else: the values by which a test looks for leaks in logs, statuses and events.
+
+One JSON object a line, for the test bench alone and readable by its owner alone: the External IDs and the
+secrets that went through the proxy, and the request IDs, which differ at every call and so would make a
+status differ too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from . import wire_xml
+from .call import Call
+
+FILE = "canaries.jsonl"
+
+
+class Canaries:
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8")
+        self._external_ids: set[str] = set()
+
+    def see_request(self, call: Call) -> None:
+        external_id = call.parameters.get("ExternalId")
+        if call.action == "AssumeRole" and external_id and external_id not in self._external_ids:
+            self._external_ids.add(external_id)
+            self.write("external-id", external_id)
+
+    def see_issued(self, document: bytes) -> None:
+        for kind, element in (("secret-access-key", "SecretAccessKey"), ("session-token", "SessionToken")):
+            if value := wire_xml.text(document, element):
+                self.write(kind, value)
+
+    def write(self, kind: str, value: str) -> None:
+        self._file.write(json.dumps({"kind": kind, "value": value}) + "\n")
