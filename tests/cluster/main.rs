@@ -3,9 +3,13 @@
 
 mod admission;
 mod apply;
+mod claims;
+mod faults;
+mod permissions;
 mod readme;
 mod recording;
 mod support;
+mod trust_policies;
 mod verdict;
 
 /// Tests that break what others stand on. Their names sort them into a run of their own, after the rest.

@@ -82,13 +82,13 @@ pub fn kubectl(arguments: &[&str]) -> Done {
 pub fn kubectl_with(arguments: &[&str], manifest: &str) -> Done {
     let mut command = Command::new(repository().join("target/dev/bin/kubectl"));
     command.args(arguments).env("KUBECONFIG", setting("KUBECONFIG").unwrap());
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kubectl runs");
-    child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
+    run(command, manifest)
+}
+
+fn run(mut command: Command, input: &str) -> Done {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap().into()
 }
 
@@ -98,12 +98,17 @@ pub fn get(arguments: &[&str]) -> Option<Value> {
     done.ok.then(|| serde_json::from_slice(&done.stdout).unwrap())
 }
 
-/// What a customer's administrator does in AWS.
-pub fn customer(arguments: &[&str]) -> Done {
+/// Whether the tables run whole: what a short run leaves out needs more time than CI has.
+pub fn is_long() -> bool {
+    std::env::var("RECORDINGS_TEST_LONG").is_ok()
+}
+
+/// A command of `python3 -m dev`, with standard input: an External ID is never an argument.
+pub fn dev(module: &str, arguments: &[&str], input: &str) -> Done {
     let mut command = Command::new("python3");
-    command.args(["-m", "dev.aws", "customer"]).args(arguments).current_dir(repository());
+    command.args(["-m", module]).args(arguments).current_dir(repository());
     command.env("AWS_ENDPOINT_URL", setting("AWS_ENDPOINT_URL").unwrap());
-    command.output().expect("python3 runs").into()
+    run(command, input)
 }
 
 /// Waits until `probe` gives something; otherwise fails and shows what `describe` says.
@@ -132,18 +137,22 @@ pub const ROLE: &str = "revenue-call-recording-writer";
 impl Tenant {
     /// A namespace, and a customer's account with bucket, role and External ID. `name` is the test's.
     pub fn new(name: &str) -> Self {
+        Self::with(name, None, &[])
+    }
+
+    /// The same with an External ID of the test's choice, and options of `customer create`.
+    pub fn with(name: &str, external_id: Option<&str>, options: &[&str]) -> Self {
         let number = u64::from(std::process::id()) * 1_000
             + u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_millis());
         let tenant = Tenant {
             namespace: format!("{name}-{number}"),
             account: format!("{:012}", 200_000_000_000 + number),
             bucket: format!("{name}-{number}-recordings"),
-            external_id: format!("{number:08x}-Test-{name}"),
+            external_id: external_id.map_or_else(|| format!("{number:08x}-Test-{name}"), str::to_owned),
         };
         kubectl(&["create", "namespace", &tenant.namespace]).expect_ok();
-        tenant
-            .customer(&["create", "--bucket", &tenant.bucket, "--external-id", &tenant.external_id])
-            .expect_ok();
+        let create = [&["create", "--bucket", &tenant.bucket, "--external-id", "-"], options].concat();
+        tenant.customer_with(&create, &tenant.external_id).expect_ok();
         tenant
     }
 
@@ -162,8 +171,23 @@ impl Tenant {
 
     /// The customer acts in its own account.
     pub fn customer(&self, arguments: &[&str]) -> Done {
+        self.customer_with(arguments, "")
+    }
+
+    /// The same, with a document or a value on standard input.
+    pub fn customer_with(&self, arguments: &[&str], input: &str) -> Done {
         let (command, rest) = arguments.split_first().unwrap();
-        customer(&[&[*command, "--account", &self.account], rest].concat())
+        dev("dev.aws", &[&["customer", *command, "--account", &self.account], rest].concat(), input)
+    }
+
+    /// Calls to AWS that concern this customer's role and bucket meet a fault: see dev/aws/faults.py for the kinds.
+    pub fn fault(&self, kind: &str, options: &[&str]) {
+        self.customer(&[&["fault", "--kind", kind], options].concat()).expect_ok();
+    }
+
+    /// AWS is itself again.
+    pub fn no_fault(&self) {
+        self.fault("none", &[]);
     }
 
     pub fn kubectl(&self, arguments: &[&str]) -> Done {
@@ -294,6 +318,7 @@ impl Drop for Tenant {
             eprintln!("{}", self.describe());
         }
         kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        self.no_fault();
         self.customer(&["delete", "--bucket", &self.bucket]);
     }
 }

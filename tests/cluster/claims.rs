@@ -1,0 +1,1 @@
+//! Two destinations that want the same.

@@ -1,0 +1,1 @@
+//! AWS, DNS and the API server out of order: Unknown, then right.

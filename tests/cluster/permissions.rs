@@ -1,0 +1,1 @@
+//! What the role and the bucket allow → what the destination says.
