@@ -1,16 +1,20 @@
 """The cluster, the stand-in for AWS and the operator: started in order, reused when up, removed without a trace."""
 
+import json
 import shutil
 import subprocess
 
 from . import aws, control_plane, image, node, operator, process, sandbox, tools
 from .aws.accounts import PLATFORM_PRINCIPAL_ARN
 from .forward import forward, free_port
+from .kube import Kube
 from .paths import ENV_FILE, IN_CI, IS_ROOT, KUBECONFIG, ROOT, RUN
 from .progress import Failure, say, step
 
 AWS_PORT = 4566
 AWS_PROCESS = "aws-proxy"
+# Pods know the stand-in by a name of the cluster's DNS, so that a test can take the DNS away: SERVICE.NAMESPACE.
+AWS_NAME = "aws.stand-in"
 # Clients before what they talk to.
 NODE_PROCESSES = ("kubelet", "kube-proxy", "coredns", "containerd", "kube-scheduler")
 CONTROL_PLANE_PROCESSES = ("kube-controller-manager", "kube-apiserver", "etcd")
@@ -35,7 +39,7 @@ def up(with_operator):
         "PLATFORM_PRINCIPAL_ARN": PLATFORM_PRINCIPAL_ARN,
     }
     if with_operator:
-        operator.install(f"http://{sandbox.NODE_IP}:{AWS_PORT}")
+        operator.install(f"http://{AWS_NAME}:{AWS_PORT}")
     ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     return values
 
@@ -87,11 +91,33 @@ def _cluster():
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
     if IS_ROOT:
+        _name_the_stand_in()
         images = [image.pause(), image.busybox()]
         with step("starting the node"):
             node.start(server)
             for built in images:
                 node.load(built)
+
+
+def _name_the_stand_in():
+    """A Service without pods: its name resolves to the node's address, where the stand-in listens."""
+    service, namespace = AWS_NAME.split(".")
+    metadata = {"name": service, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}}
+    port = {"name": "http", "port": AWS_PORT}
+    items = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"clusterIP": "None", "ports": [port]}},
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": metadata,
+            "addressType": "IPv4",
+            "ports": [port],
+            "endpoints": [{"addresses": [sandbox.NODE_IP]}],
+        },
+    ]
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    Kube(KUBECONFIG).must("apply", "--filename", "-", given=manifest)
 
 
 def _aws():

@@ -1,12 +1,17 @@
 """Long-running processes: started in the background, found again by a later command, stopped by pid.
 
 A pid alone may have been given to somebody else since, so the kernel's start time is kept with it.
+
+    python3 -m dev.process freeze coredns      (it answers nobody, and nobody is told)
+    python3 -m dev.process thaw coredns
 """
 
+import argparse
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 from .paths import LOGS, ROOT, RUN
@@ -57,10 +62,20 @@ def stop(name):
     """Asks, waits, insists. Returns once the process is gone."""
     if pid := running(name):
         _signal(pid, signal.SIGTERM)
+        _signal(pid, signal.SIGCONT)  # it may have been left frozen
         if not _gone(name, STOP_SECONDS):
             _signal(pid, signal.SIGKILL)
             _gone(name, STOP_SECONDS)
     (PIDS / f"{name}.json").unlink(missing_ok=True)
+
+
+def freeze(name):
+    """Stops its time, as a process that hangs, or a machine that is cut off, looks to others."""
+    _signal(_must_run(name), signal.SIGSTOP)
+
+
+def thaw(name):
+    _signal(_must_run(name), signal.SIGCONT)
 
 
 def require(name):
@@ -81,6 +96,12 @@ def start_time(pid):
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def _must_run(name):
+    if not (pid := running(name)):
+        raise Failure(f"no process {name} of ours runs; there are: {', '.join(names())}")
+    return pid
+
+
 def _signal(pid, number):
     try:
         os.kill(pid, number)
@@ -95,3 +116,18 @@ def _gone(name, seconds):
             return False
         time.sleep(0.02)
     return True
+
+
+def _main():
+    parser = argparse.ArgumentParser(prog="python3 -m dev.process", description="For tests that take a process away.")
+    parser.add_argument("command", choices=("freeze", "thaw"))
+    parser.add_argument("name")
+    arguments = parser.parse_args()
+    try:
+        {"freeze": freeze, "thaw": thaw}[arguments.command](arguments.name)
+    except Failure as failure:
+        sys.exit(str(failure))
+
+
+if __name__ == "__main__":
+    _main()

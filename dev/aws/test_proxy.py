@@ -129,6 +129,17 @@ class WireTest(StandInTest):
             connection.request("PUT", "/call.wav", headers=headers)
             self.assertEqual(connection.getresponse().status, status)
 
+    def test_the_stand_in_may_be_known_by_any_name(self):
+        name, path = "aws.stand-in:4566", f"/{self.bucket}/call.wav"
+        for signed_for, status in ((name, 200), ("another:4566", 403)):
+            headers = sign(
+                self.customer.aws.credentials, service="s3", region="us-east-1", method="PUT", host=signed_for, path=path,
+            )
+            connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"))
+            self.addCleanup(connection.close)
+            connection.request("PUT", path, headers=headers | {"host": name})
+            self.assertEqual(connection.getresponse().status, status)
+
     def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_or_refused(self):
         host = self.endpoint.removeprefix("http://")
         for owner, status in ((self.customer.account, b"200"), ("999999999999", b"403")):
