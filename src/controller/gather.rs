@@ -48,7 +48,7 @@ impl Context {
         let work = work.given(&secret, destination.status.as_ref(), recent);
         let role = match id {
             Some(_) if work == Work::Secret => return Ok(Gathered { evidence: None, external_id }),
-            Some(id) => Some(Box::new(self.ask_role(destination, &id, work).await)),
+            Some(id) => Some(Box::new(self.ask_role(destination, &secret, &id, work).await)),
             None => None,
         };
         Ok(Gathered { evidence: Some(Evidence::Validated { secret, role }), external_id })
@@ -57,6 +57,7 @@ impl Context {
     async fn ask_role(
         &self,
         destination: &RecordingDestination,
+        secret: &SecretObservation,
         id: &ExternalID,
         work: Work,
     ) -> RoleEvidence {
@@ -81,7 +82,7 @@ impl Context {
         };
         if work == Work::Everything {
             let enforcement = self.try_wrong_callers(&right, id).await;
-            if bucket_is_due(destination, &enforcement, &self.rules) {
+            if bucket_is_due(destination, secret, &enforcement, &self.rules) {
                 evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
             }
             evidence.enforcement = Some(enforcement);

@@ -85,6 +85,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let client = Client::try_default().await?;
     let connection = Connection::new(config.aws_endpoint_url.clone());
+    let mut metrics = Registry::default();
+    connection.register(&mut metrics);
     let (wake, woken) = mpsc::channel(1);
     let changed = wake.clone();
     let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
@@ -114,7 +116,7 @@ pub async fn run(
     });
     let readiness = Readiness::default();
     let synced = readiness.part("destinations");
-    let health = serve::health(config.metrics_listen, Metrics::new(Registry::default()), readiness);
+    let health = serve::health(config.metrics_listen, Metrics::new(metrics), readiness);
     let ready = async {
         if listed.wait_until_ready().await.is_ok() {
             synced.done();

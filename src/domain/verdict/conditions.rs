@@ -42,12 +42,15 @@ pub(super) fn settle(
         let fresh = expiry.is_some_and(|expiry| now < expiry);
         let same_id =
             findings.external_id_known || previous.external_id_secret_version == findings.secret_version;
-        let stands = fresh
-            && same_id
-            && find(previous, kind)
-                .is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation));
-        let looked_past = matches!(finding.outcome, Outcome::Inconclusive | Outcome::NotDue);
-        if !(looked_past && stands) {
+        let stood = find(previous, kind)
+            .is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation));
+        let looked_past = match finding.outcome {
+            Outcome::NotDue => true,
+            Outcome::Inconclusive => fresh,
+            _ => false,
+        };
+        let stands = looked_past && same_id && stood;
+        if !stands {
             let Finding { outcome, reason, message, .. } = finding;
             set(status, kind, value(*outcome), *reason, message, generation, now);
         }

@@ -237,9 +237,14 @@ pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Opti
 /// Whether to put probe objects, once the role has been tried.
 ///
 /// Never into a bucket whose role lets anybody in, as it may be somebody else's, unless such roles are tolerated. A
-/// bucket that is proved for this spec is left alone where an upload has proved it since, and where the
+/// bucket that is proved for this spec and External ID is left alone where an upload has proved it since, and where the
 /// objects could not be deleted, unless somebody asks.
-pub fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement, rules: &Rules) -> bool {
+pub fn bucket_is_due(
+    destination: &RecordingDestination,
+    secret: &SecretObservation,
+    enforcement: &Enforcement,
+    rules: &Rules,
+) -> bool {
     let open =
         enforcement.negatives.iter().any(|negative| matches!(negative.answer, Some(Answer::Granted(()))));
     if open && rules.enforcement == EnforcementMode::Require {
@@ -250,7 +255,10 @@ pub fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforceme
     let asked = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
     let writable = find(status, ConditionType::BucketWritable)
         .is_some_and(|c| c.status == "True" && c.observed_generation == destination.metadata.generation);
-    if asked || !writable {
+    let proved = status.external_id_secret_version.as_ref();
+    let same_id =
+        matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version));
+    if asked || !writable || !same_id {
         return true;
     }
     let left_behind = status.checks.iter().any(|check| {

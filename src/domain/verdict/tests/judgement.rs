@@ -189,6 +189,71 @@ fn each_trouble_has_its_own_reason() {
             "False",
             GetObjectDenied,
         ),
+        ("head is denied", bucket(BucketCall::HeadObject, refused(403, "")), "False", GetObjectDenied),
+        (
+            "an upload in parts is denied at its beginning",
+            bucket(BucketCall::CreateMultipartUpload, refused(403, "AccessDenied")),
+            "False",
+            MultipartUploadDenied,
+        ),
+        (
+            "a part is denied",
+            bucket(BucketCall::UploadPart, refused(403, "AccessDenied")),
+            "False",
+            MultipartUploadDenied,
+        ),
+        (
+            "a part needs the key",
+            bucket(BucketCall::UploadPart, denied("kms:Decrypt")),
+            "False",
+            KMSAccessDenied,
+        ),
+        (
+            "the end of an upload in parts is denied",
+            bucket(BucketCall::CompleteMultipartUpload, refused(403, "AccessDenied")),
+            "False",
+            MultipartUploadDenied,
+        ),
+        (
+            "the end of an upload in parts is an error under a 200",
+            bucket(BucketCall::CompleteMultipartUpload, refused(200, "InternalError")),
+            "Unknown",
+            ProbeInconclusive,
+        ),
+        (
+            "the probe ended early",
+            role(|r| _ = r.bucket.as_mut().unwrap().calls.drain(5..)),
+            "Unknown",
+            ProbeInconclusive,
+        ),
+        (
+            "put is denied with the ACL and granted without",
+            role(|r| {
+                r.bucket.as_mut().unwrap().calls = vec![
+                    (BucketCall::PutObject, refused(403, "AccessDenied")),
+                    (BucketCall::PutObjectWithoutACL, Answer::Granted(())),
+                ]
+            }),
+            "False",
+            ACLDenied,
+        ),
+        (
+            "put is denied with the ACL and without",
+            role(|r| {
+                r.bucket.as_mut().unwrap().calls = vec![
+                    (BucketCall::PutObject, refused(403, "AccessDenied")),
+                    (BucketCall::PutObjectWithoutACL, refused(403, "AccessDenied")),
+                ]
+            }),
+            "False",
+            PutObjectDenied,
+        ),
+        (
+            "the bucket is versioned",
+            role(|r| r.bucket.as_mut().unwrap().marker_left = true),
+            "True",
+            Validated,
+        ),
         (
             "another object comes back",
             role(|r| r.bucket.as_mut().unwrap().read_back_matches = Some(false)),
@@ -210,6 +275,29 @@ fn each_trouble_has_its_own_reason() {
         let reconciling = conditions::find(&verdict.status, ConditionType::Reconciling).is_some();
         assert_eq!(reconciling, status != "True", "{trouble}: what is not Ready is retried");
     }
+}
+
+#[test]
+fn each_call_of_an_uploader_has_its_own_line() {
+    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    let line = |verdict: &Verdict, name: &str| {
+        verdict.status.checks.iter().find(|c| c.name == name).map(|c| (c.result, c.reason.clone()))
+    };
+    for call in CALLS {
+        let name: &str = call.into();
+        assert_eq!(line(&verdict, name), Some((CheckResult::Passed, "Validated".into())), "{name}");
+    }
+    assert_eq!(line(&verdict, "PutObjectWithoutACL"), None, "only made to tell two causes apart");
+    let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let stopped = look(&destination(), secret, role, now());
+    for call in &CALLS[1..] {
+        let name: &str = call.into();
+        assert_eq!(line(&stopped, name), Some((CheckResult::Skipped, "NotEvaluated".into())), "{name}");
+    }
+    let mut versioned = sound();
+    versioned.bucket.as_mut().unwrap().marker_left = true;
+    let kept = look(&destination(), resolved(), Some(versioned), now());
+    assert_eq!(line(&kept, "DeleteObject"), Some((CheckResult::Passed, "DeleteMarkerLeft".into())));
 }
 
 #[test]

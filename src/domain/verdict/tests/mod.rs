@@ -1,5 +1,6 @@
 //! The rules of the verdict, as tables; here what they are about.
 
+mod claims;
 mod judgement;
 mod schedule;
 
@@ -116,7 +117,7 @@ fn next_look(
 }
 
 fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
-    super::bucket_is_due(destination, enforcement, &rules())
+    super::bucket_is_due(destination, &resolved(), enforcement, &rules())
 }
 
 fn look(

@@ -242,3 +242,97 @@ fn a_target_changed_while_suspended_is_established_anew() {
     let cleared = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
     assert_eq!(cleared.status.established_time, None);
 }
+
+#[test]
+fn a_bucket_is_left_alone_where_an_upload_has_proved_it_since() {
+    let refusing = sound().enforcement.unwrap();
+    let mut used = proved();
+    used.status.as_mut().unwrap().last_upload_time = Some(Time(now() + hours(1)));
+    assert!(!bucket_is_due(&used, &refusing));
+    let mut without_bucket = sound();
+    without_bucket.bucket = None;
+    let verdict = look(&used, resolved(), Some(without_bucket), now() + hours(24));
+    assert_eq!(verdict.status.last_upload_time, None, "the broker's field is not written");
+    let mut later = with_status(used.clone(), verdict);
+    assert!(later.is_ready());
+    later.status.as_mut().unwrap().last_upload_time = Some(Time(now() + hours(1)));
+    assert!(bucket_is_due(&later, &refusing), "no upload since that proof");
+
+    let rotated = SecretObservation::Resolved { version: "900".into(), known: false };
+    assert!(
+        super::super::bucket_is_due(&used, &rotated, &refusing, &rules()),
+        "a new External ID is as an edit"
+    );
+    let relabelled = SecretObservation::Resolved { version: "900".into(), known: true };
+    assert!(!super::super::bucket_is_due(&used, &relabelled, &refusing, &rules()));
+}
+
+#[test]
+fn a_versioned_bucket_gets_no_more_versions_than_it_must() {
+    let mut versioned = sound();
+    versioned.bucket.as_mut().unwrap().marker_left = true;
+    let kept = with_status(destination(), look(&destination(), resolved(), Some(versioned), now()));
+    let refusing = sound().enforcement.unwrap();
+    assert!(kept.is_ready() && !bucket_is_due(&kept, &refusing));
+    let mut without_bucket = sound();
+    without_bucket.bucket = None;
+    // Long past every interval, as after an outage of ours: what was not due does not fall for its age.
+    let later = look(&kept, resolved(), Some(without_bucket), now() + hours(24 * 30));
+    assert_said(&later, ConditionType::Ready, "True", Reason::Validated);
+}
+
+/// Both External IDs are accepted, the Secret is edited, the old one is dropped.
+#[test]
+fn a_rotation_leaves_no_gap() {
+    let edited = SecretObservation::Resolved { version: "900".into(), known: false };
+    let before = proved();
+    let recent = Recent::at_first_sight(&before, now()).unwrap();
+    let quarter = SignedDuration::from_secs(900);
+    let looked = due(&before, Some(&recent), "aws", now() + quarter);
+    assert_eq!(looked, Due::Look(Work::Secret), "within a quarter of a session's life");
+    assert_eq!(Work::Secret.given(&edited, before.status.as_ref(), Some(&recent)), Work::Everything);
+    let verdict = look(&before, edited, Some(sound()), now() + quarter);
+    assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
+    assert_eq!(verdict.transitions, [], "nothing happened to Ready");
+    assert_eq!(verdict.status.external_id_secret_version.as_deref(), Some("900"));
+    assert_eq!(
+        verdict.status.established_time,
+        Some(Time(now() + quarter)),
+        "another External ID, another claim"
+    );
+}
+
+#[test]
+fn a_secret_that_was_only_relabelled_keeps_claim_and_proof() {
+    let relabelled = SecretObservation::Resolved { version: "900".into(), known: true };
+    let before = proved();
+    let recent = Recent::at_first_sight(&before, now()).unwrap();
+    assert_eq!(Work::Secret.given(&relabelled, before.status.as_ref(), Some(&recent)), Work::Role);
+    let mut role_only = sound();
+    (role_only.enforcement, role_only.bucket) = (None, None);
+    let verdict = look(&before, relabelled.clone(), Some(role_only.clone()), now() + hours(1));
+    assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
+    assert_eq!(
+        verdict.status.external_id_secret_version.as_deref(),
+        Some("900"),
+        "which the broker waits for"
+    );
+    assert_eq!(verdict.status.established_time, Some(Time(now())));
+    role_only.assumed = Answer::Silent(Silence::Timeout);
+    let silent = look(&before, relabelled, Some(role_only), now() + hours(1));
+    assert_said(&silent, ConditionType::Ready, "True", Reason::Validated);
+    assert_eq!(silent.status.external_id_secret_version.as_deref(), Some("812"), "not proved yet");
+}
+
+#[test]
+fn after_a_restart_only_what_is_due_is_looked_at_and_an_edit_is_still_told_from_another() {
+    let seen = proved();
+    let recent = Recent::at_first_sight(&seen, now() + hours(0));
+    assert!(matches!(due(&seen, recent.as_ref(), "aws", now()), Due::NotBefore(_)));
+    let mut edited = seen.clone();
+    edited.spec.validation.interval_seconds = 600;
+    edited.metadata.generation = Some(GENERATION + 1);
+    assert_eq!(due(&edited, recent.as_ref(), "aws", now()), Due::CarryOver);
+    assert_eq!(Recent::at_first_sight(&edited, now()), None, "of an unseen edit nothing is known");
+    assert_eq!(Recent::at_first_sight(&destination(), now()), None);
+}
