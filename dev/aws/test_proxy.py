@@ -133,7 +133,7 @@ class WireTest(StandInTest):
         name, path = "aws.stand-in:4566", f"/{self.bucket}/call.wav"
         for signed_for, status in ((name, 200), ("another:4566", 403)):
             headers = sign(
-                self.customer.aws.credentials, service="s3", region="us-east-1", method="PUT", host=signed_for, path=path,
+                self.session().credentials, service="s3", region="us-east-1", method="PUT", host=signed_for, path=path,
             )
             connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"))
             self.addCleanup(connection.close)
