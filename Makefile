@@ -1,7 +1,7 @@
 # All of it is python3 -m dev; this file is the list of what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor up down demo test test-long bench fmt generate
+.PHONY: help doctor up down demo test test-long test-aws bench fmt generate
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,9 +12,10 @@ down: ## Stop them and leave nothing behind
 demo: ## Show the main job: from a tenant's YAML to the recording in its bucket
 test: ## Everything CI runs
 test-long: ## The same at full count, and what needs more time than CI has
+test-aws: ## What only AWS itself can show, with the credentials in your environment
 bench: ## The performance table
 fmt: ## Format the sources
 generate: ## Make the files that are made from the code: the CRD, and the chart's copy of it
 
-doctor up down demo test test-long bench fmt generate:
+doctor up down demo test test-long test-aws bench fmt generate:
 	@python3 -m dev $@

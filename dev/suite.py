@@ -1,23 +1,40 @@
-"""`make test`: the steps in order, the first failure ends it, and a table shows where the minutes went."""
+"""`make test` and `make test-long`: steps in order, the first failure ends it, a table shows where the minutes went."""
 
 import os
 import subprocess
 import sys
 import time
 
-from . import demo, environment, operator, packages, pki
+from . import canary, demo, environment, mutants, operator, packages, pki, tools
 from .paths import IN_CI, IS_ROOT, ROOT
 from .progress import Failure, say
 
 
 def run():
-    """Runs the steps; a cluster that was up before stays up, one that we started goes."""
+    _run(STEPS)
+
+
+def run_long():
+    """The cluster tests' tables run whole, and the mutants."""
+    os.environ["RECORDINGS_TEST_LONG"] = "1"
+    _run((*STEPS, ("mutants of the decisions", mutants.run)))
+
+
+def run_aws():
+    """What only AWS itself can show: opt-in, with an account of the caller's."""
+    if not any(os.environ.get(name) for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID")):
+        raise Failure("this calls AWS itself: set AWS_PROFILE or AWS_ACCESS_KEY_ID to an account made for tests")
+    _nextest("--test", "aws")
+
+
+def _run(steps):
+    """A cluster that was up before stays up, one that we started goes."""
     if IN_CI and not IS_ROOT:
         raise Failure("CI must run as root: without it the node's tests would be skipped")
     was_up = environment.running()
     table = []
     try:
-        for name, step in STEPS:
+        for name, step in steps:
             if IS_ROOT or step not in NEED_A_NODE:
                 _timed(table, name, step)
         if not IS_ROOT:
@@ -52,7 +69,10 @@ def _stand_in():
 
 
 def _environment_up():
+    tools.link_commands()  # kstatus, also where an older environment is up
     environment.up(with_operator=True)
+    if IS_ROOT:
+        canary.keep_logs()
 
 
 def _cluster_tests():
@@ -92,10 +112,11 @@ STEPS = (
     ("cluster tests", _cluster_tests),
     ("demo in a caller's cluster", _callers_demo),
     ("disruptive tests", _disruptive_tests),
+    ("no secret in what all this left", canary.run),
 )
 
 
-NEED_A_NODE = (_cluster_tests, _callers_demo, _disruptive_tests)
+NEED_A_NODE = (_cluster_tests, _callers_demo, _disruptive_tests, canary.run)
 
 
 def _timed(table, name, step):
@@ -110,10 +131,10 @@ def _timed(table, name, step):
 
 
 def _print(table):
-    print(f"\n{'step':<28}{'minutes':>8}  result")
+    print(f"\n{'step':<32}{'minutes':>8}  result")
     for name, minutes, result in table:
-        print(f"{name:<28}{minutes:>8.1f}  {result}")
-    print(f"{'all':<28}{sum(row[1] for row in table):>8.1f}", flush=True)
+        print(f"{name:<32}{minutes:>8.1f}  {result}")
+    print(f"{'all':<32}{sum(row[1] for row in table):>8.1f}", flush=True)
 
 
 def _nextest(*arguments, env=None):
