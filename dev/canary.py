@@ -35,16 +35,27 @@ TOKEN_START = b"eyJhbGciOi"  # {"alg":… of any JSON Web Token
 LINKING_SECONDS = 0.3
 SHOWN = 40
 
+_ended = threading.Event()
+_keepers = []
+
 
 def keep_logs():
-    """Until this process ends: a link to each log, as the kubelet removes those of a deleted pod."""
+    """Until end_keeping_logs(): a link to each log, as the kubelet removes a pod's logs with the pod."""
 
     def follow():
-        while True:
+        while not _ended.wait(LINKING_SECONDS):
             _link_logs()
-            time.sleep(LINKING_SECONDS)
 
-    threading.Thread(target=follow, daemon=True).start()
+    _ended.clear()
+    _keepers.append(threading.Thread(target=follow, daemon=True))
+    _keepers[-1].start()
+
+
+def end_keeping_logs():
+    """Before the run's directory goes."""
+    _ended.set()
+    while _keepers:
+        _keepers.pop().join()
 
 
 def run():
@@ -189,7 +200,7 @@ def _objects(kube, resource):
 
 
 def _audit():
-    """The statuses and events that we ever wrote, and all other lines: objects end with their namespaces, these stay."""
+    """The statuses and events that we wrote, and all other lines: objects end with their namespaces, these stay."""
     statuses, events, rest = [], [], []
     ours = f'"username":"system:serviceaccount:{operator.NAME}:'.encode()
     for file in sorted(AUDIT_LOG.parent.glob(f"{AUDIT_LOG.stem}*.log")):

@@ -40,6 +40,7 @@ def _run(steps):
         if not IS_ROOT:
             say("without root the tests that need a node were left out")
     finally:
+        canary.end_keeping_logs()
         if not was_up:
             _timed(table, "environment down", environment.down)
         _print(table)
