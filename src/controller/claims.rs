@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
 use tokio::sync::OnceCell;
 
 use crate::api::{Objection, RecordingDestination, RecordingDestinationStatus};
 use crate::cluster::{NamespaceAccounts, secrets};
-use crate::domain::ownership::{AccountBinding, Binding, Claim, standing};
+use crate::domain::ownership::{AccountBinding, Binding, Claim, proof_date, standing};
 use crate::domain::verdict::{SecretObservation, Verdict};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};
 
@@ -114,9 +115,21 @@ impl Claims {
         judge: impl FnOnce(&dyn Fn(&RecordingDestinationStatus) -> Result<(), Objection>) -> Verdict,
     ) -> Verdict {
         let mut claims = self.by_uid.lock().unwrap();
-        let verdict =
-            judge(&|status| self.standing_among(&claims, &self.claim_of(&claims, destination, status, id)));
-        let claim = self.claim_of(&claims, destination, &verdict.status, id);
+        let before = destination.status.as_ref().and_then(|status| status.established_time.clone());
+        let mut verdict = judge(&|status| {
+            let mut mine = self.claim_of(&claims, destination, status, id);
+            // Proved by this look: after all that were proved before.
+            if status.established_time != before {
+                mine.proved = None;
+            }
+            self.standing_among(&claims, &mine)
+        });
+        let mut claim = self.claim_of(&claims, destination, &verdict.status, id);
+        if let Some(now) = claim.proved.filter(|_| verdict.status.established_time != before) {
+            let date = proof_date(now, self.contenders(&claims, &claim));
+            verdict.status.established_time = Some(Time(date));
+            claim.proved = Some(date);
+        }
         let new = claim.proved.is_some() && claims.get(&claim.uid) != Some(&claim);
         let contested = new && self.contenders(&claims, &claim).next().is_some();
         claims.insert(claim.uid.clone(), claim);

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -142,8 +144,10 @@ impl Tenant {
 
     /// The same with an External ID of the test's choice, and options of `customer create`.
     pub fn with(name: &str, external_id: Option<&str>, options: &[&str]) -> Self {
-        let number = u64::from(std::process::id()) * 1_000
-            + u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_millis());
+        // Tests are processes of their own, and may make many tenants at once.
+        static NEXT: LazyLock<AtomicU64> =
+            LazyLock::new(|| AtomicU64::new(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_millis().into()));
+        let number = u64::from(std::process::id()) * 1_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
         let tenant = Tenant {
             namespace: format!("{name}-{number}"),
             account: format!("{:012}", 200_000_000_000 + number),

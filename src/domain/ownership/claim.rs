@@ -104,6 +104,14 @@ impl Claim {
     }
 }
 
+/// The date of a proof made at `now`: after those of all that contest it, in the whole seconds that a status keeps,
+/// so that the order in which they were proved is read from it as well.
+pub fn proof_date<'a>(now: Timestamp, contested_by: impl Iterator<Item = &'a Claim>) -> Timestamp {
+    let last = contested_by.filter_map(|claim| claim.proved).map(|proved| proved.as_second()).max();
+    let second = last.map_or(now.as_second(), |last| now.as_second().max(last + 1));
+    Timestamp::from_second(second).unwrap_or(now)
+}
+
 /// Whether `mine` may be had: the namespace may use the accounts, and no claim among `others` comes first.
 pub fn standing<'a>(
     mine: &Claim,

@@ -7,4 +7,4 @@ mod claim;
 mod tests;
 
 pub use binding::{AccountBinding, Binding};
-pub use claim::{Claim, standing};
+pub use claim::{Claim, proof_date, standing};

@@ -235,3 +235,19 @@ fn the_refused_side_does_not_learn_whose_the_other_claim_is() {
         assert!(!said.contains(whose.as_str()), "{whose} in {said}");
     }
 }
+
+#[test]
+fn of_two_that_are_proved_within_a_second_the_first_stays_the_first() {
+    let now = at(100) + jiff::SignedDuration::from_millis(700);
+    let (_, theirs) = apart();
+    let proved = |second| Claim { proved: Some(at(second)), ..theirs.clone() };
+    for (what, others, expected) in [
+        ("nobody else", vec![], 100),
+        ("long before", vec![proved(10)], 100),
+        ("in the same second", vec![proved(100)], 101),
+        ("two in the same second", vec![proved(101), proved(100)], 102),
+        ("by a clock that ran ahead", vec![proved(500)], 501),
+    ] {
+        assert_eq!(proof_date(now, others.iter()), at(expected), "{what}");
+    }
+}
