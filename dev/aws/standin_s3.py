@@ -82,7 +82,8 @@ def kms_permissions() -> None:
     """Who writes or reads what a key of KMS encrypts needs that key too, whoever chose it: header or bucket.
 
     Amazon S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions; Amazon S3 API
-    Reference, "CreateMultipartUpload" (parts are read again) and "HeadObject" (checksums).
+    Reference, "CreateMultipartUpload" (parts are read again) and "HeadObject" (checksums). AWS KMS Developer
+    Guide, "AWS KMS condition keys", kms:ViaService: a policy can tell that it is S3 that asks.
     """
     original = s3._dispatch
 
@@ -92,7 +93,8 @@ def kms_permissions() -> None:
         if key_arn and access_key:
             with s3._in_account(s3._account_from_access_key(access_key)):
                 region = key_arn.split(":")[3]
-                denied = iam_evaluator.enforce(access_key, action, "kms", region, resource_arn=key_arn)
+                via = {"kms:ViaService": f"s3.{region}.amazonaws.com"}
+                denied = iam_evaluator.enforce(access_key, action, "kms", region, key_arn, via)
             if denied:
                 explicit = getattr(denied, "decision", "") == "Deny"
                 words = iam_actions.identity_denial_message(action, denied.principal_arn, key_arn, explicit)

@@ -410,6 +410,14 @@ class KmsTest(StandInTest):
         self.assertKeyRefused(self.put(self.session(only("s3:PutObject"))), "kms:GenerateDataKey")
         self.assertAnswer(self.put(self.session(document(allow(("s3:PutObject", "kms:GenerateDataKey"), "*")))), 200)
 
+    def test_a_policy_can_allow_the_key_for_use_by_s3_of_a_region_alone(self):
+        self.client(*self.KEY)
+        for service, answer in (("s3.us-east-1", (200,)), ("s3.eu-west-1", None), ("sqs.us-east-1", None)):
+            via = {"Condition": {"StringEquals": {"kms:ViaService": f"{service}.amazonaws.com"}}}
+            response = self.put(self.session(document(allow("s3:*", "*"), allow(self.KEY, "*", **via))))
+            with self.subTest(service=service):
+                self.assertAnswer(response, *answer) if answer else self.assertKeyRefused(response, self.KEY[0])
+
     def test_a_multipart_upload_takes_both_permissions(self):
         part = [("partNumber", "1")]
         self.assertKeyRefused(self.client("kms:Decrypt").s3("POST", self.path, [("uploads", "")]), self.KEY[0])
