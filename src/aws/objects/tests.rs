@@ -15,7 +15,7 @@ type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
 
 /// An S3 that grants every put and names `checksum` in each answer.
 async fn s3(checksum: &'static str) -> (ObjectStore, Seen) {
-    s3_that(move |_| [("x-amz-checksum-crc64nvme", checksum)].into_response()).await
+    s3_that(move |_| [("etag", "\"e1\""), ("x-amz-checksum-crc64nvme", checksum)].into_response()).await
 }
 
 /// An S3 that gives each call, such as `PUT /bucket/key`, the answer that the test wants.

@@ -124,6 +124,12 @@ fn read(
             refusal.code, refusal.status
         ));
     }
+    // The answer to a HEAD has no body by which S3 could be told from whatever lies between.
+    if call == BucketCall::HeadObject
+        && evidence.calls.contains(&(BucketCall::GetObject, Answer::Granted(())))
+    {
+        return inconclusive("HeadObject was refused, though the same permission let GetObject pass");
+    }
     denied(call, spec, texts)
 }
 

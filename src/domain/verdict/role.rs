@@ -113,7 +113,11 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
         doubt = Some(said);
     }
     let again = match &enforcement.assumed_again {
-        Answer::Granted(()) => None,
+        Answer::Granted(()) => {
+            let message = "assumed with the External ID once more, after the wrong callers";
+            findings.check("AssumeRoleAgain", CheckResult::Passed, Reason::Validated, message, "");
+            None
+        }
         other => {
             let said = no_clear_answer("AssumeRoleAgain", other);
             findings.check("AssumeRoleAgain", CheckResult::Inconclusive, said.reason, &said.message, "");

@@ -189,6 +189,12 @@ fn each_trouble_has_its_own_reason() {
             "False",
             GetObjectDenied,
         ),
+        (
+            "head is denied and get, which needs the same, is not",
+            role(|r| r.bucket.as_mut().unwrap().calls[1].1 = refused(403, "")),
+            "Unknown",
+            ProbeInconclusive,
+        ),
         ("head is denied", bucket(BucketCall::HeadObject, refused(403, "")), "False", GetObjectDenied),
         (
             "an upload in parts is denied at its beginning",
