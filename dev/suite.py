@@ -22,8 +22,9 @@ def run_long():
 
 def run_aws():
     """What only AWS itself can show: opt-in, with an account of the caller's."""
-    if not any(os.environ.get(name) for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID")):
-        raise Failure("this calls AWS itself: set AWS_PROFILE or AWS_ACCESS_KEY_ID to an account made for tests")
+    needed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TEST_ROLE_ARN", "TEST_EXTERNAL_ID", "TEST_BUCKET", "TEST_REGION")
+    if missing := [name for name in needed if not os.environ.get(name)]:
+        raise Failure(f"this calls AWS itself, in accounts of yours: set {', '.join(missing)}; see tests/aws.rs")
     _nextest("--test", "aws")
 
 

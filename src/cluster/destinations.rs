@@ -27,21 +27,36 @@ pub async fn fresh(
     Ok(found.filter(|found| found.metadata.uid == seen.metadata.uid))
 }
 
-/// Server-side-applies the controller's part of the status and returns the destination with it.
+/// Server-side-applies the controller's part of the status and returns the destination with it; `None` when it
+/// is gone.
 pub async fn apply_status(
     client: &Client,
     destination: &RecordingDestination,
     status: &RecordingDestinationStatus,
-) -> kube::Result<RecordingDestination> {
-    let patch = json!({
-        "apiVersion": <RecordingDestination as kube::Resource>::api_version(&()),
-        "kind": <RecordingDestination as kube::Resource>::kind(&()),
-        // With the UID, a namesake that was created meanwhile is a conflict, not a victim.
-        "metadata": {"name": destination.name_any(), "uid": destination.metadata.uid},
-        "status": status,
-    });
+) -> kube::Result<Option<RecordingDestination>> {
     let params = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
-    api(client, destination).patch_status(&destination.name_any(), &params, &Patch::Apply(patch)).await
+    let name = destination.name_any();
+    let mut version = destination.metadata.resource_version.clone();
+    loop {
+        let patch = json!({
+            "apiVersion": <RecordingDestination as kube::Resource>::api_version(&()),
+            "kind": <RecordingDestination as kube::Resource>::kind(&()),
+            // The API server does not compare a UID here: without the version, a namesake that was created meanwhile
+            // would be given what was seen of another.
+            "metadata": {"name": name, "resourceVersion": version},
+            "status": status,
+        });
+        match api(client, destination).patch_status(&name, &params, &Patch::Apply(patch)).await {
+            Ok(written) => return Ok(Some(written)),
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
+                // Edited since: what was seen is still true of the generation that it names.
+                let Some(now) = fresh(client, destination).await? else { return Ok(None) };
+                version = now.metadata.resource_version;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn api(client: &Client, destination: &RecordingDestination) -> Api<RecordingDestination> {

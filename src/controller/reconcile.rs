@@ -66,24 +66,29 @@ pub(super) async fn reconcile(
         judge(&destination, &evidence, &texts, recent.as_ref(), &context.rules, standing, now)
     });
     let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, now);
-    let reported = context.report(destination, verdict).await?;
+    let Some(reported) = context.report(destination, verdict).await? else {
+        return Ok(Action::await_change());
+    };
     // Only what was written is remembered: an edit that could not be reported on is looked at again.
     Ok(requeue_at(context.remember(&reported, Some(recent), now)))
 }
 
 impl Context {
-    /// Writes the status, if it says anything new, and announces transitions.
+    /// Writes the status, if it says anything new, and announces transitions; `None` when the destination is gone.
     async fn report(
         &self,
         destination: RecordingDestination,
         verdict: Verdict,
-    ) -> Result<RecordingDestination, kube::Error> {
+    ) -> Result<Option<RecordingDestination>, kube::Error> {
         let mut known = destination.status.clone().unwrap_or_default();
         known.last_upload_time = None;
         if known == verdict.status {
-            return Ok(destination);
+            return Ok(Some(destination));
         }
         let reported = destinations::apply_status(&self.client, &destination, &verdict.status).await?;
+        if reported.is_none() {
+            return Ok(None);
+        }
         for transition in &verdict.transitions {
             let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
             tracing::info!(namespace, name, reason = transition.reason, "{}", transition.note);

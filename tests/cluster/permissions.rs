@@ -11,7 +11,7 @@ use crate::support::{Tenant, is_long, kubectl, wait_for};
 const ALL_FOUR: [&str; 4] = ["s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject"];
 
 /// Every step that is looked at, in the order of `status.checks`.
-const CHECKS: [&str; 17] = [
+const CHECKS: [&str; 18] = [
     "ExternalIDSecret",
     "AssumeRole",
     "AssumeRoleWithoutExternalID",
@@ -21,6 +21,7 @@ const CHECKS: [&str; 17] = [
     "AssumeRoleWithExternalIDCaseFlipped",
     "AssumeRoleWithLastCharacterReplaced",
     "AssumeRoleWithCharacterReplaced",
+    "AssumeRoleAgain",
     "PutObject",
     "HeadObject",
     "GetObject",

@@ -25,7 +25,7 @@ pub(super) fn find(
             }
             continue;
         };
-        let said = read(call, answer, evidence, spec, texts);
+        let said = read(call, in_words(call, answer, evidence), evidence, spec, texts);
         let result = match said.outcome {
             Outcome::Proved => CheckResult::Passed,
             Outcome::Refuted => CheckResult::Failed,
@@ -55,6 +55,16 @@ pub(super) fn find(
             let said = inconclusive("the probe did not come to an end");
             findings.find(ConditionType::BucketWritable, said.outcome, said.reason, &said.message);
         }
+    }
+}
+
+/// A refused HEAD has no body to say why; the GET of the same object, refused too, has.
+fn in_words<'a>(call: BucketCall, answer: &'a Answer, evidence: &'a BucketEvidence) -> &'a Answer {
+    let is_denied = |answer: &Answer| matches!(answer, Answer::Refused(refusal) if refusal.status == 403);
+    let mut gets = evidence.calls.iter().filter(|(made, _)| *made == BucketCall::GetObject);
+    match gets.next() {
+        Some((_, get)) if call == BucketCall::HeadObject && is_denied(answer) && is_denied(get) => get,
+        _ => answer,
     }
 }
 

@@ -195,7 +195,16 @@ fn each_trouble_has_its_own_reason() {
             "Unknown",
             ProbeInconclusive,
         ),
-        ("head is denied", bucket(BucketCall::HeadObject, refused(403, "")), "False", GetObjectDenied),
+        (
+            "head and get are denied",
+            role(|r| {
+                let calls = &mut r.bucket.as_mut().unwrap().calls;
+                calls[1].1 = refused(403, "");
+                calls[2].1 = refused(403, "AccessDenied");
+            }),
+            "False",
+            GetObjectDenied,
+        ),
         (
             "an upload in parts is denied at its beginning",
             bucket(BucketCall::CreateMultipartUpload, refused(403, "AccessDenied")),

@@ -1,0 +1,133 @@
+//! What only AWS itself can show. Opt-in: `make test-aws`, with the platform's access key in AWS_ACCESS_KEY_ID and
+//! AWS_SECRET_ACCESS_KEY, and a customer of your own in TEST_ROLE_ARN, TEST_EXTERNAL_ID, TEST_BUCKET and
+//! TEST_REGION: set up as the README's "What the customer does" says, with no right beside the four.
+
+use std::env;
+use std::num::NonZeroU32;
+
+use recording_operator::api::{
+    Answer, BucketTarget, Crc64Nvme, Encryption, ObjectACL, PROBE_DIRECTORY, Refusal, RoleARN,
+};
+use recording_operator::aws::{AssumeRole, Body, Connection, ObjectStore, PlatformKey, Sts};
+use recording_operator::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_policy};
+use recording_operator::secret::{ExternalID, SessionCredentials};
+
+fn setting(name: &str) -> String {
+    env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; the head of tests/aws.rs says what is needed"))
+}
+
+struct Customer {
+    connection: Connection,
+    sts: Sts,
+    role: RoleARN,
+    external_id: ExternalID,
+    target: BucketTarget,
+}
+
+impl Customer {
+    fn from_environment() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("accessKeyID"), setting("AWS_ACCESS_KEY_ID")).unwrap();
+        std::fs::write(directory.path().join("secretAccessKey"), setting("AWS_SECRET_ACCESS_KEY")).unwrap();
+        // The key is read at each call, so the directory has to outlive them all.
+        let key = PlatformKey::in_directory(directory.keep());
+        let connection = Connection::new(env::var("AWS_ENDPOINT_URL").ok());
+        let role: RoleARN = setting("TEST_ROLE_ARN").parse().expect("TEST_ROLE_ARN is a role's ARN");
+        let target = BucketTarget {
+            bucket: setting("TEST_BUCKET"),
+            region: setting("TEST_REGION"),
+            prefix: "recording-operator-test/".into(),
+            expected_bucket_owner: role.account.clone(),
+            object_acl: ObjectACL::BucketOwnerFullControl,
+            storage_class: None,
+            encryption: Encryption::default(),
+        };
+        Customer {
+            sts: Sts::new(&connection, &setting("TEST_REGION"), key, NonZeroU32::new(5).unwrap()),
+            connection,
+            role,
+            external_id: ExternalID::parse(&setting("TEST_EXTERNAL_ID"))
+                .expect("TEST_EXTERNAL_ID is an External ID"),
+            target,
+        }
+    }
+
+    async fn assume(&self, external_id: Option<&ExternalID>, policy: &str) -> Answer<SessionCredentials> {
+        let call = AssumeRole {
+            tenant: "test",
+            role_arn: &self.role.to_string(),
+            external_id,
+            session_name: "recording-operator@test",
+            duration_seconds: 900,
+            policy,
+        };
+        self.sts.assume_role(call).await
+    }
+
+    async fn store(&self, purpose: Purpose) -> ObjectStore {
+        let policy = session_policy(&self.target, &self.role.partition, purpose);
+        match self.assume(Some(&self.external_id), &policy).await {
+            Answer::Granted(session) => ObjectStore::new(&self.connection, self.target.clone(), &session),
+            other => panic!("the right caller is not let in: {other:?}"),
+        }
+    }
+}
+
+fn is_denied<T>(answer: &Answer<T>) -> bool {
+    matches!(answer, Answer::Refused(Refusal { status: 403, .. }))
+}
+
+#[tokio::test]
+async fn every_wrong_caller_is_refused_between_two_right_ones() {
+    let customer = Customer::from_environment();
+    customer.store(Purpose::Probe).await;
+    for probe in negative_probes(&customer.external_id, 7) {
+        let Some(wrong) = probe.external_id else { continue };
+        let answer = customer.assume(wrong.as_ref(), DENY_EVERYTHING).await;
+        let code = match &answer {
+            Answer::Refused(refusal) => refusal.code.as_str(),
+            _ => "not refused",
+        };
+        assert_eq!(code, "AccessDenied", "{}", probe.caller);
+    }
+    customer.store(Purpose::Probe).await;
+}
+
+#[tokio::test]
+async fn the_four_permissions_let_a_recording_through_and_the_session_holds_the_rest_back() {
+    let customer = Customer::from_environment();
+    let (probe, upload) = (customer.store(Purpose::Probe).await, customer.store(Purpose::Upload).await);
+    let prefix = format!("{}{PROBE_DIRECTORY}", customer.target.prefix);
+    let (whole, parts) = (format!("{prefix}whole.probe"), format!("{prefix}parts.probe"));
+    let content = b"recording-operator test".to_vec();
+    let checksum = Crc64Nvme::of(&content);
+    let body = || Body::Bytes(content.clone());
+    // What an earlier run may have left.
+    probe.delete(&whole).await;
+    probe.delete(&parts).await;
+
+    assert!(is_denied(&upload.head(&whole).await), "without ListBucket a missing key is a 403");
+    assert!(matches!(upload.put_if_absent(&whole, body(), checksum).await, Answer::Granted(_)));
+    let again = upload.put_if_absent(&whole, body(), checksum).await;
+    assert!(matches!(again, Answer::Refused(Refusal { status: 412, .. })), "a key is taken once: {again:?}");
+    let Answer::Granted(head) = upload.head(&whole).await else { panic!("HEAD is not granted") };
+    assert_eq!(head.crc64nvme, Some(checksum), "S3 has the checksum of the whole object");
+    assert_eq!(upload.get(&whole, 100).await, Answer::Granted(content.clone()));
+
+    let Answer::Granted(id) = upload.create_multipart(&parts).await else { panic!("not begun") };
+    let Answer::Granted(part) = upload.upload_part(&parts, &id, 1, body(), checksum).await else {
+        panic!("no part")
+    };
+    let complete = upload.complete_multipart(&parts, &id, &[part], checksum).await;
+    assert!(matches!(complete, Answer::Granted(_)), "{complete:?}");
+    let Answer::Granted(head) = upload.head(&parts).await else { panic!("HEAD is not granted") };
+    assert_eq!(head.crc64nvme, Some(checksum), "of an object in parts, too");
+
+    assert!(is_denied(&upload.delete(&whole).await), "an uploader cannot delete");
+    let outside = upload.put_if_absent("recording-operator-outside.probe", body(), checksum).await;
+    assert!(is_denied(&outside), "nor put outside its prefix: {outside:?}");
+    for key in [&whole, &parts] {
+        assert!(matches!(probe.delete(key).await, Answer::Granted(_)), "the probe can");
+    }
+}
