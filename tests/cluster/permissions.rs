@@ -391,7 +391,7 @@ fn wait_for_verdicts(tenant: &Tenant, rows: &[Row]) {
             .filter_map(|row| Some(format!("{}: {}\n", row.name, objection(row, statuses[row.name])?)))
             .collect::<String>()
     };
-    wait_for("the verdict of each row", &wrong, || wrong().is_empty().then_some(()));
+    wait_for("the verdict of each row", wrong, || wrong().is_empty().then_some(()));
 }
 
 /// What is not as the row says.
