@@ -135,10 +135,10 @@ fn read(
         ));
     }
     // The answer to a HEAD has no body by which S3 could be told from whatever lies between.
-    if call == BucketCall::HeadObject
-        && evidence.calls.contains(&(BucketCall::GetObject, Answer::Granted(())))
-    {
-        return inconclusive("HeadObject was refused, though the same permission let GetObject pass");
+    if call == BucketCall::HeadObject && refusal.code.is_empty() {
+        return inconclusive(
+            "HeadObject was refused, but GetObject, which needs the same permission, was not",
+        );
     }
     denied(call, spec, texts)
 }
