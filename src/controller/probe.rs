@@ -1,9 +1,14 @@
 //! The calls that an uploader makes, made once.
 
-use crate::api::{Answer, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY};
+use std::time::Duration;
+
+use crate::api::{Answer, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY, Silence};
 use crate::aws::{Body, Connection, Deleted, ObjectStore};
 use crate::domain::verdict::{BucketCall, BucketEvidence};
 use crate::secret::SessionCredentials;
+
+/// Time for S3 to assemble one small part. What an uploader's largest object needs would leave the tenant without a word.
+const ASSEMBLY: Duration = Duration::from_secs(30);
 
 /// Puts one object whole and one in parts as an uploader does, reads the first back, and deletes both.
 pub(super) async fn probe_bucket(
@@ -89,7 +94,10 @@ impl Probe {
         let part = self.store.upload_part(key, &upload, 1, self.body(), self.checksum()).await;
         evidence.calls.push((BucketCall::UploadPart, part.clone().map(|_| ())));
         if let Answer::Granted(part) = part {
-            let complete = self.store.complete_multipart(key, &upload, &[part], self.checksum()).await;
+            let parts = [part];
+            let complete = self.store.complete_multipart(key, &upload, &parts, self.checksum());
+            let complete =
+                tokio::time::timeout(ASSEMBLY, complete).await.unwrap_or(Answer::Silent(Silence::Timeout));
             evidence.calls.push((BucketCall::CompleteMultipartUpload, complete.clone().map(|_| ())));
             if matches!(complete, Answer::Granted(_)) {
                 return;
