@@ -206,6 +206,16 @@ fn each_trouble_has_its_own_reason() {
             GetObjectDenied,
         ),
         (
+            "the KMS key denies reading, which only the answer to get can say",
+            role(|r| {
+                let calls = &mut r.bucket.as_mut().unwrap().calls;
+                calls[1].1 = refused(403, "");
+                calls[2].1 = denied("kms:Decrypt");
+            }),
+            "False",
+            KMSAccessDenied,
+        ),
+        (
             "an upload in parts is denied at its beginning",
             bucket(BucketCall::CreateMultipartUpload, refused(403, "AccessDenied")),
             "False",
