@@ -281,7 +281,10 @@ fn each_permission_that_lacks_is_named_and_what_is_enough_is_ready() {
     let left = tenant.objects();
     let of =
         |row: &str| left.iter().filter(|key| key.starts_with(&format!("{row}/.recording-operator/"))).count();
-    assert_eq!((of("no-delete"), of("put-granted-by-bucket"), left.len()), (2, 2, 4), "{left:?}");
+    assert_eq!(of("no-delete"), 2, "{left:?}");
+    // That one is not writable, and is tried again: each try leaves its two.
+    let tried = of("put-granted-by-bucket");
+    assert!(tried >= 2 && tried % 2 == 0 && left.len() == tried + 2, "{left:?}");
     let versions = || {
         let list =
             ["list-versions", "--bucket", &bucket("versioned"), "--prefix", "versioned/.recording-operator/"];
@@ -314,7 +317,9 @@ fn each_permission_that_lacks_is_named_and_what_is_enough_is_ready() {
     for name in ["no-put", "no-acl", "no-get", "wrong-region", "wrong-owner"] {
         tenant.wait_ready(name);
     }
-    assert_eq!(tenant.objects().len(), 2, "{:?}", tenant.objects());
+    let kept = ["no-delete/.recording-operator/", "put-granted-by-bucket/.recording-operator/"];
+    let left = tenant.objects();
+    assert!(left.iter().all(|key| kept.iter().any(|kept| key.starts_with(kept))), "{left:?}");
 }
 
 #[test]
