@@ -60,7 +60,7 @@ fn whatever_aws_does_the_unproved_is_unknown_until_it_is_proved_and_the_proved_s
     environment_or_skip!();
     // Each kind once and each place once; whole, every kind at every place.
     let short = [
-        ("unavailable", FIRST_CALL),
+        ("hang", FIRST_CALL),
         ("drip", WRONG_CALLERS),
         ("throttle", LAST_CALL),
         ("lost-answer", PUT),
@@ -68,7 +68,7 @@ fn whatever_aws_does_the_unproved_is_unknown_until_it_is_proved_and_the_proved_s
         ("garbage", GET),
         ("error", CREATE),
         ("reset", PART),
-        ("hang", COMPLETE),
+        ("unavailable", COMPLETE),
         ("proxy-502", FIRST_CALL),
     ];
     let whole = || KINDS.into_iter().flat_map(|kind| PLACES.into_iter().map(move |place| (kind, place)));
