@@ -13,7 +13,6 @@ const NAMESPACE: &str = "--namespace=recording-operator";
 const CONTROLLER: &str = "app.kubernetes.io/component=controller";
 
 #[test]
-#[ignore = "not yet part of a whole run"]
 fn a_revoked_platform_key_is_the_platforms_fault_and_a_new_one_mends_it() {
     environment_or_skip!();
     let log = ControllerWrites::from_now();
@@ -50,7 +49,6 @@ impl Drop for NewKey {
 }
 
 #[test]
-#[ignore = "not yet part of a whole run"]
 fn without_dns_the_unproved_is_unknown_and_the_proved_stays_ready() {
     environment_or_skip!();
     let log = ControllerWrites::from_now();
@@ -74,7 +72,6 @@ fn without_dns_the_unproved_is_unknown_and_the_proved_stays_ready() {
 }
 
 #[test]
-#[ignore = "not yet part of a whole run"]
 fn while_the_api_server_is_gone_recordings_go_on_and_afterwards_the_controller_does() {
     environment_or_skip!();
     let seconds = if is_long() { 60 } else { 10 };
@@ -112,7 +109,6 @@ fn while_the_api_server_is_gone_recordings_go_on_and_afterwards_the_controller_d
 }
 
 #[test]
-#[ignore = "not yet part of a whole run"]
 fn what_is_not_due_costs_nothing_and_what_is_due_costs_one_write() {
     environment_or_skip!();
     const COUNT: usize = 100;
@@ -166,7 +162,6 @@ fn what_is_not_due_costs_nothing_and_what_is_due_costs_one_write() {
 }
 
 #[test]
-#[ignore = "not yet part of a whole run"]
 fn a_tenant_with_hundreds_of_broken_destinations_does_not_delay_another() {
     environment_or_skip!();
     let count = if is_long() { 500 } else { 150 };
@@ -251,54 +246,5 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         dev("dev.process", &["thaw", self.0], "");
-    }
-}
-
-#[test]
-fn a_wrong_platform_key_is_the_platforms_fault_and_takes_no_proof_away() {
-    environment_or_skip!();
-    let proved = Tenant::ready("proved");
-    let secret =
-        kubectl(&[NAMESPACE, "get", "secret", "recording-operator-aws", "--output=json"]).expect_ok().text();
-    let restore = Restore(secret);
-    kubectl(&[
-        NAMESPACE,
-        "patch",
-        "secret",
-        "recording-operator-aws",
-        "--patch",
-        r#"{"stringData":{"accessKeyID":"AKIANOTAKEYOFOURS00"}}"#,
-    ])
-    .expect_ok();
-
-    // The kubelet hands a changed Secret on within about a minute.
-    let inconclusive = || {
-        proved.revalidate("acme");
-        let destination = proved.get(&["recordingdestination", "acme"])?;
-        let checks = destination["status"]["checks"].as_array()?.clone();
-        checks.into_iter().find(|c| {
-            c["name"] == "AssumeRole"
-                && c["result"] == "Inconclusive"
-                && c["reason"] == "PlatformCredentialsInvalid"
-        })
-    };
-    wait_for("the check to be Inconclusive", || proved.describe(), inconclusive);
-    assert_eq!(proved.condition("acme", "Ready").unwrap()["status"], "True", "a proof stands");
-
-    let fresh = Tenant::new("unproved");
-    fresh.apply_secret(&fresh.external_id);
-    fresh.apply_destination("acme", json!({}));
-    fresh.wait_reason("acme", "Unknown", "PlatformCredentialsInvalid");
-
-    drop(restore);
-    fresh.wait_ready("acme");
-}
-
-/// Puts the platform's key back, also when the test fails.
-struct Restore(String);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        kubectl_with(&["replace", "--force", "--filename=-"], &self.0);
     }
 }
