@@ -35,8 +35,12 @@ pub(super) async fn probe_bucket(
                 let without_acl = BucketTarget { object_acl: ObjectACL::None, ..target };
                 let store = ObjectStore::new(connection, without_acl, session);
                 let probe = Probe { store, content: probe.content };
-                evidence.calls.push((BucketCall::PutObjectWithoutACL, probe.put(&whole).await));
-                probe.delete(&whole).await;
+                let put = probe.put(&whole).await;
+                evidence.calls.push((BucketCall::PutObjectWithoutACL, put.clone()));
+                let deleted = probe.delete(&whole).await;
+                if matches!(put, Answer::Granted(())) {
+                    add_delete(&mut evidence, deleted);
+                }
             }
             return evidence;
         }
@@ -116,7 +120,11 @@ impl Probe {
                 first = second;
             }
         }
-        evidence.marker_left = first == Answer::Granted(Deleted::MarkerLeft);
-        evidence.calls.push((BucketCall::DeleteObject, first.map(|_| ())));
+        add_delete(evidence, first);
     }
+}
+
+fn add_delete(evidence: &mut BucketEvidence, deleted: Answer<Deleted>) {
+    evidence.marker_left = deleted == Answer::Granted(Deleted::MarkerLeft);
+    evidence.calls.push((BucketCall::DeleteObject, deleted.map(|_| ())));
 }

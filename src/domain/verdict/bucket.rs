@@ -2,9 +2,13 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::checks::{Findings, Outcome, Said, inconclusive, unclear};
+use super::checks::{Findings, Outcome, Said, inconclusive, leave_objects, unclear};
 use super::evidence::{BucketCall, BucketEvidence, Texts};
 use crate::api::{Answer, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal};
+
+/// Follows what was refused where each try would leave objects behind.
+const UNASKED: &str = "; the probe's objects stay there, so it is not repeated until the spec is edited or somebody asks: \
+                       kubectl annotate recordingdestination NAME --overwrite recordings.revenue.io/revalidate=$(date +%s)";
 
 /// Reads the probe's answers, one check for each call. The condition is that of the first call that
 /// failed; a delete that fails is a failed check and nothing more, as uploads do not need it.
@@ -42,7 +46,13 @@ pub(super) fn find(
     }
     let complete = evidence.calls.iter().any(|(call, _)| *call == BucketCall::CompleteMultipartUpload);
     match worst {
-        Some(said) => findings.find(ConditionType::BucketWritable, said.outcome, said.reason, &said.message),
+        Some(said) => {
+            let mut message = said.message;
+            if said.outcome == Outcome::Refuted && leave_objects(&findings.checks) {
+                message.push_str(UNASKED);
+            }
+            findings.find(ConditionType::BucketWritable, said.outcome, said.reason, &message);
+        }
         None if complete => {
             findings.bucket_region = Some(spec.region.clone());
             let message = format!(

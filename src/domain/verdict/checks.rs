@@ -214,6 +214,14 @@ pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) 
     checks
 }
 
+/// Whether the probe's objects stay in the bucket, as the role may not delete them or a delete leaves versions.
+pub(super) fn leave_objects(checks: &[Check]) -> bool {
+    checks.iter().any(|check| {
+        check.name == "DeleteObject"
+            && (check.result == CheckResult::Failed || check.reason == Reason::DeleteMarkerLeft.to_string())
+    })
+}
+
 /// The line of the claim: that it is the first, or why not; none while it was not looked at.
 pub(super) fn say_claim(checks: &mut Vec<Check>, standing: Option<&Result<(), Objection>>) {
     checks.retain(|check| check.name != EXCLUSIVE);

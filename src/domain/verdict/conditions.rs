@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::checks::{FIRST, Finding, Findings, Outcome, say_claim};
+use super::checks::{FIRST, Finding, Findings, Outcome, leave_objects, say_claim};
 use super::evidence::EnforcementMode;
 use crate::api::{ConditionType, Objection, Reason, RecordingDestinationStatus, Validation};
 
@@ -42,14 +42,13 @@ pub(super) fn settle(
         let fresh = expiry.is_some_and(|expiry| now < expiry);
         let same_id =
             findings.external_id_known || previous.external_id_secret_version == findings.secret_version;
-        let stood = find(previous, kind)
-            .is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation));
-        let looked_past = match finding.outcome {
-            Outcome::NotDue => true,
-            Outcome::Inconclusive => fresh,
-            _ => false,
-        };
-        let stands = looked_past && same_id && stood;
+        let stood = find(previous, kind).filter(|c| c.observed_generation == Some(generation));
+        let stands = same_id
+            && stood.is_some_and(|stood| match finding.outcome {
+                Outcome::NotDue => stood.status != "Unknown",
+                Outcome::Inconclusive => fresh && stood.status == "True",
+                _ => false,
+            });
         if !stands {
             let Finding { outcome, reason, message, .. } = finding;
             set(status, kind, value(*outcome), *reason, message, generation, now);
@@ -90,8 +89,10 @@ pub(super) fn conclude(
     let (value, reason, message) = readiness(status, mode);
     set(status, ConditionType::Ready, &value, reason, &message, generation, now);
     remove(status, ConditionType::Stalled);
-    // These two wait for somebody else; nothing is retried.
-    let waits = matches!(reason, Reason::DestinationConflict | Reason::AccountNotAllowed);
+    // These wait for somebody else; nothing is retried.
+    let waits = matches!(reason, Reason::DestinationConflict | Reason::AccountNotAllowed)
+        || (unasked(status)
+            && find(status, ConditionType::BucketWritable).is_some_and(|c| c.reason == reason.to_string()));
     if value == "True" || waits {
         remove(status, ConditionType::Reconciling);
     } else {
@@ -172,6 +173,12 @@ pub(super) fn carry_over(status: &mut RecordingDestinationStatus, generation: i6
     for condition in &mut status.conditions {
         condition.observed_generation = Some(generation);
     }
+}
+
+/// Whether the bucket was refused in a way that another try would only leave more objects in.
+pub(super) fn unasked(status: &RecordingDestinationStatus) -> bool {
+    find(status, ConditionType::BucketWritable).is_some_and(|c| c.status == "False")
+        && leave_objects(&status.checks)
 }
 
 pub(super) fn find(status: &RecordingDestinationStatus, kind: ConditionType) -> Option<&Condition> {

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::checks::leave_objects;
 use super::conditions::find;
 use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
 use super::recent::Recent;
@@ -236,9 +237,9 @@ pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Opti
 
 /// Whether to put probe objects, once the role has been tried.
 ///
-/// Never into a bucket whose role lets anybody in, as it may be somebody else's, unless such roles are tolerated. A
-/// bucket that is proved for this spec and External ID is left alone where an upload has proved it since, and where the
-/// objects could not be deleted, unless somebody asks.
+/// Never into a bucket whose role lets anybody in, as it may be somebody else's, unless such roles are tolerated. One
+/// that was tried for this spec and External ID is left alone where an upload has proved it since, and, also when it
+/// refused something, where the objects could not be deleted; unless somebody asks.
 pub fn bucket_is_due(
     destination: &RecordingDestination,
     secret: &SecretObservation,
@@ -253,23 +254,17 @@ pub fn bucket_is_due(
     let Some(status) = &destination.status else { return true };
     let requested = requested_revalidation(destination);
     let asked = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
-    let writable = find(status, ConditionType::BucketWritable)
-        .is_some_and(|c| c.status == "True" && c.observed_generation == destination.metadata.generation);
+    let bucket = find(status, ConditionType::BucketWritable)
+        .filter(|c| c.status != "Unknown" && c.observed_generation == destination.metadata.generation);
     let proved = status.external_id_secret_version.as_ref();
     let same_id =
         matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version));
-    if asked || !writable || !same_id {
-        return true;
-    }
-    let left_behind = status.checks.iter().any(|check| {
-        check.name == "DeleteObject"
-            && (check.result == CheckResult::Failed || check.reason == Reason::DeleteMarkerLeft.to_string())
-    });
+    let Some(bucket) = bucket.filter(|_| same_id && !asked) else { return true };
     let uploaded_since = status
         .last_upload_time
         .as_ref()
         .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
-    !left_behind && !uploaded_since
+    !leave_objects(&status.checks) && !(bucket.status == "True" && uploaded_since)
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {

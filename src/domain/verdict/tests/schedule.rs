@@ -281,6 +281,35 @@ fn a_versioned_bucket_gets_no_more_versions_than_it_must() {
     assert_said(&later, ConditionType::Ready, "True", Reason::Validated);
 }
 
+#[test]
+fn a_bucket_that_refuses_reading_and_deleting_is_not_filled_with_probes() {
+    let mut refusing = sound();
+    let calls = &mut refusing.bucket.as_mut().unwrap().calls;
+    for (call, answer) in calls.iter_mut() {
+        if matches!(call, BucketCall::HeadObject | BucketCall::GetObject | BucketCall::DeleteObject) {
+            *answer = refused(403, "AccessDenied");
+        }
+    }
+    let verdict = look(&destination(), resolved(), Some(refusing), now());
+    assert_said(&verdict, ConditionType::Ready, "False", Reason::GetObjectDenied);
+    let message = conditions::find(&verdict.status, ConditionType::Ready).unwrap().message.clone();
+    assert!(message.contains("kubectl annotate"), "who mends it is told to say so: {message}");
+    assert!(conditions::find(&verdict.status, ConditionType::Reconciling).is_none(), "it waits for that");
+
+    let mut kept = with_status(destination(), verdict);
+    let enforcement = sound().enforcement.unwrap();
+    assert!(!bucket_is_due(&kept, &enforcement), "two more would stay");
+    let without_bucket = RoleEvidence { bucket: None, ..sound() };
+    let later = look(&kept, resolved(), Some(without_bucket), now() + hours(1));
+    assert_said(&later, ConditionType::BucketWritable, "False", Reason::GetObjectDenied);
+    assert_eq!(later.transitions, []);
+
+    kept.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+    assert!(bucket_is_due(&kept, &enforcement), "on request");
+    let mended = look(&kept, resolved(), Some(sound()), now() + hours(1));
+    assert_said(&mended, ConditionType::Ready, "True", Reason::Validated);
+}
+
 /// Both External IDs are accepted, the Secret is edited, the old one is dropped.
 #[test]
 fn a_rotation_leaves_no_gap() {
