@@ -1,12 +1,16 @@
 """`make test` and `make test-long`: steps in order, the first failure ends it, a table shows where the minutes went."""
 
 import os
+import secrets
 import subprocess
 import sys
 import time
+import uuid
 
 from . import canary, demo, environment, mutants, operator, packages, pki, tools
-from .paths import IN_CI, IS_ROOT, ROOT
+from .aws import PLATFORM_CREDENTIALS
+from .aws.accounts import Customer, PlatformCredentials
+from .paths import IN_CI, IS_ROOT, ROOT, RUN
 from .progress import Failure, say
 
 
@@ -103,6 +107,21 @@ def _callers_demo():
         del os.environ["CONTEXT"]
 
 
+def _aws_tests_on_the_stand_in():
+    """What is to run in a caller's own accounts, run here so that it does not rot."""
+    endpoint = _environment()["AWS_ENDPOINT_URL"]
+    key = PlatformCredentials.read(RUN / PLATFORM_CREDENTIALS)
+    customer = Customer(endpoint, f"{secrets.randbelow(10**12):012}")
+    bucket, external_id = f"test-aws-{secrets.token_hex(8)}", str(uuid.uuid4())
+    customer.set_up(bucket, external_id)
+    settings = {
+        "AWS_ACCESS_KEY_ID": key.accessKeyID, "AWS_SECRET_ACCESS_KEY": key.secretAccessKey,
+        "AWS_ENDPOINT_URL": endpoint, "TEST_ROLE_ARN": customer.role_arn(), "TEST_EXTERNAL_ID": external_id,
+        "TEST_BUCKET": bucket, "TEST_REGION": customer.region,
+    }  # fmt: skip
+    _nextest("--test", "aws", env={**os.environ, **settings})
+
+
 STEPS = (
     ("format", _format),
     ("clippy", _clippy),
@@ -112,13 +131,14 @@ STEPS = (
     ("static release build", operator.build),
     ("environment up", _environment_up),
     ("cluster tests", _cluster_tests),
+    ("the tests for AWS, on the stand-in", _aws_tests_on_the_stand_in),
     ("demo in a caller's cluster", _callers_demo),
     ("disruptive tests", _disruptive_tests),
     ("no secret in what all this left", canary.run),
 )
 
 
-NEED_A_NODE = (_cluster_tests, _callers_demo, _disruptive_tests, canary.run)
+NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, canary.run)
 
 
 def _timed(table, name, step):

@@ -20,6 +20,8 @@ fn setting(name: &str) -> String {
 struct Customer {
     connection: Connection,
     sts: Sts,
+    /// The platform's key is read from here at each call; it goes with this.
+    _key: tempfile::TempDir,
     role: RoleARN,
     external_id: ExternalID,
     target: BucketTarget,
@@ -30,8 +32,7 @@ impl Customer {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("accessKeyID"), setting("AWS_ACCESS_KEY_ID")).unwrap();
         std::fs::write(directory.path().join("secretAccessKey"), setting("AWS_SECRET_ACCESS_KEY")).unwrap();
-        // The key is read at each call, so the directory has to outlive them all.
-        let key = PlatformKey::in_directory(directory.keep());
+        let key = PlatformKey::in_directory(directory.path().to_owned());
         let connection = Connection::new(env::var("AWS_ENDPOINT_URL").ok());
         let role: RoleARN = setting("TEST_ROLE_ARN").parse().expect("TEST_ROLE_ARN is a role's ARN");
         let target = BucketTarget {
@@ -46,6 +47,7 @@ impl Customer {
         Customer {
             sts: Sts::new(&connection, &setting("TEST_REGION"), key, NonZeroU32::new(5).unwrap()),
             connection,
+            _key: directory,
             role,
             external_id: ExternalID::parse(&setting("TEST_EXTERNAL_ID"))
                 .expect("TEST_EXTERNAL_ID is an External ID"),
