@@ -48,6 +48,106 @@ impl Drop for NewKey {
     }
 }
 
+/// The control role is the platform's own and lets anybody in: where it refuses, so does every role, for a reason of ours.
+#[test]
+fn while_the_control_role_refuses_a_refusal_proves_nothing() {
+    environment_or_skip!();
+    let log = ControllerWrites::from_now();
+    let (proved, fresh) = (Tenant::ready("proved"), Tenant::new("unproved"));
+    let since = ready_since(&proved);
+    fresh.apply_secret(&fresh.external_id);
+    let refusing = ControlRole::set("Deny");
+
+    proved.revalidate("acme");
+    fresh.apply_destination("acme", json!({}));
+    let doubted = |written: &Written| written.check("AssumeRoleOfControl").0 == "Inconclusive";
+    log.wait_for(&proved, "a doubt of the refusals", doubted);
+    fresh.wait_reason("acme", "Unknown", "ProbeInconclusive");
+
+    drop(refusing);
+    fresh.wait_ready("acme");
+    assert_eq!(ready_since(&proved), since, "the proof stood all the time");
+}
+
+/// The trust policy of the platform's control role, which lets the platform in again at the end.
+struct ControlRole;
+
+impl ControlRole {
+    fn set(effect: &str) -> Self {
+        let platform = "103850359708";
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": effect,
+            "Principal": {"AWS": format!("arn:aws:iam::{platform}:user/RingDNA_Web")},
+            "Action": "sts:AssumeRole",
+        }]});
+        let set = ["customer", "set-trust", "--account", platform, "--role", "recording-operator-control"];
+        dev("dev.aws", &set, &policy.to_string()).expect_ok();
+        ControlRole
+    }
+}
+
+impl Drop for ControlRole {
+    fn drop(&mut self) {
+        std::mem::forget(ControlRole::set("Allow"));
+    }
+}
+
+#[test]
+fn where_the_platform_only_warns_a_role_that_lets_anybody_in_is_ready_and_said_to_be_open() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("tolerated");
+    tenant.customer(&["trust-open"]).expect_ok();
+    tenant.revalidate("acme");
+    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
+
+    let warning = Enforcement::set("warn");
+    tenant.wait_ready("acme");
+    let enforced = tenant.condition("acme", "ExternalIDEnforced").unwrap();
+    assert_eq!(
+        (&enforced["status"], &enforced["reason"]),
+        (&json!("False"), &json!("ExternalIDNotEnforced"))
+    );
+    let established =
+        || tenant.get(&["recordingdestination", "acme"]).unwrap()["status"]["establishedTime"].clone();
+    assert_eq!(established(), Value::Null, "it holds no claim");
+
+    drop(warning);
+    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
+}
+
+/// The chart's value `enforcement`, `require` again at the end.
+struct Enforcement;
+
+impl Enforcement {
+    fn set(mode: &str) -> Self {
+        let deployment = "deployment/recording-operator-controller";
+        let shown = get(&[NAMESPACE, deployment]).unwrap();
+        let containers = &shown["spec"]["template"]["spec"]["containers"];
+        let arguments =
+            containers[0]["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+        let set = |argument: &str| {
+            if argument.starts_with("--enforcement=") {
+                format!("--enforcement={mode}")
+            } else {
+                argument.into()
+            }
+        };
+        let arguments: Vec<String> = arguments.map(set).collect();
+        let patch =
+            json!([{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]);
+        let patch = format!("--patch={patch}");
+        kubectl(&[NAMESPACE, "patch", deployment, "--type=json", &patch]).expect_ok();
+        kubectl(&[NAMESPACE, "rollout", "status", "--timeout=90s", deployment]).expect_ok();
+        Enforcement
+    }
+}
+
+impl Drop for Enforcement {
+    fn drop(&mut self) {
+        std::mem::forget(Enforcement::set("require"));
+    }
+}
+
 #[test]
 fn without_dns_the_unproved_is_unknown_and_the_proved_stays_ready() {
     environment_or_skip!();
