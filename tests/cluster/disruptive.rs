@@ -95,9 +95,10 @@ impl Drop for ControlRole {
 #[test]
 fn where_the_platform_only_warns_a_role_that_lets_anybody_in_is_ready_and_said_to_be_open() {
     environment_or_skip!();
-    let tenant = Tenant::ready("tolerated");
+    let tenant = Tenant::new("tolerated");
     tenant.customer(&["trust-open"]).expect_ok();
-    tenant.revalidate("acme");
+    tenant.apply_secret(&tenant.external_id);
+    tenant.apply_destination("acme", json!({}));
     tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
 
     let warning = Enforcement::set("warn");
@@ -107,9 +108,8 @@ fn where_the_platform_only_warns_a_role_that_lets_anybody_in_is_ready_and_said_t
         (&enforced["status"], &enforced["reason"]),
         (&json!("False"), &json!("ExternalIDNotEnforced"))
     );
-    let established =
-        || tenant.get(&["recordingdestination", "acme"]).unwrap()["status"]["establishedTime"].clone();
-    assert_eq!(established(), Value::Null, "it holds no claim");
+    let status = tenant.get(&["recordingdestination", "acme"]).unwrap()["status"].clone();
+    assert_eq!(status["establishedTime"], Value::Null, "it holds no claim");
 
     drop(warning);
     tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
