@@ -72,7 +72,9 @@ pub fn judge(
         Evidence::NotAllowed(objection) => conditions::refuse(&mut status, objection, generation, now),
         Evidence::CarriedOver => conditions::carry_over(&mut status, generation),
         Evidence::Reconsidered => {
-            conditions::set_claim(&mut status, Some(&standing(&previous)), generation, now);
+            let proved = conditions::is_proved(&status, rules.enforcement);
+            let standing = proved.then(|| standing(&previous));
+            conditions::set_claim(&mut status, standing.as_ref(), generation, now);
             conditions::conclude(&mut status, rules.enforcement, generation, now);
         }
         Evidence::Validated { secret, role } => {

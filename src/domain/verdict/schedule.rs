@@ -38,7 +38,7 @@ pub enum Due {
     ReportNotAllowed(Objection),
     /// Report that the proof holds for the new generation.
     CarryOver,
-    /// Report how the claim stands now.
+    /// Report how the claim stands now, and what Ready comes to.
     Reconsider,
     /// Look.
     Look(Work),
@@ -120,7 +120,7 @@ pub fn due(
             });
         return if holds { Due::CarryOver } else { Due::Look(Work::Everything) };
     }
-    if has_moved(&status, standing) {
+    if has_moved(&status, standing) || is_required_by_now(&status, rules.enforcement) {
         return Due::Reconsider;
     }
     let at = |time: Timestamp, work: Work| if time <= now { Due::Look(work) } else { Due::NotBefore(time) };
@@ -212,6 +212,14 @@ fn has_moved(status: &RecordingDestinationStatus, standing: &Result<(), Objectio
         // Written by a release that knew of no claims.
         (None, _) => find(status, ConditionType::Ready).is_some_and(|c| c.status == "True"),
     }
+}
+
+/// Whether Ready was said while the platform only warned, and it does so no more.
+fn is_required_by_now(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
+    let holds = |kind| find(status, kind).is_some_and(|c| c.status == "True");
+    mode == EnforcementMode::Require
+        && holds(ConditionType::Ready)
+        && !holds(ConditionType::ExternalIDEnforced)
 }
 
 /// When to look next, after a look at `now` whose result `destination` shows.

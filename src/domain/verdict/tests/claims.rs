@@ -163,6 +163,19 @@ fn where_the_platform_only_warns_an_open_role_is_ready_and_claims_nothing() {
 }
 
 #[test]
+fn a_platform_that_warned_and_now_requires_says_so_without_a_look() {
+    let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
+    let warned = with_status(destination(), judged(&destination(), &evidence(open()), &warn, Ok(())));
+    assert!(warned.is_ready());
+    assert!(matches!(super::super::due(&warned, None, &warn, &Ok(()), now()), Due::NotBefore(_)));
+    assert_eq!(due_with(&warned, &Ok(()), now()), Due::Reconsider);
+    let required = judged(&warned, &Evidence::Reconsidered, &rules(), Ok(()));
+    assert_said(&required, ConditionType::Ready, "False", Reason::ExternalIDNotEnforced);
+    assert_said(&required, ConditionType::Exclusive, "Unknown", Reason::NotEvaluated);
+    assert!(matches!(due_with(&with_status(warned, required), &Ok(()), now()), Due::NotBefore(_)));
+}
+
+#[test]
 fn refusals_prove_nothing_while_the_platforms_own_control_role_refuses_too() {
     for (what, control, status, reason) in [
         ("no control role", vec![], "True", Reason::Validated),
