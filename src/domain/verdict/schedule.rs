@@ -272,7 +272,7 @@ pub fn bucket_is_due(
         .last_upload_time
         .as_ref()
         .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
-    !leave_objects(&status.checks) && !(bucket.status == "True" && uploaded_since)
+    !(leave_objects(&status.checks) || bucket.status == "True" && uploaded_since)
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {
