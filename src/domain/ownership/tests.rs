@@ -1,9 +1,10 @@
 //! Who comes first, as tables. Each row differs from a world without conflict in what it names.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::*;
-use crate::api::Reason;
+use crate::api::{Reason, RecordingDestination, RecordingDestinationStatus};
 use crate::secret::{ExternalID, Fingerprints};
 
 const RULE: AccountBinding = AccountBinding::WhenPresent;
@@ -121,6 +122,45 @@ fn a_squatter_whose_writes_the_bucket_refuses_keeps_nobody_out() {
     );
     owner.writable = false;
     assert_eq!(reason(&owner, &squatter, &unbound), None, "who may not write sees only that");
+}
+
+#[test]
+fn a_bucket_is_claimed_by_a_status_that_says_it_takes_objects() {
+    let destination: RecordingDestination = serde_json::from_value(serde_json::json!({
+        "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination", "metadata": {},
+        "spec": {
+            "bucket": "acme-recordings",
+            "region": "us-east-1",
+            "roleARN": "arn:aws:iam::111111111111:role/writer",
+            "externalIDSecretRef": {"name": "acme-external-id"},
+        },
+    }))
+    .unwrap();
+    for (what, conditions, writable) in [
+        ("nothing known", vec![], false),
+        ("it takes objects", vec![("BucketWritable", "True")], true),
+        ("it does not", vec![("RoleAssumable", "True"), ("BucketWritable", "False")], false),
+    ] {
+        let conditions = conditions.into_iter().map(|(kind, status)| Condition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: "Validated".into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(at(0)),
+        });
+        let status = RecordingDestinationStatus { conditions: conditions.collect(), ..Default::default() };
+        assert_eq!(Claim::of(&destination, &status, None).writable, writable, "{what}");
+    }
+}
+
+#[test]
+fn a_claim_is_contested_by_others_that_need_the_same_and_never_by_itself() {
+    let (mut mine, theirs) = apart();
+    assert!(!mine.is_contested_by(&theirs));
+    mine.bucket = theirs.bucket.clone();
+    assert!(mine.is_contested_by(&theirs));
+    assert!(!mine.is_contested_by(&mine.clone()));
 }
 
 #[test]

@@ -186,6 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn a_replaced_character_is_another_of_its_class() {
+        for (last, replaced) in
+            [('a', 'b'), ('y', 'z'), ('z', 'a'), ('Z', 'A'), ('8', '9'), ('9', '0'), ('-', '_'), ('/', '-')]
+        {
+            let sent = values(&format!("x{last}"), 1);
+            let of = |(c, _): &&_| *c == WrongCaller::AssumeRoleWithLastCharacterReplaced;
+            assert_eq!(sent.iter().find(of).unwrap().1, Some(format!("x{replaced}")));
+        }
+    }
+
+    /// The generator's published values: https://prng.di.unimi.it/splitmix64.c, started at 0.
+    #[test]
+    fn the_generator_is_splitmix64() {
+        let mut random = Random(0);
+        let drawn = [random.next(), random.next(), random.next()];
+        assert_eq!(drawn, [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]);
+        let below: Vec<u8> = (0..6).map(|_| Random(0).below(26)).chain([Random(7).below(26)]).collect();
+        assert!(below.iter().all(|&drawn| drawn < 26) && below[6] != below[0], "{below:?}");
+    }
+
+    #[test]
     fn in_time_every_character_is_replaced() {
         let mut seen = [false; 6];
         for random in 0..200 {

@@ -188,19 +188,17 @@ pub(super) fn inconclusive(message: &str) -> Said {
 }
 
 /// Steps that were not due keep the lines of the last time they were; those that could not be
-/// reached lose them.
+/// reached lose them. The line of the claim is written afterwards, by `say_claim`.
 pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) -> Vec<Check> {
     #[derive(PartialEq)]
     enum Group {
         Role,
         Enforcement,
         Bucket,
-        Claim,
     }
     fn group(check: &Check) -> Group {
         match check.name.as_str() {
             "ExternalIDSecret" | "AssumeRole" => Group::Role,
-            EXCLUSIVE => Group::Claim,
             name if name.starts_with("AssumeRole") => Group::Enforcement,
             _ => Group::Bucket,
         }

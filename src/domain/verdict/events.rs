@@ -39,8 +39,8 @@ pub(super) fn transitions(
 fn transition(after: &RecordingDestinationStatus, condition: &Condition, warning: bool) -> Transition {
     let failed = |check: &&Check| check.result == CheckResult::Failed && check.reason == condition.reason;
     let note = match after.checks.iter().find(failed) {
-        Some(check) if !check.remedy.is_empty() => format!("{}. {}", condition.message, check.remedy),
-        _ => condition.message.clone(),
+        Some(check) => format!("{}. {}", condition.message, check.remedy),
+        None => condition.message.clone(),
     };
     Transition { warning, reason: condition.reason.clone(), note: shortened(note) }
 }

@@ -193,6 +193,8 @@ fn refusals_prove_nothing_while_the_platforms_own_control_role_refuses_too() {
         role.enforcement.as_mut().unwrap().control = control.clone();
         let verdict = judged(&destination(), &evidence(role), &rules(), Ok(()));
         assert_said(&verdict, ConditionType::ExternalIDEnforced, status, reason);
+        let message = &conditions::find(&verdict.status, ConditionType::ExternalIDEnforced).unwrap().message;
+        assert_eq!(message.contains("control role"), what == "it refuses", "{what}: {message}");
         let mut role = open();
         role.enforcement.as_mut().unwrap().control = control;
         let verdict = judged(&destination(), &evidence(role), &rules(), Ok(()));

@@ -71,6 +71,21 @@ fn each_trouble_has_its_own_reason() {
             PlatformCredentialsInvalid,
         ),
         (
+            "AWS does not accept the key when asked whose it is",
+            role(|r| {
+                r.assumed = refused(403, "AccessDenied");
+                r.platform = Platform::Refused
+            }),
+            "Unknown",
+            PlatformCredentialsInvalid,
+        ),
+        (
+            "the key is a session's, and it has expired",
+            role(|r| r.assumed = refused(400, "ExpiredToken")),
+            "Unknown",
+            PlatformCredentialsInvalid,
+        ),
+        (
             "the key cannot be read",
             role(|r| {
                 r.assumed = Answer::Silent(Silence::Unsendable);
@@ -143,6 +158,18 @@ fn each_trouble_has_its_own_reason() {
         (
             "the bucket is elsewhere",
             bucket(BucketCall::PutObject, elsewhere("eu-west-1")),
+            "False",
+            WrongRegion,
+        ),
+        (
+            "the bucket is elsewhere, and a proxy has dropped where",
+            bucket(BucketCall::PutObject, refused(301, "")),
+            "False",
+            WrongRegion,
+        ),
+        (
+            "the bucket is elsewhere, by the code alone",
+            bucket(BucketCall::PutObject, refused(400, "PermanentRedirect")),
             "False",
             WrongRegion,
         ),
@@ -299,6 +326,13 @@ fn each_trouble_has_its_own_reason() {
         assert_eq!(said(&verdict, ConditionType::Ready), expected, "{trouble}");
         let reconciling = conditions::find(&verdict.status, ConditionType::Reconciling).is_some();
         assert_eq!(reconciling, status != "True", "{trouble}: what is not Ready is retried");
+        for check in verdict.status.checks.iter().filter(|check| check.result == CheckResult::Failed) {
+            assert!(
+                !check.remedy.is_empty(),
+                "{trouble}: {} failed, and nothing says what to do",
+                check.name
+            );
+        }
     }
 }
 

@@ -2,7 +2,11 @@
 
 mod claims;
 mod judgement;
+mod memory;
 mod schedule;
+mod standing;
+mod timing;
+mod wording;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;

@@ -1,0 +1,124 @@
+//! What is remembered between looks, and what a changed Secret or claim makes of it.
+
+use super::*;
+use crate::api::Objection;
+
+fn before() -> Recent {
+    Recent {
+        spec: destination().spec,
+        generation: Some(GENERATION),
+        secret_version: Some("812".into()),
+        last_secret_look: now(),
+        last_attempt: Some(now()),
+        last_change: now(),
+    }
+}
+
+fn looked(version: &str) -> Evidence {
+    let secret = SecretObservation::Resolved { version: version.into(), known: false };
+    Evidence::Validated { secret, role: Some(Box::new(sound())) }
+}
+
+#[test]
+fn a_look_is_remembered_and_a_report_without_one_is_none() {
+    let later = now() + hours(1);
+    let after = Recent::after_look(Some(&before()), &destination(), &looked("900"), later);
+    assert_eq!(after.secret_version.as_deref(), Some("900"), "what was sent, proved or not");
+    assert_eq!((after.last_secret_look, after.last_attempt), (later, Some(later)));
+
+    let missing = Evidence::Validated { secret: SecretObservation::NotFound, role: None };
+    let after = Recent::after_look(Some(&before()), &destination(), &missing, later);
+    assert_eq!(after.secret_version.as_deref(), Some("812"), "nothing was sent since");
+    assert_eq!((after.last_secret_look, after.last_attempt), (later, Some(later)));
+
+    let after = Recent::after_look(Some(&before()), &destination(), &Evidence::Suspended, later);
+    assert_eq!(after, before(), "nobody looked");
+
+    let secret_alone = before().after_secret_look(later);
+    assert_eq!(secret_alone, Recent { last_secret_look: later, ..before() });
+}
+
+#[test]
+fn trouble_is_young_again_after_an_edit_and_after_a_request() {
+    let later = now() + hours(1);
+    let annotated = |mut destination: RecordingDestination, value: &str| {
+        destination.metadata.annotations =
+            Some([(REVALIDATE_ANNOTATION.to_owned(), value.to_owned())].into());
+        destination
+    };
+    let mut edited = proved();
+    edited.spec.bucket = "other-recordings".into();
+    let asked = annotated(proved(), "1");
+    let answered = with_status(asked.clone(), look(&asked, resolved(), Some(sound()), now()));
+    let withdrawn = RecordingDestination { metadata: proved().metadata, ..answered.clone() };
+    for (what, seen, changed) in [
+        ("nothing", proved(), false),
+        ("an edit", edited, true),
+        ("a request", asked, true),
+        ("a request that was answered", answered.clone(), false),
+        ("a request that was answered and taken back", withdrawn, false),
+        ("another request", annotated(answered, "2"), true),
+    ] {
+        let after = Recent::after_look(Some(&before()), &seen, &looked("812"), later);
+        assert_eq!(after.last_change == later, changed, "{what}");
+        assert_eq!(after.last_change == now(), !changed, "{what}");
+    }
+    let first = Recent::after_look(None, &proved(), &looked("812"), later);
+    assert_eq!(first.last_change, later);
+}
+
+#[test]
+fn a_secret_that_has_come_back_is_looked_at_to_the_end() {
+    let lost = look(&proved(), SecretObservation::NotFound, None, now()).status;
+    assert_eq!(Work::Secret.given(&resolved(), Some(&lost), Some(&before())), Work::Everything);
+    assert_eq!(Work::Secret.given(&SecretObservation::NotFound, Some(&lost), None), Work::Secret);
+    assert_eq!(Work::Secret.given(&resolved(), proved().status.as_ref(), Some(&before())), Work::Secret);
+}
+
+/// `Exclusive` as the status has it, how the claim stands by now → whether that has to be said.
+#[test]
+fn a_claim_that_moved_is_said_to() {
+    let conflict = |message: &str| Objection {
+        reason: Reason::DestinationConflict,
+        message: message.into(),
+        remedy: "use another bucket".into(),
+    };
+    let status = |standing: Result<(), Objection>| {
+        let evidence = looked("812");
+        let verdict =
+            super::super::judge(&destination(), &evidence, &texts(), None, &rules(), |_| standing, now());
+        with_status(destination(), verdict)
+    };
+    let (secret, role) = (resolved(), RoleEvidence { assumed: Answer::Silent(Silence::Timeout), ..sound() });
+    let unproved = with_status(destination(), look(&destination(), secret, Some(role), now()));
+    for (what, seen, standing, moved) in [
+        ("first, and still first", status(Ok(())), Ok(()), false),
+        ("first, and overtaken", status(Ok(())), Err(conflict("bucket")), true),
+        ("second, and still second", status(Err(conflict("bucket"))), Err(conflict("bucket")), false),
+        ("second, for another reason", status(Err(conflict("bucket"))), Err(conflict("role")), true),
+        ("second, and now first", status(Err(conflict("bucket"))), Ok(()), true),
+        ("not proved, and nobody has it", unproved.clone(), Ok(()), false),
+        ("not proved, and somebody has it", unproved, Err(conflict("bucket")), false),
+    ] {
+        let due = super::super::due(&seen, Some(&before()), &rules(), &standing, now());
+        assert_eq!(due == Due::Reconsider, moved, "{what}: {due:?}");
+    }
+}
+
+/// With a bucket that keeps nothing: when the probe is written again.
+#[test]
+fn a_bucket_is_probed_again_unless_an_upload_is_newer_than_the_last_probe() {
+    let refusing = sound().enforcement.unwrap();
+    for (what, upload, due) in [
+        ("no upload", None, true),
+        ("an upload before", Some(-hours(1)), true),
+        ("an upload in that second", Some(hours(0)), true),
+        ("an upload since", Some(hours(1)), false),
+    ] {
+        let mut used = proved();
+        used.status.as_mut().unwrap().last_upload_time = upload.map(|age| Time(now() + age));
+        assert_eq!(bucket_is_due(&used, &refusing), due, "{what}");
+        used.status.as_mut().unwrap().last_handled_revalidate = Some("1".into());
+        assert_eq!(bucket_is_due(&used, &refusing), due, "{what}, a request was taken back");
+    }
+}

@@ -1,0 +1,72 @@
+//! What an earlier look has shown: what of it stands, and what falls.
+
+use super::*;
+
+fn role_only() -> RoleEvidence {
+    RoleEvidence { enforcement: None, bucket: None, ..sound() }
+}
+
+fn denied_role() -> RoleEvidence {
+    RoleEvidence { assumed: refused(403, "AccessDenied"), platform: Platform::AsConfigured, ..role_only() }
+}
+
+#[test]
+fn what_a_role_that_refuses_leaves_out_of_sight_is_unknown_and_its_lines_go() {
+    let silent = RoleEvidence { assumed: Answer::Silent(Silence::Timeout), ..role_only() };
+    for (what, before, role, reason) in [
+        ("refused, never proved", destination(), denied_role(), Reason::NotEvaluated),
+        ("refused, proved before", proved(), denied_role(), Reason::NotEvaluated),
+        ("silent, never proved", destination(), silent, Reason::ProbeInconclusive),
+    ] {
+        let verdict = look(&before, resolved(), Some(role), now() + hours(1));
+        for kind in [ConditionType::ExternalIDEnforced, ConditionType::BucketWritable] {
+            assert_eq!(said(&verdict, kind), ("Unknown".into(), reason.to_string()), "{what}: {kind}");
+        }
+        let lines: Vec<_> = verdict.status.checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(lines, ["ExternalIDSecret", "AssumeRole"], "{what}");
+    }
+}
+
+#[test]
+fn a_proof_of_the_role_ages_from_the_last_time_that_it_was_assumed() {
+    let later = look(&proved(), resolved(), Some(role_only()), now() + hours(1));
+    let later = with_status(proved(), later);
+    let silent = RoleEvidence { assumed: Answer::Silent(Silence::Timeout), ..role_only() };
+    for (age, status) in [(hours(3) - SignedDuration::from_secs(1), "True"), (hours(3), "Unknown")] {
+        let verdict = look(&later, resolved(), Some(silent.clone()), now() + age);
+        assert_eq!(said(&verdict, ConditionType::RoleAssumable).0, status, "{age}");
+    }
+}
+
+#[test]
+fn a_verified_upload_proves_the_bucket_as_well_as_a_probe_does() {
+    let (secret, role) = bucket(BucketCall::PutObject, Answer::Silent(Silence::Timeout));
+    for (upload, age, status) in [
+        (None, hours(48), "Unknown"),
+        (Some(hours(10)), hours(48), "True"),
+        (Some(hours(10)), hours(58) - SignedDuration::from_secs(1), "True"),
+        (Some(hours(10)), hours(58), "Unknown"),
+    ] {
+        let mut used = proved();
+        used.status.as_mut().unwrap().last_upload_time = upload.map(|upload| Time(now() + upload));
+        let verdict = look(&used, secret.clone(), role.clone(), now() + age);
+        assert_eq!(said(&verdict, ConditionType::BucketWritable).0, status, "upload {upload:?}, {age}");
+    }
+}
+
+#[test]
+fn what_kstatus_reads_as_work_in_progress_goes_when_the_work_is_done() {
+    let is_said = |destination: &RecordingDestination, kind| {
+        conditions::find(destination.status.as_ref().unwrap(), kind).is_some()
+    };
+    let broken = with_status(destination(), look(&destination(), resolved(), Some(denied_role()), now()));
+    assert!(is_said(&broken, ConditionType::Reconciling));
+    let mended = with_status(broken.clone(), look(&broken, resolved(), Some(sound()), now()));
+    assert!(!is_said(&mended, ConditionType::Reconciling));
+
+    let invalid = judge(&broken, &Evidence::InvalidSpec("wrong".into()), &texts(), None, now());
+    let stalled = with_status(broken, invalid);
+    assert!(is_said(&stalled, ConditionType::Stalled) && !is_said(&stalled, ConditionType::Reconciling));
+    let edited = with_status(stalled.clone(), look(&stalled, resolved(), Some(sound()), now()));
+    assert!(!is_said(&edited, ConditionType::Stalled));
+}

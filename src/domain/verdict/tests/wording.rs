@@ -1,0 +1,78 @@
+//! In which words and in which order things are said.
+
+use super::*;
+
+fn refused_put(texts: &Texts) -> Transition {
+    let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
+    let mut transitions = judge(&destination(), &evidence, texts, None, now()).transitions;
+    transitions.remove(0)
+}
+
+#[test]
+fn ready_is_the_first_condition_and_its_parts_follow_in_the_order_in_which_they_are_proved() {
+    let status = proved().status.unwrap();
+    let kinds: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    let order =
+        ["Ready", "SecretResolved", "RoleAssumable", "ExternalIDEnforced", "BucketWritable", "Exclusive"];
+    assert_eq!(kinds, order);
+}
+
+#[test]
+fn ready_claims_no_more_than_was_seen() {
+    let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
+    let mut open = sound();
+    open.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Granted(()));
+    for (what, role, rules, words) in [
+        ("enforced", sound(), rules(), "nobody without the External ID"),
+        ("enforced, where the platform only warns", sound(), warn.clone(), "nobody without the External ID"),
+        ("open, where the platform only warns", open, warn, "is not proved"),
+    ] {
+        let evidence = Evidence::Validated { secret: resolved(), role: Some(Box::new(role)) };
+        let verdict =
+            super::super::judge(&destination(), &evidence, &texts(), None, &rules, |_| Ok(()), now());
+        assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
+        let message = &conditions::find(&verdict.status, ConditionType::Ready).unwrap().message;
+        assert!(message.contains(words), "{what}: {message}");
+    }
+}
+
+#[test]
+fn another_reason_is_news_although_ready_stays_false() {
+    let seen =
+        |(secret, role): (SecretObservation, Option<RoleEvidence>)| look(&destination(), secret, role, now());
+    let denied = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let before = with_status(destination(), seen(denied.clone()));
+    assert_eq!(look(&before, denied.0, denied.1, now()).transitions, []);
+    let (secret, role) = bucket(BucketCall::PutObject, elsewhere("eu-west-1"));
+    assert_eq!(look(&before, secret, role, now()).transitions[0].reason, "WrongRegion");
+}
+
+#[test]
+fn an_event_gives_the_remedy_of_what_it_tells_and_of_nothing_else() {
+    let (secret, role) = bucket(BucketCall::DeleteObject, refused(403, "AccessDenied"));
+    let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
+    let conflict = Err(crate::api::Objection {
+        reason: Reason::DestinationConflict,
+        message: "somebody was first".into(),
+        remedy: "use another bucket".into(),
+    });
+    let verdict =
+        super::super::judge(&destination(), &evidence, &texts(), None, &rules(), |_| conflict, now());
+    assert_eq!(verdict.transitions[0].note, "somebody was first. use another bucket");
+}
+
+/// The API server refuses an Event with a longer note.
+#[test]
+fn a_long_note_is_cut_at_1024_bytes_and_says_where_the_rest_is() {
+    let with_policy = |text: String| refused_put(&Texts { role_policy: text, ..texts() }).note;
+    let others = with_policy(String::new()).len();
+    let just_fits = with_policy("p".repeat(1024 - others));
+    assert_eq!(just_fits.len(), 1024);
+    assert!(just_fits.ends_with('p'), "{just_fits}");
+    for (longer, least) in [("p".repeat(1025 - others), 1024), ("é".repeat(2000), 1023)] {
+        let cut = with_policy(longer);
+        assert!((least..=1024).contains(&cut.len()), "{}", cut.len());
+        assert!(cut.ends_with("… (see status.checks)"), "{cut}");
+    }
+}
