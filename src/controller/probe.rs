@@ -41,11 +41,14 @@ pub(super) async fn probe_bucket(
                 if matches!(put, Answer::Granted(())) {
                     add_delete(&mut evidence, deleted);
                 }
+            } else if refusal.is_server_fault() {
+                // It may be there all the same.
+                probe.delete(&whole).await;
             }
             return evidence;
         }
         Answer::Silent(_) => {
-            // It may be there although the answer did not come.
+            // Likewise.
             probe.delete(&whole).await;
             return evidence;
         }

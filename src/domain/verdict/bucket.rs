@@ -10,15 +10,15 @@ use crate::api::{Answer, CheckResult, ConditionType, Reason, RecordingDestinatio
 const UNASKED: &str = "; the probe's objects stay there, so it is not repeated until the spec is edited or somebody asks: \
                        kubectl annotate recordingdestination NAME --overwrite recordings.revenue.io/revalidate=$(date +%s)";
 
-/// Reads the probe's answers, one check for each call. The condition is that of the first call that
-/// failed; a delete that fails is a failed check and nothing more, as uploads do not need it.
+/// Reads the probe's answers, one check for each call. The condition is that of the first call that was refused, else
+/// of the first without a clear answer; a delete that fails is a failed check and nothing more, as uploads do not need it.
 pub(super) fn find(
     findings: &mut Findings,
     spec: &RecordingDestinationSpec,
     evidence: &BucketEvidence,
     texts: &Texts,
 ) {
-    let mut worst: Option<Said> = None;
+    let mut unmet: Vec<Said> = Vec::new();
     for call in BucketCall::iter() {
         let answer = evidence.calls.iter().find(|(made, _)| *made == call).map(|(_, answer)| answer);
         let Some(answer) = answer else {
@@ -38,14 +38,15 @@ pub(super) fn find(
         findings.check(call.into(), result, said.reason, &said.message, &said.remedy);
         let needed = !matches!(call, BucketCall::DeleteObject | BucketCall::PutObjectWithoutACL);
         if needed && said.outcome != Outcome::Proved {
-            worst.get_or_insert(said);
+            unmet.push(said);
         }
         if let Answer::Refused(Refusal { bucket_region: Some(region), .. }) = answer {
             findings.bucket_region = Some(region.clone());
         }
     }
     let complete = evidence.calls.iter().any(|(call, _)| *call == BucketCall::CompleteMultipartUpload);
-    match worst {
+    let refused = unmet.iter().position(|said| said.outcome == Outcome::Refuted);
+    match unmet.into_iter().nth(refused.unwrap_or_default()) {
         Some(said) => {
             let mut message = said.message;
             if said.outcome == Outcome::Refuted && leave_objects(&findings.checks) {

@@ -267,6 +267,17 @@ fn each_trouble_has_its_own_reason() {
             MultipartUploadDenied,
         ),
         (
+            "reading back is slow, and an upload in parts is denied",
+            role(|r| {
+                let calls = &mut r.bucket.as_mut().unwrap().calls;
+                calls[1].1 = Answer::Silent(Silence::Timeout);
+                calls.truncate(4);
+                calls[3].1 = refused(403, "AccessDenied");
+            }),
+            "False",
+            MultipartUploadDenied,
+        ),
+        (
             "the end of an upload in parts is an error under a 200",
             bucket(BucketCall::CompleteMultipartUpload, refused(200, "InternalError")),
             "Unknown",

@@ -295,6 +295,10 @@ fn a_bucket_that_refuses_reading_and_deleting_is_not_filled_with_probes() {
     let message = conditions::find(&verdict.status, ConditionType::Ready).unwrap().message.clone();
     assert!(message.contains("kubectl annotate"), "who mends it is told to say so: {message}");
     assert!(conditions::find(&verdict.status, ConditionType::Reconciling).is_none(), "it waits for that");
+    let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
+    let unfilled = look(&destination(), secret, role, now());
+    let message = conditions::find(&unfilled.status, ConditionType::Ready).unwrap().message.clone();
+    assert!(!message.contains("kubectl annotate"), "where nothing stays, it is tried again: {message}");
 
     let mut kept = with_status(destination(), verdict);
     let enforcement = sound().enforcement.unwrap();
