@@ -370,6 +370,24 @@ fn each_call_of_an_uploader_has_its_own_line() {
     assert_eq!(line(&kept, "DeleteObject"), Some((CheckResult::Passed, "DeleteMarkerLeft".into())));
 }
 
+/// An answer to HEAD has no body to say why.
+#[test]
+fn why_a_head_is_refused_is_said_in_the_words_of_the_get_that_is_refused_too() {
+    for (get, reason) in [
+        (refused(403, "AccessDenied"), Reason::GetObjectDenied),
+        (denied("kms:Decrypt"), Reason::KMSAccessDenied),
+    ] {
+        let mut role = sound();
+        let calls = &mut role.bucket.as_mut().unwrap().calls;
+        (calls[1].1, calls[2].1) = (refused(403, ""), get);
+        let verdict = look(&destination(), resolved(), Some(role), now());
+        for name in ["HeadObject", "GetObject"] {
+            let check = verdict.status.checks.iter().find(|check| check.name == name).unwrap();
+            assert_eq!((check.result, &check.reason), (CheckResult::Failed, &reason.to_string()), "{name}");
+        }
+    }
+}
+
 #[test]
 fn the_wrong_region_is_answered_with_the_right_one() {
     let (secret, role) = bucket(BucketCall::PutObject, elsewhere("eu-west-1"));
