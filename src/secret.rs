@@ -24,7 +24,7 @@ pub enum MalformedExternalID {
     )]
     TrailingNewline,
     /// A character outside AWS's set.
-    #[error("it may hold only letters, digits and _ + = , . @ : / \\ -")]
+    #[error("it may hold only letters, digits and _ + = , . @ : / -")]
     Character,
 }
 
@@ -34,7 +34,7 @@ impl ExternalID {
         if value.ends_with(['\n', '\r']) {
             return Err(MalformedExternalID::TrailingNewline);
         }
-        if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/\\-".contains(&b)) {
+        if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b)) {
             return Err(MalformedExternalID::Character);
         }
         if !(2..=1224).contains(&value.len()) {
@@ -155,7 +155,9 @@ mod tests {
             ("a", Some(MalformedExternalID::Length)),
             ("", Some(MalformedExternalID::Length)),
             ("c7f1e0b2-8f0a-4a52-9c1e-1f2d3c4b5a69", None),
-            ("_+=,.@:/\\-", None),
+            ("_+=,.@:/-", None),
+            // In AWS's pattern the backslash only escapes the slash.
+            ("back\\slash", Some(MalformedExternalID::Character)),
             ("with space", Some(MalformedExternalID::Character)),
             ("ümlaut", Some(MalformedExternalID::Character)),
             ("value\n", Some(MalformedExternalID::TrailingNewline)),

@@ -62,6 +62,8 @@ pub enum Reason {
     ReadBackMismatch,
     /// The bucket's KMS key refused.
     KMSAccessDenied,
+    /// The bucket's KMS key is disabled, deleted or does not exist.
+    KMSKeyUnusable,
     /// The probe object could not be deleted. A failed check; no condition depends on it.
     DeleteObjectDenied,
     /// The bucket is versioned: deleting the probe object left a marker before it. No condition depends on it.

@@ -53,8 +53,14 @@ impl IssueSession for LiveSessions {
         let found = found.map_err(|error| {
             NotIssued::Unavailable(format!("the External ID's Secret could not be read: {error}"))
         })?;
-        let (SecretObservation::Resolved { version, .. }, Some(external_id)) = found else {
-            return Err(NotIssued::Denied(Denial::ExternalIDUnusable));
+        let (version, external_id) = match found {
+            (SecretObservation::Resolved { version, .. }, Some(external_id)) => (version, external_id),
+            (SecretObservation::Unreadable(status), _) => {
+                let cause =
+                    format!("the API server did not hand out the External ID's Secret: HTTP {status}");
+                return Err(NotIssued::Unavailable(cause));
+            }
+            _ => return Err(NotIssued::Denied(Denial::ExternalIDUnusable)),
         };
         grant::may_send(&version, destination)?;
         let call = AssumeRole {

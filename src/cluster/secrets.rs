@@ -7,16 +7,20 @@ use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
 use crate::domain::verdict::SecretObservation;
 use crate::secret::{ExternalID, MalformedExternalID};
 
-/// Looks the reference up; whether the External ID is known is for the caller to say. A Secret that is not of our type is dropped unread: otherwise whoever
-/// may create a destination could send any Secret of the namespace to a role of his own.
+/// Looks the reference up; whether the External ID is known is for the caller to say. A Secret that is not of our type is
+/// dropped unread: otherwise whoever may create a destination could send any Secret of the namespace to a role of his own.
+/// What the API server refuses is an observation, as it can be so for good and for this Secret alone.
 pub async fn external_id(
     client: &Client,
     namespace: &str,
     reference: &ExternalIDSecretRef,
 ) -> kube::Result<(SecretObservation, Option<ExternalID>)> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let Some(mut secret) = api.get_opt(&reference.name).await? else {
-        return Ok((SecretObservation::NotFound, None));
+    let mut secret = match api.get_opt(&reference.name).await {
+        Ok(Some(secret)) => secret,
+        Ok(None) => return Ok((SecretObservation::NotFound, None)),
+        Err(kube::Error::Api(refusal)) => return Ok((SecretObservation::Unreadable(refusal.code), None)),
+        Err(error) => return Err(error),
     };
     if secret.type_.as_deref() != Some(EXTERNAL_ID_SECRET_TYPE) {
         return Ok((SecretObservation::TypeMismatch, None));

@@ -19,7 +19,8 @@ use crate::secret::{ExternalID, Fingerprint, Fingerprints};
 
 /// Secrets read at the same time, at start.
 const READERS: usize = 16;
-/// Between tries to read one that could not be read.
+/// Times that one is tried to be read, and the pause between two.
+const TRIES: usize = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The claims, and what they are weighed by.
@@ -52,13 +53,17 @@ impl Claims {
             if self.destinations.wait_until_ready().await.is_err() {
                 std::future::pending::<()>().await;
             }
+            // What was edited since is proved anew: of its new spec the status says nothing.
             let established = self.destinations.state().into_iter().filter(|destination| {
-                destination.status.as_ref().is_some_and(|status| status.established_time.is_some())
+                destination.status.as_ref().is_some_and(|status| {
+                    status.established_time.is_some()
+                        && Some(status.observed_generation) == destination.metadata.generation
+                })
             });
             let reads = futures::stream::iter(established).map(async |destination| {
                 let external_id = self.read_proved(client, &destination).await;
                 let status = destination.status.clone().unwrap_or_default();
-                let claim = Claim::of(&destination, &status, external_id);
+                let claim = Claim::as_left(&destination, &status, external_id);
                 self.by_uid.lock().unwrap().insert(claim.uid.clone(), claim);
             });
             reads.buffer_unordered(READERS).collect::<()>().await;
@@ -72,20 +77,20 @@ impl Claims {
         let reference = &destination.spec.external_id_secret_ref;
         let proved =
             destination.status.as_ref().and_then(|status| status.external_id_secret_version.as_ref());
-        loop {
+        for _ in 0..TRIES {
             match secrets::external_id(client, &namespace, reference).await {
                 Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
                     return Some(self.fingerprints.of(&id));
                 }
-                Ok(_) => return None,
-                // No right to read it: its owner will be told at its next look.
-                Err(kube::Error::Api(status)) if status.code == 403 => return None,
-                Err(error) => {
-                    tracing::warn!(namespace, name = destination.name_any(), %error, "a Secret could not be read; trying again");
+                Ok((SecretObservation::Unreadable(500.. | 429), _)) | Err(_) => {
+                    tracing::warn!(namespace, name = destination.name_any(), "a Secret could not be read");
                     tokio::time::sleep(PAUSE).await;
                 }
+                Ok(_) => return None,
             }
         }
+        // One Secret must not keep all tenants waiting: its owner is told at its next look.
+        None
     }
 
     pub(super) fn fingerprint(&self, id: &ExternalID) -> Fingerprint {
@@ -157,8 +162,9 @@ impl Claims {
         id: Option<Fingerprint>,
     ) -> Claim {
         let uid = destination.metadata.uid.as_deref().unwrap_or_default();
-        let id = id.or_else(|| claims.get(uid).and_then(|claim| claim.external_id));
-        Claim::of(destination, status, id)
+        let before = claims.get(uid);
+        let id = id.or_else(|| before.and_then(|claim| claim.external_id));
+        Claim::of(destination, status, id).following(before)
     }
 
     fn standing_among(&self, claims: &HashMap<String, Claim>, mine: &Claim) -> Result<(), Objection> {

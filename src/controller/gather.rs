@@ -1,6 +1,7 @@
 //! What is seen of a destination: its Secret, its role, its bucket.
 
 use futures::future::{join, join_all};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::probe::probe_bucket;
@@ -48,7 +49,7 @@ impl Context {
         let work = work.given(&secret, destination.status.as_ref(), recent);
         let role = match id {
             Some(_) if work == Work::Secret => return Ok(Gathered { evidence: None, external_id }),
-            Some(id) => Some(Box::new(self.ask_role(destination, &secret, &id, work).await)),
+            Some(id) => Some(Box::new(self.ask_role(destination, &secret, &id, recent, work).await)),
             None => None,
         };
         Ok(Gathered { evidence: Some(Evidence::Validated { secret, role }), external_id })
@@ -59,6 +60,7 @@ impl Context {
         destination: &RecordingDestination,
         secret: &SecretObservation,
         id: &ExternalID,
+        recent: Option<&Recent>,
         work: Work,
     ) -> RoleEvidence {
         let namespace = destination.namespace().unwrap_or_default();
@@ -74,15 +76,25 @@ impl Context {
             policy: &policy,
         };
         let (assumed, session) = split(self.sts.assume_role(right.clone()).await);
-        let mut evidence =
-            RoleEvidence { assumed, platform: Platform::NotKnown, enforcement: None, bucket: None };
+        let mut evidence = RoleEvidence {
+            assumed,
+            platform: Platform::NotKnown,
+            control: None,
+            enforcement: None,
+            bucket: None,
+        };
         let Some(session) = session else {
             evidence.platform = self.whose_key().await;
+            // Shown no External ID, as it is not the tenant's.
+            if let (Answer::Refused(_), Some(control)) = (&evidence.assumed, &self.control_role_arn) {
+                evidence.control = Some(self.try_wrong_caller(&right, control, None).await);
+            }
             return evidence;
         };
         if work == Work::Everything {
             let enforcement = self.try_wrong_callers(&right, id).await;
-            if bucket_is_due(destination, secret, &enforcement, &self.rules) {
+            let now = Timestamp::now();
+            if bucket_is_due(destination, secret, &enforcement, recent, &self.rules, now) {
                 evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
             }
             evidence.enforcement = Some(enforcement);
@@ -92,25 +104,35 @@ impl Context {
 
     /// The wrong callers, all at once, then the right one again.
     async fn try_wrong_callers(&self, right: &AssumeRole<'_>, id: &ExternalID) -> Enforcement {
-        let call = |role_arn, wrong| async move {
-            let call = AssumeRole { role_arn, external_id: wrong, policy: DENY_EVERYTHING, ..right.clone() };
-            split(self.sts.assume_role(call).await).0
-        };
         let probes = negative_probes(id, rand::random());
         let negatives = join_all(probes.iter().map(async |probe| {
             let answer = match &probe.external_id {
                 None => None,
-                Some(wrong) => Some(call(right.role_arn, wrong.as_ref()).await),
+                Some(wrong) => Some(self.try_wrong_caller(right, right.role_arn, wrong.as_ref()).await),
             };
             NegativeAnswer { name: probe.caller.into(), answer }
         }));
         let control = join_all(self.control_role_arn.iter().flat_map(|control| {
             let kinds = probes.iter().filter(|probe| probe.caller.is_unlike_the_right_one());
-            kinds.map(|probe| call(control, probe.external_id.as_ref().and_then(Option::as_ref)))
+            kinds.map(|probe| {
+                let wrong = probe.external_id.as_ref().and_then(Option::as_ref);
+                self.try_wrong_caller(right, control, wrong)
+            })
         }));
         let (negatives, control) = join(negatives, control).await;
         let assumed_again = split(self.sts.assume_role(right.clone()).await).0;
         Enforcement { negatives, control, assumed_again }
+    }
+
+    /// Like the right call, but with a wrong External ID, or none, and a session that may do nothing.
+    async fn try_wrong_caller(
+        &self,
+        right: &AssumeRole<'_>,
+        role_arn: &str,
+        wrong: Option<&ExternalID>,
+    ) -> Answer {
+        let call = AssumeRole { role_arn, external_id: wrong, policy: DENY_EVERYTHING, ..right.clone() };
+        split(self.sts.assume_role(call).await).0
     }
 
     /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.

@@ -11,15 +11,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
-use kube::runtime::controller::Action;
+use kube::Client;
 use kube::runtime::{Controller, watcher};
-use kube::{Client, ResourceExt as _};
 
-use crate::api::RecordingDestination;
 use crate::aws::{Connection, PlatformKey, Sts};
 use crate::cluster::{Events, NamespaceAccounts, destinations};
 use crate::domain::ownership::AccountBinding;
@@ -28,7 +25,7 @@ use crate::serve::{self, Readiness};
 use crate::telemetry::Metrics;
 use claims::Claims;
 use prometheus_client::registry::Registry;
-use reconcile::{Context, reconcile};
+use reconcile::{Context, on_error, reconcile};
 use turns::Turns;
 
 /// How the controller is run.
@@ -112,6 +109,7 @@ pub async fn run(
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
         turns: Turns::default(),
         recent: Default::default(),
+        failures: Default::default(),
         destinations: controller.store(),
     });
     let readiness = Readiness::default();
@@ -139,11 +137,4 @@ pub async fn run(
         never = certificates => match never {},
         never = watch => match never {},
     }
-}
-
-/// An error is our own cluster's: logged, and tried again soon.
-fn on_error(destination: Arc<RecordingDestination>, error: &kube::Error, _: Arc<Context>) -> Action {
-    let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
-    tracing::error!(namespace, name, %error, "the API server did not do as asked; trying again");
-    Action::requeue(Duration::from_secs(5))
 }

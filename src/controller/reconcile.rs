@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
 
 use super::claims::Claims;
@@ -16,6 +17,10 @@ use crate::aws::{Connection, Sts};
 use crate::cluster::{Events, destinations};
 use crate::domain::trust::{role_policy, trust_policy};
 use crate::domain::verdict::{Due, Evidence, Recent, Rules, Texts, Verdict, due, judge, next_look};
+
+/// Pause after the first error, doubled after each that follows, up to five minutes.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const DOUBLINGS: u32 = 6;
 
 /// What the steps work with.
 pub(super) struct Context {
@@ -31,12 +36,42 @@ pub(super) struct Context {
     pub destinations: Store<RecordingDestination>,
     /// By UID.
     pub recent: Mutex<HashMap<String, Recent>>,
+    /// How often in a row the API server did not do as asked.
+    pub failures: Mutex<HashMap<ObjectRef<RecordingDestination>, u32>>,
 }
 
 pub(super) async fn reconcile(
     seen: Arc<RecordingDestination>,
     context: Arc<Context>,
 ) -> Result<Action, kube::Error> {
+    let key = ObjectRef::from_obj(&*seen);
+    let looked = look(seen, &context).await;
+    if looked.is_ok() {
+        context.failures.lock().unwrap().remove(&key);
+    }
+    looked
+}
+
+/// An error is our own cluster's: logged, and tried again ever more rarely, as each try may cost calls to AWS.
+pub(super) fn on_error(
+    destination: Arc<RecordingDestination>,
+    error: &kube::Error,
+    context: Arc<Context>,
+) -> Action {
+    let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+    tracing::error!(namespace, name, %error, "the API server did not do as asked; trying again");
+    let mut failures = context.failures.lock().unwrap();
+    // Of destinations that are gone nothing is heard.
+    if failures.len() > context.destinations.len() + 64 {
+        failures.clear();
+    }
+    let count = failures.entry(ObjectRef::from_obj(&*destination)).or_insert(0);
+    let pause = FIRST_PAUSE * 2u32.pow(*count);
+    *count = (*count + 1).min(DOUBLINGS);
+    Action::requeue(pause)
+}
+
+async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Action, kube::Error> {
     context.claims.learn(&context.client).await;
     let recent = context.recall(&seen);
     if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
@@ -65,7 +100,7 @@ pub(super) async fn reconcile(
     let verdict = context.claims.judge(&destination, gathered.external_id, |standing| {
         judge(&destination, &evidence, &texts, recent.as_ref(), &context.rules, standing, now)
     });
-    let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, now);
+    let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, &verdict.status, now);
     let Some(reported) = context.report(destination, verdict).await? else {
         return Ok(Action::await_change());
     };

@@ -1,6 +1,7 @@
 //! Claims and their order.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{AccountBinding, Binding};
 use crate::api::{
@@ -29,7 +30,7 @@ pub struct Claim {
     pub bucket: String,
     /// Prefix of its keys.
     pub prefix: String,
-    /// Whether the bucket takes its objects. Only then is the bucket claimed: a name alone costs nothing, and
+    /// Whether the bucket has taken its objects. Only then is the bucket claimed: a name alone costs nothing, and
     /// whoever squats on one would keep its owner out.
     pub writable: bool,
     /// The External ID that was proved; absent when it is not known to this process.
@@ -44,7 +45,6 @@ impl Claim {
         external_id: Option<Fingerprint>,
     ) -> Self {
         let (metadata, spec) = (&destination.metadata, &destination.spec);
-        let writable: &str = ConditionType::BucketWritable.into();
         Claim {
             uid: metadata.uid.clone().unwrap_or_default(),
             namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -55,9 +55,27 @@ impl Claim {
             bucket_owner: spec.bucket_owner().to_owned(),
             bucket: spec.bucket.clone(),
             prefix: spec.prefix().to_owned(),
-            writable: status.conditions.iter().any(|c| c.type_ == writable && c.status == "True"),
+            writable: status.conditions.iter().any(|c| is_of_the_bucket(c) && c.status == "True"),
             external_id,
         }
+    }
+
+    /// The same as the process that went before may have left it: where the status does not say that the bucket refuses,
+    /// it may have taken objects.
+    pub fn as_left(
+        destination: &RecordingDestination,
+        status: &RecordingDestinationStatus,
+        external_id: Option<Fingerprint>,
+    ) -> Self {
+        let writable = !status.conditions.iter().any(|c| is_of_the_bucket(c) && c.status == "False");
+        Claim { writable, ..Claim::of(destination, status, external_id) }
+    }
+
+    /// The same after what `before` says of it. A bucket that has once taken objects stays claimed by the same proof: no
+    /// fault that passes may hand it to somebody else.
+    pub fn following(self, before: Option<&Claim>) -> Self {
+        let held = before.is_some_and(|before| before.writable && before.proved == self.proved);
+        Claim { writable: self.writable || (held && self.proved.is_some()), ..self }
     }
 
     /// Whether `other`, a claim of another destination, is to something that this one needs too.
@@ -102,6 +120,10 @@ impl Claim {
         (self.bucket == other.bucket && overlaps && self.writable && other.writable)
             .then_some("the bucket and prefix overlap with a claim that was proved earlier")
     }
+}
+
+fn is_of_the_bucket(condition: &Condition) -> bool {
+    condition.type_ == <&str>::from(ConditionType::BucketWritable)
 }
 
 /// The date of a proof made at `now`: after those of all that contest it, in the whole seconds that a status keeps,

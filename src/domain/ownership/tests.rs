@@ -151,6 +151,27 @@ fn a_bucket_is_claimed_by_a_status_that_says_it_takes_objects() {
         });
         let status = RecordingDestinationStatus { conditions: conditions.collect(), ..Default::default() };
         assert_eq!(Claim::of(&destination, &status, None).writable, writable, "{what}");
+        let as_left = Claim::as_left(&destination, &status, None).writable;
+        assert_eq!(as_left, what != "it does not", "{what}, of an earlier process");
+    }
+}
+
+/// What the claim was before, what it is by its status alone, and whether the bucket is claimed.
+#[test]
+fn a_bucket_that_once_took_objects_stays_claimed_by_the_same_proof() {
+    let (mine, _) = apart();
+    let claim = |proved, writable| Claim { proved, writable, ..mine.clone() };
+    let (then, later) = (Some(at(20)), Some(at(30)));
+    for (what, before, now, writable) in [
+        ("it takes objects", None, claim(then, true), true),
+        ("nothing known before", None, claim(then, false), false),
+        ("a fault that passes", Some(claim(then, true)), claim(then, false), true),
+        ("it never took any", Some(claim(then, false)), claim(then, false), false),
+        ("another proof, as of another bucket", Some(claim(then, true)), claim(later, false), false),
+        ("no proof any more", Some(claim(then, true)), claim(None, false), false),
+        ("never a proof", Some(claim(None, true)), claim(None, false), false),
+    ] {
+        assert_eq!(now.following(before.as_ref()).writable, writable, "{what}");
     }
 }
 

@@ -7,7 +7,8 @@ use super::evidence::{BucketCall, BucketEvidence, Texts};
 use crate::api::{Answer, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal};
 
 /// Follows what was refused where each try would leave objects behind.
-const UNASKED: &str = "; the probe's objects stay there, so it is not repeated until the spec is edited or somebody asks: \
+const UNASKED: &str = "; the probe's objects stay there, so it is repeated a few times within ten minutes of an edit and then \
+                       only when somebody asks: \
                        kubectl annotate recordingdestination NAME --overwrite recordings.revenue.io/revalidate=$(date +%s)";
 
 /// Reads the probe's answers, one check for each call. The condition is that of the first call that was refused, else
@@ -112,7 +113,13 @@ fn read(
             format!("Set spec.region to {region}"),
         );
     }
-    if matches!(refusal.status, 301 | 307) || refusal.code == "PermanentRedirect" {
+    let elsewhere = [
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+    ];
+    if elsewhere.contains(&refusal.code.as_str()) {
         return failed(
             Reason::WrongRegion,
             format!("bucket {bucket} is not in {}", spec.region),
@@ -120,6 +127,18 @@ fn read(
         );
     }
     let action = refusal.denied_action.as_deref().unwrap_or_default();
+    let unusable = ["KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException"];
+    if unusable.contains(&refusal.code.as_str()) {
+        return failed(
+            Reason::KMSKeyUnusable,
+            format!(
+                "the KMS key of bucket {bucket} is disabled, deleted or does not exist ({})",
+                refusal.code
+            ),
+            "Enable the key or cancel its deletion, or give the bucket, or spec.encryption, another key"
+                .to_owned(),
+        );
+    }
     if refusal.code.starts_with("KMS.") || action.starts_with("kms:") {
         return failed(
             Reason::KMSAccessDenied,
@@ -131,7 +150,9 @@ fn read(
         );
     }
     let without_acl = (BucketCall::PutObjectWithoutACL, Answer::Granted(()));
-    let acl_alone = call == BucketCall::PutObject && evidence.calls.contains(&without_acl);
+    let acl_alone = call == BucketCall::PutObject
+        && refusal.code == "AccessDenied"
+        && evidence.calls.contains(&without_acl);
     if refusal.code == "AccessControlListNotSupported" || action == "s3:PutObjectAcl" || acl_alone {
         return failed(
             Reason::ACLDenied,
@@ -150,6 +171,11 @@ fn read(
         return inconclusive(
             "HeadObject was refused, but GetObject, which needs the same permission, was not",
         );
+    }
+    // Others with this status, such as RequestTimeTooSkewed, say nothing about permissions.
+    let denials = ["", "AccessDenied", "AllAccessDisabled", "AccountProblem"];
+    if !denials.contains(&refusal.code.as_str()) {
+        return inconclusive(&format!("{call}: not a clear answer ({}, HTTP 403)", refusal.code));
     }
     denied(call, spec, texts)
 }

@@ -39,8 +39,8 @@ pub(super) struct Findings {
     pub bucket_region: Option<String>,
     /// `resourceVersion` of the Secret whose External ID was sent.
     pub secret_version: Option<String>,
-    /// Whether it is the External ID that was proved before, by hash.
-    pub external_id_known: bool,
+    /// Whether nothing says that it is another External ID than the one that was proved before.
+    pub same_external_id: bool,
 }
 
 impl Findings {
@@ -119,25 +119,35 @@ pub(super) fn find(
     texts: &Texts,
 ) -> Findings {
     let mut findings = Findings::default();
-    if let SecretObservation::Resolved { version, known } = observation {
-        findings.secret_version = Some(version.clone());
-        findings.external_id_known = *known;
-    }
+    findings.same_external_id = match observation {
+        SecretObservation::Resolved { version, known } => {
+            findings.secret_version = Some(version.clone());
+            let proved = destination.status.as_ref().and_then(|s| s.external_id_secret_version.as_ref());
+            *known || proved == Some(version)
+        }
+        // Whether the one that comes back is the same is seen then.
+        _ => true,
+    };
     findings.decide(
         "ExternalIDSecret",
         ConditionType::SecretResolved,
         secret::read(destination, observation),
     );
     let Some(evidence) = evidence else {
+        let (outcome, reason, message) = match observation {
+            SecretObservation::Unreadable(_) => (
+                Outcome::Inconclusive,
+                Reason::ProbeInconclusive,
+                "not checked: the External ID could not be read",
+            ),
+            _ => {
+                (Outcome::NotEvaluated, Reason::NotEvaluated, "not checked: there is no External ID to send")
+            }
+        };
         for condition in
             [ConditionType::RoleAssumable, ConditionType::ExternalIDEnforced, ConditionType::BucketWritable]
         {
-            findings.find(
-                condition,
-                Outcome::NotEvaluated,
-                Reason::NotEvaluated,
-                "not checked: there is no External ID to send",
-            );
+            findings.find(condition, outcome, reason, message);
         }
         return findings;
     };

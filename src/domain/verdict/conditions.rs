@@ -40,10 +40,8 @@ pub(super) fn settle(
         };
         let expiry = proved_at.map(|Time(at)| *at + SignedDuration::from_secs(2 * i64::from(interval)));
         let fresh = expiry.is_some_and(|expiry| now < expiry);
-        let same_id =
-            findings.external_id_known || previous.external_id_secret_version == findings.secret_version;
         let stood = find(previous, kind).filter(|c| c.observed_generation == Some(generation));
-        let stands = same_id
+        let stands = findings.same_external_id
             && stood.is_some_and(|stood| match finding.outcome {
                 Outcome::NotDue => stood.status != "Unknown",
                 Outcome::Inconclusive => fresh && stood.status == "True",

@@ -43,6 +43,8 @@ pub enum SecretObservation {
     KeyMissing,
     /// A value that is not an External ID.
     Malformed(MalformedExternalID),
+    /// The API server did not hand it out, with its HTTP status.
+    Unreadable(u16),
 }
 
 /// What STS said about the role.
@@ -52,6 +54,8 @@ pub struct RoleEvidence {
     pub assumed: Answer,
     /// Whether the platform's key is what it should be; asked when the call failed.
     pub platform: Platform,
+    /// What the platform's control role said when this one denied; absent where there is none.
+    pub control: Option<Answer>,
     /// The wrong callers; absent when not due.
     pub enforcement: Option<Enforcement>,
     /// The bucket; absent when not due.
@@ -106,7 +110,17 @@ pub struct BucketEvidence {
 }
 
 /// One call of the probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::EnumIter)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::EnumIter,
+    strum::EnumString,
+)]
 pub enum BucketCall {
     /// Conditional put with ACL, checksum and encryption.
     PutObject,

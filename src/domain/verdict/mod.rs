@@ -55,7 +55,10 @@ pub fn judge(
     let mut status = previous.clone();
     status.observed_generation = generation;
     status.account_id = destination.spec.role_arn.parse::<RoleARN>().ok().map(|role| role.account);
-    status.last_handled_revalidate = schedule::requested_revalidation(destination).map(str::to_owned);
+    // Those two answer no request: what was asked for is still to be looked at.
+    if !matches!(evidence, Evidence::CarriedOver | Evidence::Reconsidered) {
+        status.last_handled_revalidate = schedule::requested_revalidation(destination).map(str::to_owned);
+    }
     // The broker's field: the controller must not claim it.
     status.last_upload_time = None;
 
@@ -83,7 +86,7 @@ pub fn judge(
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
             conditions::settle(&mut status, &previous, &findings, intervals, generation, now);
             let proved = conditions::is_proved(&status, rules.enforcement);
-            record_times(&mut status, &findings, proved, now);
+            record_times(&mut status, &findings, proved, rules.enforcement, now);
             let standing = proved.then(|| standing(&status));
             conditions::set_claim(&mut status, standing.as_ref(), generation, now);
             conditions::conclude(&mut status, rules.enforcement, generation, now);
@@ -94,10 +97,18 @@ pub fn judge(
 }
 
 /// Times and versions that go with the findings. `proved`: the role, and its enforcement as far as it is required.
-fn record_times(status: &mut RecordingDestinationStatus, findings: &Findings, proved: bool, now: Timestamp) {
-    let version = findings.secret_version.clone();
-    let same_id = findings.external_id_known || version == status.external_id_secret_version;
-    if version.is_none() || !same_id {
+fn record_times(
+    status: &mut RecordingDestinationStatus,
+    findings: &Findings,
+    proved: bool,
+    mode: EnforcementMode,
+    now: Timestamp,
+) {
+    // Where Ready does not depend on it, a role that was opened must not keep others out.
+    let open = findings
+        .of(ConditionType::ExternalIDEnforced)
+        .is_some_and(|finding| finding.outcome == Outcome::Refuted);
+    if !findings.same_external_id || (open && mode == EnforcementMode::Warn) {
         status.established_time = None;
     }
     if findings.conclusive(ConditionType::RoleAssumable) {
@@ -110,7 +121,7 @@ fn record_times(status: &mut RecordingDestinationStatus, findings: &Findings, pr
     }
     // What the broker may send: an External ID that this look, or the proof that still stands, has let through.
     if findings.proved(ConditionType::RoleAssumable) && proved {
-        status.external_id_secret_version = version;
+        status.external_id_secret_version = findings.secret_version.clone();
     }
     if findings.proved(ConditionType::RoleAssumable) && findings.proved(ConditionType::ExternalIDEnforced) {
         status.established_time.get_or_insert(Time(now));

@@ -48,6 +48,9 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
             "the role's account has not enabled the AWS Region whose STS endpoint the platform uses",
             "In the role's account: IAM console, Account settings, Security Token Service, activate the Region; or tell the platform which Region is active",
         ),
+        "AccessDenied" if evidence.control.as_ref().is_some_and(|answer| *answer != Answer::Granted(())) => {
+            control(evidence.control.as_ref().expect("there is one"))
+        }
         "AccessDenied" if evidence.platform == Platform::AsConfigured => Said::new(
             Outcome::Refuted,
             Reason::AssumeRoleDenied,

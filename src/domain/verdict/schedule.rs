@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::checks::leave_objects;
 use super::conditions::find;
-use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
+use super::evidence::{BucketCall, Enforcement, EnforcementMode, Rules, SecretObservation};
 use super::recent::Recent;
 use crate::api::{
     Answer, CheckResult, ConditionType, Objection, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
@@ -69,7 +69,7 @@ impl Work {
         let tried = recent.and_then(|recent| recent.secret_version.as_ref()).or(proved);
         let resolved_before =
             status.and_then(|s| find(s, ConditionType::SecretResolved)).is_some_and(|c| c.status == "True");
-        match tried.is_some_and(|tried| tried != version) {
+        match tried != Some(version) {
             _ if !resolved_before => Work::Everything,
             // The same External ID in a Secret that was edited otherwise: its version is to be proved.
             true if *known => self.max(Work::Role),
@@ -157,15 +157,13 @@ fn next_proof(
         Some(Time(time)) => *time + seconds(f64::from(interval)),
         None => now,
     };
-    // A look without a clear answer leaves its time as it was; without this it would be due at once, for ever.
-    let earliest = recent.and_then(|recent| recent.last_attempt).map(|last| last + RETRY);
-    let not_counted =
-        |name: &str| rules.enforcement == EnforcementMode::Warn && name.starts_with("AssumeRoleW");
-    let doubtful = status
-        .checks
-        .iter()
-        .any(|check| check.result == CheckResult::Inconclusive && !not_counted(&check.name));
-    if let (true, Some(earliest)) = (doubtful, earliest) {
+    // A look without a clear answer leaves its time as it was; without a pause it would be due at once, for ever.
+    let earliest = recent.and_then(|recent| {
+        let last = recent.last_attempt?;
+        let age = recent.doubtful_since.map_or(SignedDuration::ZERO, |since| last.duration_since(since));
+        Some(last + retry_pause(age, spread(destination)))
+    });
+    if let (true, Some(earliest)) = (is_doubtful(status, rules.enforcement), earliest) {
         return (earliest, Work::Everything);
     }
     // An edited Secret must be proved before the sessions that the old External ID got need renewal: that is after
@@ -179,6 +177,12 @@ fn next_proof(
         [(secret, Work::Secret), (not_before(role), Work::Role), (not_before(everything), Work::Everything)];
     let most_of_what_is_due = all.into_iter().filter(|(time, _)| *time <= now).max_by_key(|(_, work)| *work);
     most_of_what_is_due.unwrap_or_else(|| all.into_iter().min().expect("three"))
+}
+
+/// Whether something that counts has got no clear answer.
+pub(super) fn is_doubtful(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
+    let counts = |name: &str| mode == EnforcementMode::Require || !name.starts_with("AssumeRoleW");
+    status.checks.iter().any(|check| check.result == CheckResult::Inconclusive && counts(&check.name))
 }
 
 /// When to try again what is not proved.
@@ -246,13 +250,16 @@ pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Opti
 /// Whether to put probe objects, once the role has been tried.
 ///
 /// Never into a bucket whose role lets anybody in, as it may be somebody else's, unless such roles are tolerated. One
-/// that was tried for this spec and External ID is left alone where an upload has proved it since, and, also when it
-/// refused something, where the objects could not be deleted; unless somebody asks.
+/// that was tried for this spec and External ID is left alone where a probe of the same interval or an upload has
+/// proved it, and where the objects could not be deleted; unless somebody asks. What was refused is, though objects
+/// stay, tried a few times while the change is young.
 pub fn bucket_is_due(
     destination: &RecordingDestination,
     secret: &SecretObservation,
     enforcement: &Enforcement,
+    recent: Option<&Recent>,
     rules: &Rules,
+    now: Timestamp,
 ) -> bool {
     let open =
         enforcement.negatives.iter().any(|negative| matches!(negative.answer, Some(Answer::Granted(()))));
@@ -268,11 +275,26 @@ pub fn bucket_is_due(
     let same_id =
         matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version));
     let Some(bucket) = bucket.filter(|_| same_id && !asked) else { return true };
-    let uploaded_since = status
-        .last_upload_time
-        .as_ref()
-        .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
-    !(leave_objects(&status.checks) || bucket.status == "True" && uploaded_since)
+    let probed = recent.and_then(|recent| Some((recent.last_probe?, recent.last_change)));
+    if bucket.status == "True" {
+        let interval =
+            SignedDuration::from_secs(destination.spec.validation.enforcement_interval_seconds.into());
+        // Looks come up to a tenth of the interval sooner; those in between doubt something else.
+        let probed_lately = probed.is_some_and(|(probe, _)| now.duration_since(probe) < interval / 2);
+        let sure = !status.checks.iter().any(|check| {
+            check.result == CheckResult::Inconclusive && check.name.parse::<BucketCall>().is_ok()
+        });
+        let uploaded_since = status
+            .last_upload_time
+            .as_ref()
+            .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
+        return !(leave_objects(&status.checks) || uploaded_since || probed_lately && sure);
+    }
+    // Each try comes after twice the time of the one before: half a dozen, as permissions take a while to be seen.
+    let young = probed.is_some_and(|(probe, change)| {
+        now.duration_since(change) < YOUNG && now.duration_since(probe) >= probe.duration_since(change)
+    });
+    young || !leave_objects(&status.checks)
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {

@@ -38,6 +38,15 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
             format!("Secret {name} has no key {key}"),
             format!("Put the External ID under {key}, or name the right key in spec.externalIDSecretRef.key"),
         ),
+        SecretObservation::Unreadable(status) => Said::new(
+            Outcome::Inconclusive,
+            Reason::ProbeInconclusive,
+            format!("the API server did not let the operator read Secret {name} (HTTP {status})"),
+            format!(
+                "Platform: see what this says, and mend it:\nkubectl get secret {name} --namespace {namespace} \
+                 --as=system:serviceaccount:<operator's namespace>:<release>-controller"
+            ),
+        ),
         SecretObservation::Malformed(rule) => failed(
             Reason::ExternalIDMalformed,
             format!("the value of {key} in Secret {name} is not an External ID: {rule}"),

@@ -149,7 +149,9 @@ fn where_the_platform_only_warns_an_open_role_is_ready_and_claims_nothing() {
         &destination(),
         &resolved(),
         open().enforcement.as_ref().unwrap(),
-        &warn
+        None,
+        &warn,
+        now()
     ));
 
     let second = judged(&destination(), &evidence(open()), &warn, conflict());
@@ -160,6 +162,16 @@ fn where_the_platform_only_warns_an_open_role_is_ready_and_claims_nothing() {
         "False",
         Reason::ExternalIDNotEnforced,
     );
+}
+
+#[test]
+fn where_the_platform_only_warns_a_role_that_was_opened_loses_its_claim() {
+    let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
+    let opened = judged(&proved(), &evidence(open()), &warn, Ok(()));
+    assert_said(&opened, ConditionType::Ready, "True", Reason::Validated);
+    assert_eq!(opened.status.established_time, None);
+    let required = judged(&proved(), &evidence(open()), &rules(), Ok(()));
+    assert!(required.status.established_time.is_some(), "elsewhere it is not Ready, and mends");
 }
 
 #[test]

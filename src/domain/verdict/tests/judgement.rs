@@ -32,6 +32,12 @@ fn each_trouble_has_its_own_reason() {
     let rows = [
         ("no Secret", secret(SecretObservation::NotFound), "False", SecretNotFound),
         ("a Secret of another type", secret(SecretObservation::TypeMismatch), "False", SecretTypeMismatch),
+        (
+            "the Secret cannot be read",
+            secret(SecretObservation::Unreadable(500)),
+            "Unknown",
+            ProbeInconclusive,
+        ),
         ("no such key", secret(SecretObservation::KeyMissing), "False", SecretKeyMissing),
         ("not an External ID", secret(SecretObservation::Malformed(malformed)), "False", ExternalIDMalformed),
         (
@@ -69,6 +75,26 @@ fn each_trouble_has_its_own_reason() {
             role(|r| r.assumed = refused(403, "SignatureDoesNotMatch")),
             "Unknown",
             PlatformCredentialsInvalid,
+        ),
+        (
+            "denied, as the platform's own control role is",
+            role(|r| {
+                r.assumed = refused(403, "AccessDenied");
+                r.platform = Platform::AsConfigured;
+                r.control = Some(refused(403, "AccessDenied"))
+            }),
+            "Unknown",
+            ProbeInconclusive,
+        ),
+        (
+            "denied, though the platform's own control role is not",
+            role(|r| {
+                r.assumed = refused(403, "AccessDenied");
+                r.platform = Platform::AsConfigured;
+                r.control = Some(Answer::Granted(()))
+            }),
+            "False",
+            AssumeRoleDenied,
         ),
         (
             "AWS does not accept the key when asked whose it is",
@@ -162,16 +188,33 @@ fn each_trouble_has_its_own_reason() {
             WrongRegion,
         ),
         (
-            "the bucket is elsewhere, and a proxy has dropped where",
-            bucket(BucketCall::PutObject, refused(301, "")),
+            "the bucket is elsewhere, and nobody says where",
+            bucket(BucketCall::PutObject, refused(301, "PermanentRedirect")),
             "False",
             WrongRegion,
         ),
         (
-            "the bucket is elsewhere, by the code alone",
-            bucket(BucketCall::PutObject, refused(400, "PermanentRedirect")),
+            "the call is signed for another region",
+            bucket(BucketCall::PutObject, refused(400, "AuthorizationHeaderMalformed")),
             "False",
             WrongRegion,
+        ),
+        (
+            "the platform's clock is wrong",
+            bucket(BucketCall::PutObject, refused(403, "RequestTimeTooSkewed")),
+            "Unknown",
+            ProbeInconclusive,
+        ),
+        (
+            "a signature is refused with the ACL, and granted without",
+            role(|r| {
+                r.bucket.as_mut().unwrap().calls = vec![
+                    (BucketCall::PutObject, refused(403, "SignatureDoesNotMatch")),
+                    (BucketCall::PutObjectWithoutACL, Answer::Granted(())),
+                ]
+            }),
+            "Unknown",
+            ProbeInconclusive,
         ),
         (
             "put is denied",
@@ -200,6 +243,12 @@ fn each_trouble_has_its_own_reason() {
         (
             "the KMS key is disabled",
             bucket(BucketCall::PutObject, refused(400, "KMS.DisabledException")),
+            "False",
+            KMSKeyUnusable,
+        ),
+        (
+            "the KMS key is another account's and not shared",
+            bucket(BucketCall::PutObject, refused(403, "KMS.AccessDeniedException")),
             "False",
             KMSAccessDenied,
         ),

@@ -8,6 +8,8 @@ fn before() -> Recent {
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: Some("812".into()),
+        last_probe: None,
+        doubtful_since: None,
         last_secret_look: now(),
         last_attempt: Some(now()),
         last_change: now(),
@@ -22,16 +24,16 @@ fn looked(version: &str) -> Evidence {
 #[test]
 fn a_look_is_remembered_and_a_report_without_one_is_none() {
     let later = now() + hours(1);
-    let after = Recent::after_look(Some(&before()), &destination(), &looked("900"), later);
+    let after = after_look(Some(&before()), &destination(), &looked("900"), later);
     assert_eq!(after.secret_version.as_deref(), Some("900"), "what was sent, proved or not");
     assert_eq!((after.last_secret_look, after.last_attempt), (later, Some(later)));
 
     let missing = Evidence::Validated { secret: SecretObservation::NotFound, role: None };
-    let after = Recent::after_look(Some(&before()), &destination(), &missing, later);
+    let after = after_look(Some(&before()), &destination(), &missing, later);
     assert_eq!(after.secret_version.as_deref(), Some("812"), "nothing was sent since");
     assert_eq!((after.last_secret_look, after.last_attempt), (later, Some(later)));
 
-    let after = Recent::after_look(Some(&before()), &destination(), &Evidence::Suspended, later);
+    let after = after_look(Some(&before()), &destination(), &Evidence::Suspended, later);
     assert_eq!(after, before(), "nobody looked");
 
     let secret_alone = before().after_secret_look(later);
@@ -59,12 +61,56 @@ fn trouble_is_young_again_after_an_edit_and_after_a_request() {
         ("a request that was answered and taken back", withdrawn, false),
         ("another request", annotated(answered, "2"), true),
     ] {
-        let after = Recent::after_look(Some(&before()), &seen, &looked("812"), later);
+        let after = after_look(Some(&before()), &seen, &looked("812"), later);
         assert_eq!(after.last_change == later, changed, "{what}");
         assert_eq!(after.last_change == now(), !changed, "{what}");
     }
-    let first = Recent::after_look(None, &proved(), &looked("812"), later);
+    let first = after_look(None, &proved(), &looked("812"), later);
     assert_eq!(first.last_change, later);
+}
+
+#[test]
+fn another_external_id_makes_trouble_young_again_and_a_relabelled_secret_does_not() {
+    let later = now() + hours(1);
+    for (what, version, known, changed) in [
+        ("the same Secret", "812", false, false),
+        ("an edited one", "900", false, true),
+        ("a relabelled one", "900", true, false),
+    ] {
+        let secret = SecretObservation::Resolved { version: version.into(), known };
+        let evidence = Evidence::Validated { secret, role: Some(Box::new(sound())) };
+        let after = after_look(Some(&before()), &proved(), &evidence, later);
+        assert_eq!(after.last_change == later, changed, "{what}");
+        assert_eq!(after.secret_version.as_deref(), Some(version), "{what}");
+    }
+    let never_sent = Recent { secret_version: None, ..before() };
+    let first = after_look(Some(&never_sent), &proved(), &looked("812"), later);
+    assert_eq!(first.last_change, now(), "the first that is sent is no edit");
+}
+
+#[test]
+fn doubt_is_as_old_as_its_first_look() {
+    let doubtful = || {
+        let mut role = sound();
+        role.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Silent(Silence::Timeout));
+        Evidence::Validated { secret: resolved(), role: Some(Box::new(role)) }
+    };
+    let first = after_look(Some(&before()), &proved(), &doubtful(), now() + hours(1));
+    assert_eq!(first.doubtful_since, Some(now() + hours(1)));
+    let second = after_look(Some(&first), &proved(), &doubtful(), now() + hours(2));
+    assert_eq!(second.doubtful_since, Some(now() + hours(1)));
+    let clear = after_look(Some(&second), &proved(), &looked("812"), now() + hours(3));
+    assert_eq!(clear.doubtful_since, None);
+}
+
+#[test]
+fn a_restarted_process_sends_an_external_id_that_it_has_not_sent_yet() {
+    let (mut denied, mut refused_at) = (sound(), destination());
+    (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
+    refused_at.status = Some(look(&destination(), resolved(), Some(denied), now()).status);
+    let restarted = Recent::at_first_sight(&refused_at, now());
+    let work = Work::Secret.given(&resolved(), refused_at.status.as_ref(), restarted.as_ref());
+    assert_eq!(work, Work::Everything, "nobody knows whether it is the one that was refused");
 }
 
 #[test]
@@ -121,4 +167,52 @@ fn a_bucket_is_probed_again_unless_an_upload_is_newer_than_the_last_probe() {
         used.status.as_mut().unwrap().last_handled_revalidate = Some("1".into());
         assert_eq!(bucket_is_due(&used, &refusing), due, "{what}, a request was taken back");
     }
+}
+
+/// One whose bucket was probed at noon, and what a look finds due after that.
+#[test]
+fn doubts_about_something_else_put_no_more_probes_into_a_bucket() {
+    let refusing = sound().enforcement.unwrap();
+    let probed = Recent { last_probe: Some(now()), ..before() };
+    let mut asked = proved();
+    asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+    let mut unclear = proved();
+    let checks = &mut unclear.status.as_mut().unwrap().checks;
+    checks.iter_mut().find(|check| check.name == "GetObject").unwrap().result = CheckResult::Inconclusive;
+    for (what, seen, recent, after, due) in [
+        ("a minute later", proved(), Some(&probed), SignedDuration::from_mins(1), false),
+        ("at its interval, a tenth sooner", proved(), Some(&probed), hours(22), true),
+        ("a minute later, on request", asked, Some(&probed), SignedDuration::from_mins(1), true),
+        ("the doubt is about the bucket", unclear, Some(&probed), SignedDuration::from_mins(1), true),
+        ("after a restart, nobody knows", proved(), None, SignedDuration::from_mins(1), true),
+    ] {
+        let now = now() + after;
+        let found = super::super::bucket_is_due(&seen, &resolved(), &refusing, recent, &rules(), now);
+        assert_eq!(found, due, "{what}");
+    }
+}
+
+/// Permissions that were just given take a while to be seen everywhere.
+#[test]
+fn a_bucket_that_keeps_what_is_put_is_tried_half_a_dozen_times_within_ten_minutes_of_a_change() {
+    let mut refusing = sound();
+    for (call, answer) in refusing.bucket.as_mut().unwrap().calls.iter_mut() {
+        if matches!(call, BucketCall::HeadObject | BucketCall::GetObject | BucketCall::DeleteObject) {
+            *answer = refused(403, "AccessDenied");
+        }
+    }
+    let evidence = Evidence::Validated { secret: resolved(), role: Some(Box::new(refusing)) };
+    let verdict = judge(&destination(), &evidence, &texts(), None, now());
+    let mut recent = after_look(None, &destination(), &evidence, now());
+    let kept = with_status(destination(), verdict);
+    let enforcement = sound().enforcement.unwrap();
+    let mut tries = vec![0];
+    for seconds in (30..7200).step_by(30) {
+        let time = now() + SignedDuration::from_secs(seconds);
+        if super::super::bucket_is_due(&kept, &resolved(), &enforcement, Some(&recent), &rules(), time) {
+            tries.push(seconds);
+            recent.last_probe = Some(time);
+        }
+    }
+    assert_eq!(tries, [0, 30, 60, 120, 240, 480]);
 }

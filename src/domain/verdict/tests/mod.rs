@@ -61,6 +61,7 @@ fn sound() -> RoleEvidence {
     RoleEvidence {
         assumed: Answer::Granted(()),
         platform: Platform::NotKnown,
+        control: None,
         enforcement: Some(Enforcement {
             negatives: vec![
                 NegativeAnswer { name: "AssumeRoleWithout", answer: denied() },
@@ -121,7 +122,18 @@ fn next_look(
 }
 
 fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
-    super::bucket_is_due(destination, &resolved(), enforcement, &rules())
+    super::bucket_is_due(destination, &resolved(), enforcement, None, &rules(), now())
+}
+
+/// What is remembered after a look.
+fn after_look(
+    before: Option<&Recent>,
+    destination: &RecordingDestination,
+    evidence: &Evidence,
+    at: Timestamp,
+) -> Recent {
+    let verdict = judge(destination, evidence, &texts(), before, at);
+    Recent::after_look(before, destination, evidence, &verdict.status, at)
 }
 
 fn look(

@@ -42,6 +42,8 @@ fn what_is_due_when() {
         spec: destination.spec.clone(),
         generation: destination.metadata.generation,
         secret_version: None,
+        last_probe: None,
+        doubtful_since: None,
         last_secret_look: now() - ago,
         last_attempt: Some(now() - ago),
         last_change: now() - ago,
@@ -111,7 +113,7 @@ fn no_look_calls_for_another_at_once() {
         let (mut seen, mut recent, mut time) = (destination(), None, now());
         for round in 0..50 {
             let verdict = judge(&seen, &evidence, &texts(), recent.as_ref(), time);
-            let after = Recent::after_look(recent.as_ref(), &seen, &evidence, time);
+            let after = after_look(recent.as_ref(), &seen, &evidence, time);
             seen = with_status(seen, verdict);
             let next = next_look(&seen, &after, "aws", time);
             assert!(next >= time + SignedDuration::from_secs(15), "{case}, round {round}: {}", next - time);
@@ -126,6 +128,8 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: None,
+        last_probe: None,
+        doubtful_since: None,
         last_secret_look: now(),
         last_attempt: Some(now()),
         last_change: now(),
@@ -171,7 +175,7 @@ fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
     let (secret, role) = bucket(BucketCall::PutObject, refused(404, "NoSuchBucket"));
     let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
     // As if the look were remembered, while the status still speaks of the generation before.
-    let recent = Recent::after_look(None, &edited, &evidence, now());
+    let recent = after_look(None, &edited, &evidence, now());
     assert_eq!(due(&edited, Some(&recent), "aws", now()), Due::Look(Work::Everything));
 }
 
@@ -182,6 +186,8 @@ fn a_wrong_value_in_the_secret_is_tried_once_and_a_mended_one_at_the_next_look()
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: Some(version.into()),
+        last_probe: None,
+        doubtful_since: None,
         last_secret_look: now(),
         last_attempt: Some(now()),
         last_change: now(),
@@ -229,6 +235,8 @@ fn a_target_changed_while_suspended_is_established_anew() {
         spec: destination().spec,
         generation: Some(GENERATION),
         secret_version: None,
+        last_probe: None,
+        doubtful_since: None,
         last_secret_look: now(),
         last_attempt: Some(now()),
         last_change: now(),
@@ -260,11 +268,11 @@ fn a_bucket_is_left_alone_where_an_upload_has_proved_it_since() {
 
     let rotated = SecretObservation::Resolved { version: "900".into(), known: false };
     assert!(
-        super::super::bucket_is_due(&used, &rotated, &refusing, &rules()),
+        super::super::bucket_is_due(&used, &rotated, &refusing, None, &rules(), now()),
         "a new External ID is as an edit"
     );
     let relabelled = SecretObservation::Resolved { version: "900".into(), known: true };
-    assert!(!super::super::bucket_is_due(&used, &relabelled, &refusing, &rules()));
+    assert!(!super::super::bucket_is_due(&used, &relabelled, &refusing, None, &rules(), now()));
 }
 
 #[test]

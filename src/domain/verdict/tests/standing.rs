@@ -70,3 +70,44 @@ fn what_kstatus_reads_as_work_in_progress_goes_when_the_work_is_done() {
     let edited = with_status(stalled.clone(), look(&stalled, resolved(), Some(sound()), now()));
     assert!(!is_said(&edited, ConditionType::Stalled));
 }
+
+#[test]
+fn a_secret_that_cannot_be_read_leaves_the_proof_standing_until_it_is_twice_its_interval_old() {
+    for (age, status) in [(hours(1), "True"), (hours(2), "Unknown")] {
+        let verdict = look(&proved(), SecretObservation::Unreadable(500), None, now() + age);
+        assert_eq!(said(&verdict, ConditionType::Ready).0, status, "{age}");
+        assert_eq!(verdict.status.established_time, Some(Time(now())), "{age}: the claim is kept");
+    }
+}
+
+#[test]
+fn a_claim_outlives_its_secret_and_ends_with_another_external_id() {
+    let gone = with_status(proved(), look(&proved(), SecretObservation::NotFound, None, now() + hours(1)));
+    let version = |known| SecretObservation::Resolved { version: "900".into(), known };
+    for (what, before, secret, kept) in [
+        ("back with the same value", gone.clone(), version(true), true),
+        ("back with another value", gone, version(false), false),
+        ("edited", proved(), version(false), false),
+        ("replaced by one of another type", proved(), SecretObservation::TypeMismatch, true),
+    ] {
+        let role = matches!(secret, SecretObservation::Resolved { .. }).then(sound);
+        let verdict = look(&before, secret, role, now() + hours(2));
+        assert_eq!(verdict.status.established_time == Some(Time(now())), kept, "{what}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_is_answered_by_a_look_and_by_nothing_less() {
+    let mut asked = proved();
+    asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+    for (what, evidence, answered) in [
+        ("carried over", Evidence::CarriedOver, false),
+        ("reconsidered", Evidence::Reconsidered, false),
+        ("looked at", Evidence::Validated { secret: resolved(), role: Some(Box::new(sound())) }, true),
+    ] {
+        let verdict = judge(&asked, &evidence, &texts(), None, now());
+        assert_eq!(verdict.status.last_handled_revalidate.is_some(), answered, "{what}");
+        let next = due(&with_status(asked.clone(), verdict), None, "aws", now());
+        assert_eq!(next == Due::Look(Work::Everything), !answered, "{what}");
+    }
+}

@@ -21,6 +21,8 @@ fn looked(destination: &RecordingDestination, attempt: Timestamp, change: Timest
         spec: destination.spec.clone(),
         generation: destination.metadata.generation,
         secret_version: None,
+        last_probe: None,
+        doubtful_since: None,
         last_secret_look: attempt,
         last_attempt: Some(attempt),
         last_change: change,
@@ -154,5 +156,18 @@ fn what_got_no_clear_answer_is_asked_again_after_30_s_but_for_callers_that_a_war
         assert_eq!(soon == Due::Look(Work::Everything), again, "{what}: {soon:?}");
         let sooner = super::super::due(&seen, Some(&recent), &rules, &Ok(()), time + seconds(29));
         assert!(matches!(sooner, Due::NotBefore(_)), "{what}: {sooner:?}");
+    }
+}
+
+#[test]
+fn a_doubt_that_lasts_is_looked_at_ever_more_rarely() {
+    let mut caller = sound();
+    caller.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Silent(Silence::Timeout));
+    let seen = with_uid(proved(), "");
+    let seen = with_status(seen.clone(), look(&seen, resolved(), Some(caller), now() + hours(1)));
+    for (age, pause) in [(0, 30), (599, 30), (600, 150), (7200, 900)] {
+        let tried = now() + hours(1) + seconds(age);
+        let recent = Recent { doubtful_since: Some(now() + hours(1)), ..looked(&seen, tried, now()) };
+        assert_eq!(due(&seen, Some(&recent), "aws", tried), Due::NotBefore(tried + seconds(pause)), "{age}");
     }
 }
