@@ -1,10 +1,14 @@
 //! Two destinations that want the same, and namespaces that are bound to AWS accounts.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::environment_or_skip;
+use crate::logs::ControllerWrites;
 use crate::support::{Tenant, kubectl, kubectl_with, repository, wait_for};
 
 /// What a role of the customer's account may do, and whom it lets in.
@@ -86,6 +90,40 @@ fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when
     }
 }
 
+/// For longer than the time between two looks at whether a claim has ended.
+const LONGER_THAN_A_LOOK: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_trouble_of_the_first_that_passes_hands_its_bucket_to_nobody() {
+    environment_or_skip!();
+    let (first, second) = (Tenant::ready("first"), Tenant::new("second"));
+    second.apply_secret(&second.external_id);
+    let role = add_role(&first, "second", &second.external_id);
+    second.apply_destination("acme", json!({"roleARN": role, "bucket": first.bucket, "prefix": "calls/"}));
+    second.wait_reason("acme", "False", "DestinationConflict");
+    let log = ControllerWrites::from_now();
+
+    let trust = |external_id| first.customer_with(&["trust-closed", "--external-id", "-"], external_id);
+    trust("another-one").expect_ok();
+    first.revalidate("acme");
+    first.wait_reason("acme", "False", "AssumeRoleDenied");
+    sleep(LONGER_THAN_A_LOOK);
+    trust(&first.external_id).expect_ok();
+    first.wait_ready("acme");
+
+    first.kubectl(&["delete", "secret", "acme-external-id"]).expect_ok();
+    first.revalidate("acme");
+    first.wait_reason("acme", "False", "SecretNotFound");
+    sleep(LONGER_THAN_A_LOOK);
+    first.apply_secret(&first.external_id);
+    first.wait_ready("acme");
+
+    let said = log.statuses(&second.namespace, "acme");
+    let had: Vec<_> = said.iter().filter(|written| written.condition("Ready").0 == "True").collect();
+    assert!(had.is_empty(), "it got the bucket at {}", had[0].time);
+    second.wait_reason("acme", "False", "DestinationConflict");
+}
+
 #[test]
 fn a_squatter_who_cannot_write_to_the_bucket_keeps_its_owner_from_nothing() {
     environment_or_skip!();
@@ -105,6 +143,7 @@ fn a_squatter_who_cannot_write_to_the_bucket_keeps_its_owner_from_nothing() {
 #[test]
 fn of_destinations_that_race_for_one_bucket_one_is_ready_and_never_two() {
     environment_or_skip!();
+    let log = ControllerWrites::from_now();
     let tenant = Tenant::new("racing");
     let names: Vec<_> = (0..6).map(|n| format!("racer-{n}")).collect();
     let mut manifests = Vec::new();
@@ -126,12 +165,19 @@ fn of_destinations_that_race_for_one_bucket_one_is_ready_and_never_two() {
     wait_for(
         "all to be judged",
         || tenant.describe(),
-        || {
-            let ready = count("True");
-            assert!(ready <= 1, "{ready} are ready:\n{}", tenant.describe());
-            (ready == 1 && count("False") == names.len() - 1).then_some(())
-        },
+        || (count("True") == 1 && count("False") == names.len() - 1).then_some(()),
     );
+    let mut ready = BTreeSet::new();
+    for write in log.in_namespace(&tenant.namespace) {
+        let name = write["objectRef"]["name"].as_str().unwrap_or_default().to_owned();
+        let conditions = write["responseObject"]["status"]["conditions"].as_array();
+        match conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready") {
+            Some(condition) if condition["status"] == "True" => ready.insert(name),
+            _ => ready.remove(&name),
+        };
+        assert!(ready.len() <= 1, "at the same time: {ready:?}");
+    }
+    assert_eq!(ready.len(), 1);
     for name in names.iter().filter(|name| tenant.condition(name, "Ready").unwrap()["status"] == "False") {
         assert_eq!(tenant.condition(name, "Ready").unwrap()["reason"], "DestinationConflict");
     }

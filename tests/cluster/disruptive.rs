@@ -56,16 +56,21 @@ fn while_the_control_role_refuses_a_refusal_proves_nothing() {
     let (proved, fresh) = (Tenant::ready("proved"), Tenant::new("unproved"));
     let since = ready_since(&proved);
     fresh.apply_secret(&fresh.external_id);
+    let denied = Tenant::new("denied");
+    denied.apply_secret("not-what-the-role-asks-for");
     let refusing = ControlRole::set("Deny");
 
+    denied.apply_destination("acme", json!({}));
     proved.revalidate("acme");
     fresh.apply_destination("acme", json!({}));
     let doubted = |written: &Written| written.check("AssumeRoleOfControl").0 == "Inconclusive";
     log.wait_for(&proved, "a doubt of the refusals", doubted);
     fresh.wait_reason("acme", "Unknown", "ProbeInconclusive");
+    denied.wait_reason("acme", "Unknown", "ProbeInconclusive");
 
     drop(refusing);
     fresh.wait_ready("acme");
+    denied.wait_reason("acme", "False", "AssumeRoleDenied");
     assert_eq!(ready_since(&proved), since, "the proof stood all the time");
 }
 
@@ -303,7 +308,7 @@ fn a_tenant_with_hundreds_of_broken_destinations_does_not_delay_another() {
     eprintln!(
         "Ready after {took:?}, with {looked_at} of {count} broken ones looked at; all of them after {all_took:?}"
     );
-    assert!(looked_at < count, "it had to wait for all {count} of another tenant: {took:?}");
+    assert!(looked_at < count / 3, "it had to wait for {looked_at} of another tenant: {took:?}");
 }
 
 /// Since when a destination is Ready.
