@@ -258,7 +258,7 @@ def _prove_that_it_can_fail(secrets, sources):
         "the rest of the audit log": controller,
         "the operator's logs": of_this_run,
         "the sidecars' logs": of_this_run,
-        "metrics": Net([("name", b"recording_operator_broker_request_duration_seconds_count")]),
+        "metrics": Net([("name", b"recording_operator_broker_credentials_duration_seconds_count")]),
     }
     for name, files in sources.items():
         if not signs[name].found_in(_joined(files)):

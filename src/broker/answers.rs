@@ -31,23 +31,31 @@ pub(super) fn credentials(document: &SecretString) -> Response {
     json(StatusCode::OK, document.expose_secret().to_owned())
 }
 
+/// The tag of this version of the document.
+pub(super) fn tag(document: &DestinationDocument) -> String {
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text(document))[..18]))
+}
+
+fn text(document: &DestinationDocument) -> String {
+    serde_json::to_string(document).expect("strings serialize")
+}
+
 /// The document, or word that the caller has it already.
 pub(super) fn document(document: &DestinationDocument, request: &HeaderMap) -> Response {
-    let body = serde_json::to_string(document).expect("strings serialize");
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..18]));
+    let tag = tag(document);
     let mut response = if has(request, &tag) {
         let mut response = json(StatusCode::NOT_MODIFIED, Body::empty());
         response.headers_mut().remove(CONTENT_TYPE);
         response
     } else {
-        json(StatusCode::OK, body)
+        json(StatusCode::OK, text(document))
     };
     response.headers_mut().insert(ETAG, HeaderValue::try_from(tag).expect("base64 is a header value"));
     response
 }
 
 /// Whether the caller holds the version of that tag.
-fn has(request: &HeaderMap, tag: &str) -> bool {
+pub(super) fn has(request: &HeaderMap, tag: &str) -> bool {
     let held = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     held.flat_map(|value| value.split(',')).any(|held| held.trim() == tag)
 }

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::memory::Memory;
 use super::token::{TokenHash, hash};
 use crate::api::{DestinationDocument, RecordingDestination, RoleARN};
 use crate::domain::grant::{self, Denial, Identity, NotIssued, PodClaim, SessionKey};
 use crate::secret::SessionCredentials;
-use crate::serve::TlsDirectory;
 
 /// How long a decision about a token stands.
 const DECISION_LIFE: Duration = Duration::from_secs(30);
@@ -41,6 +41,9 @@ pub(super) trait Cluster: Send + Sync + 'static {
 
     /// The destination of that name, as last heard. Asked at every request, so that it must not wait.
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
+
+    /// Hears of every change of any destination.
+    fn changes(&self) -> watch::Receiver<()>;
 }
 
 /// Where sessions come from.
@@ -81,8 +84,8 @@ struct Decision {
 pub(super) struct Grants<C, I> {
     cluster: C,
     issuer: I,
-    /// The broker's CA certificates, read at each request: they are replaced while we run.
-    tls: TlsDirectory,
+    /// The broker's CA certificates, PEM, which are replaced while we run.
+    authorities: watch::Receiver<String>,
     /// S3 endpoint that sidecars are to use instead of AWS's.
     endpoint_url: Option<String>,
     clock: fn() -> Timestamp,
@@ -95,13 +98,13 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     pub(super) fn new(
         cluster: C,
         issuer: I,
-        tls: TlsDirectory,
+        authorities: watch::Receiver<String>,
         endpoint_url: Option<String>,
         clock: fn() -> Timestamp,
     ) -> Self {
         let decisions = Memory::new(DECISIONS, DECISION_LIFE_UNASKED);
         let sessions = Memory::new(SESSIONS, SESSION_LIFE);
-        Grants { cluster, issuer, tls, endpoint_url, clock, decisions, sessions }
+        Grants { cluster, issuer, authorities, endpoint_url, clock, decisions, sessions }
     }
 
     /// The container-credentials document for the pod that the token is bound to.
@@ -121,14 +124,43 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         Ok(session.to_container_json(&account.unwrap_or_default()))
     }
 
-    /// What the pod that the token is bound to is told of its destination.
-    pub(super) async fn document(&self, token: &SecretString) -> Result<DestinationDocument, Unserved> {
-        let identity = self.identify(token).await?;
-        let destination = self.destination_of(&identity)?;
-        let authorities = self.tls.authorities().await;
-        let ca_bundle = authorities
-            .map_err(|error| Unserved::Unavailable(error.to_string(), Subject::from(&*identity)))?;
-        Ok(grant::document(&destination, self.endpoint_url.as_deref(), &ca_bundle))
+    /// What the pod that the token is bound to is told of its destination: as soon as it is news to the caller, and at
+    /// `until` though it is none.
+    pub(super) async fn news(
+        &self,
+        token: &SecretString,
+        is_news: impl Fn(&DestinationDocument) -> bool,
+        until: Instant,
+    ) -> Result<DestinationDocument, Unserved> {
+        // Before the first look, so that no change is missed between the two.
+        let (mut changes, mut authorities) = (self.cluster.changes(), self.authorities.clone());
+        loop {
+            let identity = self.identify(token).await?;
+            let destination = self.destination_of(&identity)?;
+            let ca_bundle = authorities.borrow_and_update().clone();
+            let document = grant::document(&destination, self.endpoint_url.as_deref(), &ca_bundle);
+            if is_news(&document) {
+                return Ok(document);
+            }
+            // Most changes are of others' destinations.
+            let edited = async {
+                while changes.changed().await.is_ok() {
+                    let now = self.cluster.destination(&identity.namespace, &identity.destination);
+                    if !now.is_some_and(|now| Arc::ptr_eq(&now, &destination)) {
+                        return;
+                    }
+                }
+            };
+            let changed = async {
+                tokio::select! {
+                    () = edited => {}
+                    _ = authorities.changed() => {}
+                }
+            };
+            if timeout_at(until, changed).await.is_err() {
+                return Ok(document);
+            }
+        }
     }
 
     /// The pod behind a token. Decisions are remembered; a decision to let in outlives an API

@@ -6,6 +6,7 @@ use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt as _};
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use super::grants::{Cluster, IssueSession};
 use crate::api::{BucketTarget, RecordingDestination, RoleARN};
@@ -33,6 +34,10 @@ impl Cluster for LiveCluster {
 
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
         self.destinations.get(namespace, name)
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.destinations.changes()
     }
 }
 

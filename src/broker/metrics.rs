@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Requests by how they ended, and how long they took.
+/// Requests by how they ended, and how long those for credentials took.
 pub(super) struct Requests {
     total: Family<Labels, Counter>,
     seconds: Histogram,
@@ -33,16 +33,20 @@ impl Requests {
             requests.total.clone(),
         );
         registry.register(
-            "recording_operator_broker_request_duration_seconds",
-            "Time that requests to the broker took",
+            "recording_operator_broker_credentials_duration_seconds",
+            "Time that requests for credentials took",
             requests.seconds.clone(),
         );
         requests
     }
 
     /// Counts one request.
-    pub(super) fn observe(&self, result: &'static str, took: Duration) {
+    pub(super) fn count(&self, result: &'static str) {
         self.total.get_or_create(&Labels { result }).inc();
+    }
+
+    /// Notes the time that a request for credentials took.
+    pub(super) fn note_credentials(&self, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
     }
 }

@@ -86,14 +86,20 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone() };
     let sessions = LiveSessions { client, sts };
-    let grants = Grants::new(cluster, sessions, tls.clone(), config.aws_endpoint_url, Timestamp::now);
+    let (mut authorities, follow_authorities) = tls.follow_authorities();
+    let grants = Grants::new(cluster, sessions, authorities.clone(), config.aws_endpoint_url, Timestamp::now);
     let app = router(Arc::new(Broker { grants, requests }));
 
     let listed = readiness.part("destinations");
     let served = async {
         tokio::pin!(shutdown);
+        let known = async {
+            destinations.filled().await;
+            listed.done();
+            _ = authorities.wait_for(|pem| !pem.is_empty()).await;
+        };
         tokio::select! {
-            () = destinations.filled() => listed.done(),
+            () = known => {}
             () = &mut shutdown => return Ok(()),
         }
         serve::https(config.listen, &tls, app, &readiness, shutdown).await
@@ -103,5 +109,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         ended = served => Ok(ended?),
         failed = health => Ok(failed?),
         never = watch => match never {},
+        never = follow_authorities => match never {},
     }
 }

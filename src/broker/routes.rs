@@ -1,6 +1,7 @@
 //! The requests that the broker knows, and the log line and the count of each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +16,9 @@ use super::metrics::Requests;
 use super::token::bearer;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH};
 use crate::domain::grant::Denial;
+
+/// Longest time that a request waits for news. Shorter than the time that a server which ends gives to what is in flight.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What the handlers share.
 pub(super) struct Broker<C, I> {
@@ -41,28 +45,40 @@ async fn credentials<C: Cluster, I: IssueSession>(
         let document = broker.grants.credentials(&bearer(&request)?).await?;
         Ok(answers::credentials(&document))
     };
-    broker.answer(began, served.await)
+    let answer = broker.answer(served.await);
+    broker.requests.note_credentials(began.elapsed());
+    answer
 }
 
 async fn destination<C: Cluster, I: IssueSession>(
     State(broker): State<Arc<Broker<C, I>>>,
     request: HeaderMap,
 ) -> Response {
-    let began = Instant::now();
     let served = async {
-        let document = broker.grants.document(&bearer(&request)?).await?;
+        let until = Instant::now() + wait(&request);
+        let is_news = |document: &_| !answers::has(&request, &answers::tag(document));
+        let document = broker.grants.news(&bearer(&request)?, is_news, until).await?;
         Ok(answers::document(&document, &request))
     };
-    broker.answer(began, served.await)
+    broker.answer(served.await)
 }
 
 async fn unknown<C: Cluster, I: IssueSession>(State(broker): State<Arc<Broker<C, I>>>) -> Response {
-    broker.answer(Instant::now(), Err(Denial::UnknownRequest.into()))
+    broker.answer(Err(Denial::UnknownRequest.into()))
+}
+
+/// How long the caller would wait for news: `Prefer: wait=15`, in seconds (RFC 7240).
+fn wait(request: &HeaderMap) -> Duration {
+    let preferences = request.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut waits = preferences
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.trim().strip_prefix("wait=")?.parse().ok());
+    waits.next().map(Duration::from_secs).unwrap_or_default().min(LONGEST_WAIT)
 }
 
 impl<C, I> Broker<C, I> {
     /// Says in log and metric how a request ended. The caller learns no cause.
-    fn answer(&self, began: Instant, served: Result<Response, Unserved>) -> Response {
+    fn answer(&self, served: Result<Response, Unserved>) -> Response {
         let (result, response) = match served {
             Ok(response) if response.status().is_redirection() => ("NotModified", response),
             Ok(response) => ("Served", response),
@@ -75,7 +91,7 @@ impl<C, I> Broker<C, I> {
                 ("Unavailable", answers::unavailable())
             }
         };
-        self.requests.observe(result, began.elapsed());
+        self.requests.count(result);
         response
     }
 }

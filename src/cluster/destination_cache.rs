@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use tokio::sync::watch;
 
 use crate::api::RecordingDestination;
 
@@ -21,12 +22,14 @@ const PAGE: u32 = 50;
 #[derive(Clone)]
 pub struct DestinationCache {
     store: Store<RecordingDestination>,
+    changes: watch::Receiver<()>,
 }
 
 impl DestinationCache {
     /// An empty cache, and the watch that fills it, to be polled for as long as the cache is read.
     pub fn watch(client: Client) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
+        let (changed, changes) = watch::channel(());
         let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
         let watch = watcher(Api::<RecordingDestination>::all(client), config)
             // Tenants decide how much the rest holds, and every process would hold it for all of them.
@@ -40,16 +43,20 @@ impl DestinationCache {
             })
             .default_backoff()
             .reflect(writer)
-            .for_each(async |event| {
-                if let Err(error) = event {
-                    tracing::warn!(%error, "the watch of destinations was interrupted; trying again");
+            .for_each(move |event| {
+                match event {
+                    Ok(_) => changed.send_replace(()),
+                    Err(error) => {
+                        tracing::warn!(%error, "the watch of destinations was interrupted; trying again");
+                    }
                 }
+                std::future::ready(())
             });
         let watch = async {
             watch.await;
             unreachable!("a watch begins again whenever it ends")
         };
-        (DestinationCache { store }, watch)
+        (DestinationCache { store, changes }, watch)
     }
 
     /// Waits for the first complete list.
@@ -58,6 +65,11 @@ impl DestinationCache {
         if self.store.wait_until_ready().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Hears of every change of any destination, once the cache has it.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
     }
 
     /// The destination of that name, if the cache has it.

@@ -17,10 +17,8 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::{Error, Readiness, TlsDirectory, UnusableCertificate};
+use super::{Error, POLL, Readiness, TlsDirectory, UnusableCertificate};
 
-/// How often the certificate is looked at. The kubelet itself takes a minute or so to bring a new one.
-const POLL: Duration = Duration::from_secs(2);
 /// Time for a client's handshake, and again for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Time without a request after which a connection is closed. Go's HTTP client, which is the API server's, gives an

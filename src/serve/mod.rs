@@ -6,10 +6,14 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use health::{Part, Readiness, health};
 pub use https::https;
 pub use tls::{TlsDirectory, UnusableCertificate};
+
+/// How often a certificate is looked at. The kubelet itself takes a minute or so to bring a new one.
+const POLL: Duration = Duration::from_secs(2);
 
 /// Bytes that a connection may make us hold before a request is understood. Tokens and their headers
 /// take a few thousand; hyper's own limit, 400 KiB, lets few callers fill a small process.

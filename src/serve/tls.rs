@@ -1,5 +1,6 @@
 //! A directory with a certificate, as a mounted Secret of type `kubernetes.io/tls` lays it out.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +8,9 @@ use std::sync::Arc;
 use rustls::pki_types::pem::{Error as MalformedPem, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tokio::sync::watch;
+
+use super::POLL;
 
 /// `tls.crt`, `tls.key` and `ca.crt` in one directory, each PEM.
 #[derive(Clone, Debug)]
@@ -53,6 +57,28 @@ impl TlsDirectory {
         let wrong = |source| UnusableCertificate::Malformed { path: self.named("ca.crt"), source };
         CertificateDer::from_pem_slice(&pem).map_err(wrong)?;
         Ok(String::from_utf8_lossy(&pem).into_owned())
+    }
+
+    /// The same, kept up to date for as long as the future is polled; empty until there are some.
+    pub fn follow_authorities(
+        &self,
+    ) -> (watch::Receiver<String>, impl Future<Output = Infallible> + Send + use<>) {
+        let (told, authorities) = watch::channel(String::new());
+        let directory = self.clone();
+        let follow = async move {
+            loop {
+                // While it cannot be read, as when it is being replaced, the one before is told on.
+                if let Ok(read) = directory.authorities().await {
+                    told.send_if_modified(|held| {
+                        let changed = *held != read;
+                        *held = read;
+                        changed
+                    });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        (authorities, follow)
     }
 
     /// The text of `tls.crt`: a new one means a new certificate, and nearly always a new key.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,6 +25,8 @@ use crate::secret::SessionCredentials;
 
 /// Time for one request and its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that the broker may let a question wait until there is news.
+const WAIT: Duration = Duration::from_secs(15);
 /// More than any answer of the broker's, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 /// In the state directory: the CA certificates that the broker said to trust from then on.
@@ -38,6 +40,13 @@ pub struct HttpsBroker {
     token: PathBuf,
     newer_ca: PathBuf,
     trusted: RefCell<Trusted>,
+    held: RefCell<Option<Held>>,
+}
+
+/// What the broker said last of the destination.
+struct Held {
+    tag: HeaderValue,
+    document: DestinationDocument,
 }
 
 struct Trusted {
@@ -64,18 +73,21 @@ impl HttpsBroker {
             token,
             newer_ca,
             trusted: RefCell::new(trusted),
+            held: RefCell::default(),
         })
     }
 
-    async fn get(&self, path: &str) -> Told<Bytes> {
-        match tokio::time::timeout(TIMEOUT, self.try_get(path)).await {
+    /// Asks. Who holds the version of that tag already waits for news.
+    async fn get(&self, path: &str, tag: Option<HeaderValue>) -> Told<Response<Bytes>> {
+        let timeout = if tag.is_some() { WAIT + TIMEOUT } else { TIMEOUT };
+        match tokio::time::timeout(timeout, self.try_get(path, tag)).await {
             Ok(Ok(told)) => told,
             Ok(Err(why)) => Told::Unavailable(why),
-            Err(_) => Told::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs())),
+            Err(_) => Told::Unavailable(format!("no answer within {} s", timeout.as_secs())),
         }
     }
 
-    async fn try_get(&self, path: &str) -> Result<Told<Bytes>, String> {
+    async fn try_get(&self, path: &str, tag: Option<HeaderValue>) -> Result<Told<Response<Bytes>>, String> {
         // Read for each request: the kubelet replaces it.
         let token = tokio::fs::read_to_string(&self.token).await.map(SecretString::from);
         let token = token.map_err(|error| format!("the pod's token {}: {error}", self.token.display()))?;
@@ -83,16 +95,20 @@ impl HttpsBroker {
         let mut bearer = HeaderValue::from_str(bearer.expose_secret())
             .map_err(|_| format!("the pod's token {} is not a token", self.token.display()))?;
         bearer.set_sensitive(true);
-        let request = Request::get(format!("{}{path}", self.url))
-            .header(header::AUTHORIZATION, bearer)
-            .body(Empty::new())
-            .map_err(|error| format!("{}: {error}", self.url))?;
+        let mut request = Request::get(format!("{}{path}", self.url)).header(header::AUTHORIZATION, bearer);
+        if let Some(tag) = tag {
+            let prefer = format!("wait={}", WAIT.as_secs());
+            request = request.header(header::IF_NONE_MATCH, tag).header("prefer", prefer);
+        }
+        let request = request.body(Empty::new()).map_err(|error| format!("{}: {error}", self.url))?;
         let client = self.trusted.borrow().client.clone();
         let response = client.request(request).await.map_err(|error| with_causes(&error))?;
         match response.status() {
-            StatusCode::OK => {
-                let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-                Ok(Told::Granted(body.map_err(|_| "the answer broke off".to_owned())?.to_bytes()))
+            StatusCode::OK | StatusCode::NOT_MODIFIED => {
+                let (head, body) = response.into_parts();
+                let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+                let body = body.map_err(|_| "the answer broke off".to_owned())?.to_bytes();
+                Ok(Told::Granted(Response::from_parts(head, body)))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(Told::Refused),
             status => Ok(Told::Unavailable(format!("it answered {status}"))),
@@ -120,22 +136,31 @@ impl HttpsBroker {
 
 impl Broker for HttpsBroker {
     async fn destination(&self) -> Told<DestinationDocument> {
-        match self.get(DESTINATION_PATH).await {
-            Told::Granted(body) => match serde_json::from_slice::<DestinationDocument>(&body) {
-                Ok(document) => {
-                    self.trust(&document.ca_bundle);
-                    Told::Granted(document)
+        // What was held before a refusal is news after it, though it is the same.
+        let held = self.held.take();
+        let answer = match self.get(DESTINATION_PATH, held.as_ref().map(|held| held.tag.clone())).await {
+            Told::Granted(answer) => answer,
+            Told::Refused => return Told::Refused,
+            Told::Unavailable(why) => return Told::Unavailable(why),
+        };
+        let document = match (answer.status(), held) {
+            (StatusCode::NOT_MODIFIED, Some(held)) => held.document,
+            _ => match serde_json::from_slice(answer.body()) {
+                Ok(document) => document,
+                Err(error) => {
+                    return Told::Unavailable(format!("its answer is not a destination: {error}"));
                 }
-                Err(error) => Told::Unavailable(format!("its answer is not a destination: {error}")),
             },
-            Told::Refused => Told::Refused,
-            Told::Unavailable(why) => Told::Unavailable(why),
-        }
+        };
+        self.trust(&document.ca_bundle);
+        let tag = answer.headers().get(header::ETAG).cloned();
+        *self.held.borrow_mut() = tag.map(|tag| Held { tag, document: document.clone() });
+        Told::Granted(document)
     }
 
     async fn credentials(&self) -> Told<SessionCredentials> {
-        match self.get(CREDENTIALS_PATH).await {
-            Told::Granted(body) => match SessionCredentials::from_container_json(&body) {
+        match self.get(CREDENTIALS_PATH, None).await {
+            Told::Granted(answer) => match SessionCredentials::from_container_json(answer.body()) {
                 Ok(credentials) => Told::Granted(credentials),
                 Err(error) => Told::Unavailable(format!("its answer is {error}")),
             },

@@ -1,24 +1,33 @@
-//! Following the destination as the broker tells it: by asking every five seconds. The long poll comes here.
+//! Following the destination as the broker tells it. The broker lets a question wait until there is news.
 
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::gate::Word;
 use super::ports::{Broker, Told};
 use crate::api::DeliveryState;
 
-/// Time between two questions.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// Least time between two questions to a broker that answers.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The same where it refuses or cannot be reached, and so does not make us wait. Up to half as much again, by chance.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Keeps `word` at what the broker said last, and logs each change once. A broker that cannot be
 /// reached changes nothing: its last word stands.
 pub async fn follow<B: Broker>(broker: &B, word: watch::Sender<Word>) -> Infallible {
     let mut reachable = true;
     loop {
-        let heard = match broker.destination().await {
+        let asked = Instant::now();
+        let told = broker.destination().await;
+        let pause = match &told {
+            Told::Granted(_) => INTERVAL,
+            Told::Refused | Told::Unavailable(_) => ASK_AGAIN.mul_f64(1.0 + rand::random::<f64>() / 2.0),
+        };
+        let heard = match told {
             Told::Granted(document) if document.state == DeliveryState::Active => {
                 Some(Word::Active(Rc::new(document)))
             }
@@ -51,6 +60,6 @@ pub async fn follow<B: Broker>(broker: &B, word: watch::Sender<Word>) -> Infalli
             }
             word.send_replace(heard);
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep_until(asked + pause).await;
     }
 }

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::super::grants::{Cluster, Grants, IssueSession};
@@ -22,7 +23,6 @@ use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, RecordingDestination};
 use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
-use crate::serve::TlsDirectory;
 use crate::telemetry::Metrics;
 
 /// The API server and STS, as the test sets them up. A pod's token is `token-of-` and its name.
@@ -31,7 +31,8 @@ pub(super) struct World {
     pub(super) away: AtomicBool,
     pub(super) reviews: AtomicUsize,
     pub(super) pods: Mutex<HashMap<String, Value>>,
-    pub(super) destination: Mutex<Option<Value>>,
+    pub(super) destination: Mutex<Option<Arc<RecordingDestination>>>,
+    pub(super) changed: watch::Sender<()>,
     /// Of the Secret with the External ID.
     pub(super) secret_version: Mutex<String>,
     /// Why STS grants nothing; `None` when it does.
@@ -73,8 +74,11 @@ impl Cluster for Fake {
 
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
         assert_eq!(namespace, "tenant-acme");
-        let destination = self.0.destination.lock().unwrap().clone().filter(|_| name == "acme")?;
-        Some(Arc::new(serde_json::from_value(destination).unwrap()))
+        self.0.destination.lock().unwrap().clone().filter(|_| name == "acme")
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 }
 
@@ -113,7 +117,7 @@ pub(super) struct Bench {
     pub(super) world: Arc<World>,
     app: Router,
     metrics: Metrics,
-    pub(super) tls: tempfile::TempDir,
+    pub(super) authorities: watch::Sender<String>,
 }
 
 impl Bench {
@@ -124,14 +128,13 @@ impl Bench {
             secret_version: Mutex::new("812".to_owned()),
             ..World::default()
         });
-        let tls = tempfile::tempdir().unwrap();
-        write_ca(&tls);
+        let (authorities, told) = watch::channel("the CA".to_owned());
         let mut registry = Registry::default();
         let requests = Requests::register(&mut registry);
         let fake = || Fake(world.clone());
-        let grants = Grants::new(fake(), fake(), TlsDirectory::new(tls.path()), None, now);
+        let grants = Grants::new(fake(), fake(), told, None, now);
         let app = router(Arc::new(Broker { grants, requests }));
-        let bench = Bench { world, app, metrics: Metrics::new(registry), tls };
+        let bench = Bench { world, app, metrics: Metrics::new(registry), authorities };
         bench.set_pod("recorder-0", json!({}));
         bench.set_destination(json!({}));
         bench
@@ -177,7 +180,9 @@ impl Bench {
             },
         });
         json_patch::merge(&mut destination, &change);
+        let destination = Arc::new(serde_json::from_value(destination).unwrap());
         *self.world.destination.lock().unwrap() = Some(destination);
+        self.world.changed.send_replace(());
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Seen {
@@ -217,10 +222,4 @@ pub(super) fn ready(status: &str) -> Value {
         "type": "Ready", "status": status, "reason": "R", "message": "M",
         "observedGeneration": 3, "lastTransitionTime": "2026-01-01T00:00:00Z",
     })
-}
-
-pub(super) fn write_ca(tls: &tempfile::TempDir) -> String {
-    let pem = rcgen::generate_simple_self_signed(["broker.test".to_owned()]).unwrap().cert.pem();
-    std::fs::write(tls.path().join("ca.crt"), &pem).unwrap();
-    pem
 }

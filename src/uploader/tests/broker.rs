@@ -22,6 +22,8 @@ struct Server {
     url: String,
     ca: String,
     answer: Answer,
+    /// What the last request said of the version that it holds, and of waiting for another.
+    held: Arc<Mutex<(Option<String>, Option<String>)>>,
     _directory: tempfile::TempDir,
 }
 
@@ -35,12 +37,22 @@ async fn server() -> Server {
     }
     let answer = Answer::default();
     let answering = answer.clone();
+    let held = Arc::<Mutex<(Option<String>, Option<String>)>>::default();
+    let noting = held.clone();
     let app = axum::Router::new().fallback(async move |request: Request| {
-        let told = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-        if told != Some("Bearer good") {
+        let header =
+            |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        if header("authorization").as_deref() != Some("Bearer good") {
             return (StatusCode::FORBIDDEN, String::new()).into_response();
         }
-        answering.lock().unwrap().clone().into_response()
+        let (status, body) = answering.lock().unwrap().clone();
+        let tag = format!("\"{}\"", body.len());
+        let held = (header("if-none-match"), header("prefer"));
+        *noting.lock().unwrap() = held.clone();
+        if held.0.as_ref() == Some(&tag) {
+            return (StatusCode::NOT_MODIFIED, [("etag", tag)]).into_response();
+        }
+        (status, [("etag", tag)], body).into_response()
     });
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let tls = TlsDirectory::new(directory.path());
@@ -54,7 +66,7 @@ async fn server() -> Server {
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    Server { url: format!("https://localhost:{}", listen.port()), ca, answer, _directory: directory }
+    Server { url: format!("https://localhost:{}", listen.port()), ca, answer, held, _directory: directory }
 }
 
 impl Server {
@@ -131,4 +143,32 @@ async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_res
     // The new bundle leaves the old CA out.
     let restarted = old.client(&old.ca, state.path());
     assert!(matches!(restarted.destination().await, Told::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn who_holds_the_document_waits_for_another_and_after_a_refusal_asks_for_it_anew() {
+    let (server, state) = (server().await, state());
+    let client = server.client(&server.ca, state.path());
+    let held = || server.held.lock().unwrap().clone();
+    let bucket = async || match client.destination().await {
+        Told::Granted(document) => document.target.bucket,
+        other => panic!("{other:?}"),
+    };
+    server.tells_of_ca(&server.ca);
+    let first = bucket().await;
+    assert_eq!(held(), (None, None), "nothing to wait with");
+    assert_eq!(bucket().await, first, "no news");
+    assert!(held().0.is_some());
+    assert_eq!(held().1.as_deref(), Some("wait=15"));
+
+    let mut edited = DestinationDocument { ca_bundle: server.ca.clone(), ..destination() };
+    edited.target.bucket = "quite-other-recordings".into();
+    server.tells(StatusCode::OK, serde_json::to_string(&edited).unwrap());
+    assert_eq!(bucket().await, "quite-other-recordings");
+
+    fs::write(state.path().join("token"), "stale").unwrap();
+    assert!(matches!(client.destination().await, Told::Refused));
+    fs::write(state.path().join("token"), "good").unwrap();
+    assert_eq!(bucket().await, "quite-other-recordings");
+    assert_eq!(held(), (None, None), "or it would wait for news of what it was not to have");
 }
