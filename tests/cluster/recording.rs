@@ -65,8 +65,7 @@ fn a_destination_that_is_not_ready_keeps_recordings_spooled_and_delivers_them_on
     tenant.customer(&["trust-open"]).expect_ok();
     tenant.revalidate("acme");
     tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
-    // The sidecar asks every five seconds; the second look shows that it was told.
-    std::thread::sleep(std::time::Duration::from_secs(7));
+    wait_said(&tenant, "Paused", 1);
     let second = record(&tenant, "recorder", "second.wav", 64);
     std::thread::sleep(std::time::Duration::from_secs(7));
     assert_eq!(tenant.object("second.wav"), None, "nothing is sent while paused");
@@ -78,14 +77,56 @@ fn a_destination_that_is_not_ready_keeps_recordings_spooled_and_delivers_them_on
     wait_delivered(&tenant, "second.wav", &second);
 }
 
+/// How often the sidecar has said so.
+fn said(tenant: &Tenant, words: &str) -> usize {
+    let logs = tenant.kubectl(&["logs", "recorder", "--container=recording-uploader"]).expect_ok();
+    logs.text().matches(words).count()
+}
+
+#[track_caller]
+fn wait_said(tenant: &Tenant, words: &str, times: usize) {
+    let logs = || tenant.kubectl(&["logs", "recorder", "--container=recording-uploader"]).text();
+    wait_for(words, logs, || (said(tenant, words) >= times).then_some(()));
+}
+
+#[test]
+fn a_running_sidecar_follows_edits_suspension_and_deletion_without_a_restart() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("followed");
+    tenant.start_recorder("recorder");
+    let first = record(&tenant, "recorder", "first.wav", 8);
+    wait_delivered(&tenant, "first.wav", &first);
+
+    tenant.apply_destination("acme", json!({"prefix": "moved/"}));
+    wait_said(&tenant, "moved/", 1);
+    let second = record(&tenant, "recorder", "second.wav", 8);
+    wait_delivered(&tenant, "moved/second.wav", &second);
+
+    let paused = said(&tenant, "Paused");
+    tenant.apply_destination("acme", json!({"prefix": "moved/", "suspend": true}));
+    wait_said(&tenant, "Paused", paused + 1);
+    let third = record(&tenant, "recorder", "third.wav", 8);
+    tenant.apply_destination("acme", json!({"prefix": "moved/", "suspend": false}));
+    wait_delivered(&tenant, "moved/third.wav", &third);
+
+    let paused = said(&tenant, "Paused");
+    tenant.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
+    wait_said(&tenant, "Paused", paused + 1);
+    let fourth = record(&tenant, "recorder", "fourth.wav", 8);
+    tenant.apply_destination("acme", json!({"prefix": "again/"}));
+    wait_delivered(&tenant, "again/fourth.wav", &fourth);
+
+    let sidecar = &tenant.get(&["pod", "recorder"]).unwrap()["status"]["initContainerStatuses"][0];
+    assert_eq!((&sidecar["name"], &sidecar["restartCount"]), (&json!("recording-uploader"), &json!(0)));
+}
+
 #[test]
 fn a_pod_that_ends_delivers_what_it_has_spooled() {
     environment_or_skip!();
     let tenant = Tenant::ready("drained");
     tenant.start_recorder("recorder");
     tenant.apply_destination("acme", json!({"suspend": true}));
-    tenant.wait_reason("acme", "False", "Suspended");
-    std::thread::sleep(std::time::Duration::from_secs(7));
+    wait_said(&tenant, "Paused", 1);
     let last = record(&tenant, "recorder", "last.wav", 20_000);
     // The pod is told to end while nothing may be sent; it must go on until that changes.
     tenant.kubectl(&["delete", "pod", "recorder", "--wait=false"]).expect_ok();

@@ -181,6 +181,14 @@ fn doubts_about_something_else_put_no_more_probes_into_a_bucket() {
     checks.iter_mut().find(|check| check.name == "GetObject").unwrap().result = CheckResult::Inconclusive;
     for (what, seen, recent, after, due) in [
         ("a minute later", proved(), Some(&probed), SignedDuration::from_mins(1), false),
+        (
+            "just before half an interval",
+            proved(),
+            Some(&probed),
+            hours(12) - SignedDuration::from_secs(1),
+            false,
+        ),
+        ("after half an interval", proved(), Some(&probed), hours(12), true),
         ("at its interval, a tenth sooner", proved(), Some(&probed), hours(22), true),
         ("a minute later, on request", asked, Some(&probed), SignedDuration::from_mins(1), true),
         ("the doubt is about the bucket", unclear, Some(&probed), SignedDuration::from_mins(1), true),
@@ -215,4 +223,18 @@ fn a_bucket_that_keeps_what_is_put_is_tried_half_a_dozen_times_within_ten_minute
         }
     }
     assert_eq!(tries, [0, 30, 60, 120, 240, 480]);
+
+    let probed_at_once = Recent { last_probe: Some(now()), ..recent };
+    for (seconds, due) in [(599, true), (600, false)] {
+        let time = now() + SignedDuration::from_secs(seconds);
+        let found = super::super::bucket_is_due(
+            &kept,
+            &resolved(),
+            &enforcement,
+            Some(&probed_at_once),
+            &rules(),
+            time,
+        );
+        assert_eq!(found, due, "{seconds} s after the change");
+    }
 }

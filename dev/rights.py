@@ -1,0 +1,102 @@
+"""What each ServiceAccount of ours may do, held to a file that a human reads, and what it did, held to that.
+
+`python3 -m dev.rights` compares the roles in the cluster with dev/rights/*.txt, and then every call in the API server's
+audit log that one of ours made: no call may be outside what the file says, and no call may have been forbidden.
+"""
+
+import json
+import sys
+
+from . import operator
+from .control_plane import ADMIN, AUDIT_LOG
+from .kube import Kube
+from .paths import ROOT
+from .progress import Failure, say
+
+GOLDEN = ROOT / "dev" / "rights"
+ACCOUNTS = ("controller", "webhook", "broker")
+
+
+def check():
+    kube = Kube(ADMIN)
+    rights = {account: _rights(kube, f"{operator.NAME}-{account}") for account in ACCOUNTS}
+    for account, lines in rights.items():
+        text = "".join(f"{' '.join(line)}\n" for line in lines)
+        golden = GOLDEN / f"{account}.txt"
+        if "--write" in sys.argv:
+            golden.write_text(text)
+        elif golden.read_text() != text:
+            raise Failure(f"{golden.relative_to(ROOT)} is not what the chart grants:\n{text}")
+    calls = {account: 0 for account in ACCOUNTS}
+    wrong = []
+    for call in _calls():
+        account = call["user"]["username"].rpartition(f":{operator.NAME}-")[2]
+        if account not in ACCOUNTS:
+            continue
+        calls[account] += 1
+        line = _as_line(call)
+        forbidden = call.get("responseStatus", {}).get("code") == 403 and "forbid" in call.get("annotations", {}).get(
+            "authorization.k8s.io/decision", ""
+        )
+        if forbidden or not any(_covers(right, line) for right in rights[account]):
+            wrong.append(f"  {account}: {' '.join(line)}, answered {call.get('responseStatus', {}).get('code')}")
+    if wrong:
+        raise Failure("calls outside of what dev/rights says:\n" + "\n".join(sorted(set(wrong))))
+    if idle := [account for account, count in calls.items() if not count]:
+        raise Failure(f"the audit log shows no call of {', '.join(idle)}: nothing was checked")
+    listed = [account for account in ACCOUNTS for right in rights[account] if right[1] == "secrets" and right[0] in ("list", "watch")]
+    if listed:
+        raise Failure(f"{', '.join(listed)} may list or watch Secrets")
+    told = ", ".join(f"{count} of {account}" for account, count in calls.items())
+    say(f"every call is within the rights of its ServiceAccount: {told}")
+
+
+def _rights(kube, account):
+    """(verb, resource, where, names), of every role bound to it."""
+    found = set()
+    for kind in ("clusterrolebindings", "rolebindings"):
+        options = [] if kind == "clusterrolebindings" else ["--all-namespaces"]
+        for binding in json.loads(kube.must("get", kind, *options, "--output=json"))["items"]:
+            if not any(subject["name"] == account for subject in binding.get("subjects", [])):
+                continue
+            role = binding["roleRef"]
+            namespace = binding["metadata"].get("namespace")
+            within = ["--namespace", namespace] if role["kind"] == "Role" else []
+            rules = json.loads(kube.must("get", role["kind"].lower(), role["name"], *within, "--output=json"))["rules"]
+            for rule in rules:
+                for group in rule.get("apiGroups", []):
+                    for resource in rule.get("resources", []):
+                        base, slash, sub = resource.partition("/")
+                        name = f"{base}{'.' if group else ''}{group}{slash}{sub}"
+                        names = ",".join(sorted(rule.get("resourceNames", ["*"])))
+                        found |= {(verb, name, namespace or "*", names) for verb in rule["verbs"]}
+    return sorted(found, key=lambda right: (right[1], right[0], right[2:]))
+
+
+def _calls():
+    for file in sorted(AUDIT_LOG.parent.glob(f"{AUDIT_LOG.stem}*.log")):
+        for line in file.read_text().splitlines():
+            if f'"username":"system:serviceaccount:{operator.NAME}:' in line:
+                yield json.loads(line)
+
+
+def _as_line(call):
+    reference = call.get("objectRef")
+    if not reference:
+        return (call["verb"], call["requestURI"], "*", "*")
+    group, sub = reference.get("apiGroup", ""), reference.get("subresource", "")
+    resource = f"{reference['resource']}{'.' if group else ''}{group}{'/' if sub else ''}{sub}"
+    return (call["verb"], resource, reference.get("namespace", "*"), reference.get("name", "*"))
+
+
+def _covers(right, call):
+    verb, resource, where, names = right
+    return (
+        (verb, resource) == call[:2]
+        and where in ("*", call[2])
+        and (names == "*" or call[3] in names.split(","))
+    )
+
+
+if __name__ == "__main__":
+    check()
