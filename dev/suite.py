@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 
-from . import canary, demo, environment, mutants, operator, packages, pki, tools
+from . import canary, demo, environment, mutants, operator, packages, pki, rights, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
@@ -134,11 +134,12 @@ STEPS = (
     ("the tests for AWS, on the stand-in", _aws_tests_on_the_stand_in),
     ("demo in a caller's cluster", _callers_demo),
     ("disruptive tests", _disruptive_tests),
+    ("no call outside of its rights", rights.check),
     ("no secret in what all this left", canary.run),
 )
 
 
-NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, canary.run)
+NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, rights.check, canary.run)
 
 
 def _timed(table, name, step):
