@@ -1,5 +1,6 @@
-//! What the broker tells a sidecar.
+//! What the broker tells a sidecar, and is told by it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Encryption, ObjectACL, RecordingDestinationSpec, StorageClass};
@@ -66,4 +67,23 @@ impl From<&RecordingDestinationSpec> for BucketTarget {
             encryption: spec.encryption.clone(),
         }
     }
+}
+
+/// Body of `POST /v1/report`: how a sidecar stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryReport {
+    /// Recordings in the spool, not uploaded and verified.
+    pub pending_files: u64,
+    /// Since when the oldest of them has been there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_pending_time: Option<Timestamp>,
+    /// Files in the spool's quarantine.
+    pub quarantined: u64,
+    /// When a recording was last uploaded and verified by this process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_upload_time: Option<Timestamp>,
+    /// Whether the last report that was taken told of trouble.
+    #[serde(default)]
+    pub was_in_trouble: bool,
 }

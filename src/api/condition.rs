@@ -18,6 +18,8 @@ pub enum ConditionType {
     BucketWritable,
     /// No conflict with a claim proved earlier, and the namespace may use this account.
     Exclusive,
+    /// No uploader is late or quarantines. Ready does not depend on it.
+    Delivering,
     /// Work is under way, or is retried, towards the current generation.
     Reconciling,
     /// Nothing moves until the spec is edited.
@@ -29,6 +31,13 @@ pub enum ConditionType {
 pub enum Reason {
     /// True: proved.
     Validated,
+    /// True: recordings arrive, and no uploader is in trouble.
+    Delivered,
+
+    /// Recordings have been waiting in a spool for over 15 minutes.
+    UploadsLate,
+    /// Files that cannot be recordings were put aside in a spool.
+    RecordingsQuarantined,
 
     /// The spec names something this platform cannot serve, such as a role of another partition.
     InvalidSpec,
@@ -85,6 +94,8 @@ pub enum Reason {
     PlatformCredentialsInvalid,
     /// Unknown: not looked at, as an earlier step failed.
     NotEvaluated,
+    /// Unknown: no uploader has reported an upload yet.
+    NotYetReported,
 }
 
 /// Why a destination may not be had, in the words of its status.
@@ -96,4 +107,15 @@ pub struct Objection {
     pub message: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// A change worth an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// `Warning`, else `Normal`.
+    pub warning: bool,
+    /// CamelCase reason.
+    pub reason: String,
+    /// What happened and what to do.
+    pub note: String,
 }

@@ -267,6 +267,9 @@ pub struct RecordingDestinationStatus {
     /// Newest verified upload, written at most hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_upload_time: Option<Time>,
+    /// Uploaders that are late or quarantine; absent while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaders: Option<Uploaders>,
     /// Conditions, at most one of a type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -277,6 +280,40 @@ pub struct RecordingDestinationStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub checks: Vec<Check>,
+}
+
+/// Uploaders that are late or quarantine.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaders {
+    /// How many there are.
+    pub count: i64,
+    /// Up to 50 of them.
+    #[schemars(length(max = 50))]
+    pub items: Vec<Uploader>,
+}
+
+/// The uploader of one pod, as it last reported.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uploader {
+    /// Name of the pod.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// UID of the pod.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// `UploadsLate` or `RecordingsQuarantined`.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// Recordings in its spool, not uploaded and verified.
+    pub pending_files: i64,
+    /// Since when the oldest of them has been there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_pending_time: Option<Time>,
+    /// Files in the spool's quarantine.
+    pub quarantined: i64,
+    /// When it reported this.
+    pub report_time: Time,
 }
 
 /// One step of a validation.

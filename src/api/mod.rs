@@ -12,8 +12,8 @@ mod object;
 
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
-pub use broker::{BucketTarget, DeliveryState, DestinationDocument};
-pub use condition::{ConditionType, Objection, Reason};
+pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocument};
+pub use condition::{ConditionType, Objection, Reason, Transition};
 pub use crd::crd;
 pub use destination::*;
 pub use object::{Crc64Nvme, Head, InvalidChecksum};
@@ -71,6 +71,8 @@ pub const UPLOADER_CREDENTIALS_PORT: u16 = 19096;
 pub const CREDENTIALS_PATH: &str = "/v1/credentials";
 /// Path of the broker's destination document.
 pub const DESTINATION_PATH: &str = "/v1/destination";
+/// Path to which a sidecar reports how it stands.
+pub const REPORT_PATH: &str = "/v1/report";
 
 /// The directory under a prefix, and in a spool, that is ours and never a recording's.
 pub const PROBE_DIRECTORY: &str = ".recording-operator/";

@@ -119,6 +119,18 @@ fn root_certificates() -> String {
     pem
 }
 
+/// Makes a call that may be made twice, and does so where the connection failed: one that was kept open may have been
+/// closed by the other side just then, which answers nothing.
+async fn again_if_cut_off<T, E, F>(ask: impl Fn() -> F) -> F::Output
+where
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    match ask().await {
+        Err(SdkError::DispatchFailure(failure)) if !failure.is_timeout() && !failure.is_user() => ask().await,
+        result => result,
+    }
+}
+
 /// Reduces an SDK result to what decisions are made of. AWS's own text ends here.
 ///
 /// What has no error code does not come from AWS, whatever its status: a proxy's 403 denies nothing.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::calls::Calls;
 use super::size::BoundedAnswers;
-use super::{Connection, PlatformKey, answer, timeouts};
+use super::{Connection, PlatformKey, again_if_cut_off, answer, timeouts};
 use crate::api::{Answer, Silence};
 use crate::secret::{ExternalID, SessionCredentials};
 
@@ -82,18 +82,19 @@ impl Sts {
 
     /// Calls AssumeRole, when it is the tenant's turn.
     pub async fn assume_role(&self, call: AssumeRole<'_>) -> Answer<SessionCredentials> {
-        let _leave = self.budget.leave(call.tenant).await;
-        let result = self
-            .client
-            .assume_role()
-            .role_arn(call.role_arn)
-            .role_session_name(call.session_name)
-            .duration_seconds(call.duration_seconds)
-            .policy(call.policy)
-            .set_external_id(call.external_id.map(|id| id.expose().to_owned()))
-            .send()
-            .await;
-        let answer = match answer(result) {
+        let ask = || async {
+            let _leave = self.budget.leave(call.tenant).await;
+            self.client
+                .assume_role()
+                .role_arn(call.role_arn)
+                .role_session_name(call.session_name)
+                .duration_seconds(call.duration_seconds)
+                .policy(call.policy)
+                .set_external_id(call.external_id.map(|id| id.expose().to_owned()))
+                .send()
+                .await
+        };
+        let answer = match answer(again_if_cut_off(ask).await) {
             Answer::Granted(output) => {
                 session(output.credentials).map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
             }

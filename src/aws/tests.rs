@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -35,7 +36,7 @@ fn the_compiled_in_roots_are_certificates() {
     assert!(root_certificates().matches("BEGIN CERTIFICATE").count() > 100);
 }
 
-type Says = Arc<dyn Fn() -> HttpResponse + Send + Sync>;
+type Says = Arc<dyn Fn() -> Result<HttpResponse, ConnectorError> + Send + Sync>;
 
 /// Stands where the network is, so that time can be tokio's, paused.
 struct Network(Says);
@@ -48,7 +49,7 @@ impl std::fmt::Debug for Network {
 
 impl HttpConnector for Network {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::ready(Ok((self.0)()))
+        HttpConnectorFuture::ready((self.0)())
     }
 }
 
@@ -62,7 +63,11 @@ struct Aws {
 
 impl Aws {
     fn that_says(says: impl Fn() -> HttpResponse + Send + Sync + 'static) -> Self {
-        let says: Says = Arc::new(says);
+        Aws::that_does(move || Ok(says()))
+    }
+
+    fn that_does(does: impl Fn() -> Result<HttpResponse, ConnectorError> + Send + Sync + 'static) -> Self {
+        let says: Says = Arc::new(does);
         let http = http_client_fn(move |_, _| SharedHttpConnector::new(Network(says.clone())));
         let connection = Connection { http, endpoint_url: None, calls: Calls::default() };
         let key = tempfile::tempdir().unwrap();
@@ -275,4 +280,29 @@ async fn whose_key_it_is_is_asked_once_for_all_who_wait() {
         others.iter().chain([&first]).all(|said| *said == Answer::Granted("arn:aws:iam::1:user/u".into()))
     );
     assert_eq!(calls.load(SeqCst), 2, "what was asked before they came is no answer to them");
+}
+
+/// An AWS that closes so many connections without an answer, and then answers `200` without a body; and how often it
+/// was asked.
+fn that_closes(connections: usize) -> (Aws, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let aws = Aws::that_does(move || match count.fetch_add(1, SeqCst) < connections {
+        true => Err(ConnectorError::io("connection closed before message completed".into())),
+        false => Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::empty())),
+    });
+    (aws, asked)
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_always_closed_is_silence() {
+    let (aws, asked) = that_closes(1);
+    assert_eq!(aws.bucket.delete("a").await, Answer::Granted(Deleted::Gone));
+    assert_eq!(asked.load(SeqCst), 2);
+    let (aws, asked) = that_closes(9);
+    assert_eq!(aws.bucket.delete("a").await, Answer::Silent(Silence::Connection));
+    assert_eq!(aws.assume_role().await, Answer::Silent(Silence::Connection));
+    assert_eq!(asked.load(SeqCst), 4);
+    assert_eq!(aws.put().await, Answer::Silent(Silence::Connection));
+    assert_eq!(asked.load(SeqCst), 5, "a put may have arrived: whoever makes it finds out");
 }

@@ -26,6 +26,19 @@ pub(super) fn unavailable() -> Response {
     response
 }
 
+/// A report was taken.
+pub(super) fn taken() -> Response {
+    let mut response = json(StatusCode::NO_CONTENT, Body::empty());
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
+}
+
+/// A caller that is known sent what we cannot read.
+pub(super) fn malformed(problem: &str) -> Response {
+    let text = serde_json::json!({"code": "InvalidRequest", "message": problem});
+    json(StatusCode::BAD_REQUEST, text.to_string())
+}
+
 /// Credentials, which leave their wrapper here.
 pub(super) fn credentials(document: &SecretString) -> Response {
     json(StatusCode::OK, document.expose_secret().to_owned())

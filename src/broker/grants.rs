@@ -1,5 +1,6 @@
 //! The broker's work: from a token to an answer, one link of the chain after the other.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::memory::Memory;
+use super::reports::Reports;
 use super::token::{TokenHash, hash};
-use crate::api::{DestinationDocument, RecordingDestination, RoleARN};
+use crate::api::{DeliveryReport, DestinationDocument, RecordingDestination, RoleARN, Transition};
+use crate::domain::delivery::{Entry, Heard};
 use crate::domain::grant::{self, Denial, Identity, NotIssued, PodClaim, SessionKey};
 use crate::secret::SessionCredentials;
 
@@ -44,6 +47,20 @@ pub(super) trait Cluster: Send + Sync + 'static {
 
     /// Hears of every change of any destination.
     fn changes(&self) -> watch::Receiver<()>;
+
+    /// Writes what uploaders have reported; `false` when the destination has changed since it was seen.
+    fn write_delivery(
+        &self,
+        destination: &RecordingDestination,
+        entry: &Entry,
+    ) -> impl Future<Output = kube::Result<bool>> + Send;
+
+    /// Raises an Event on a destination.
+    fn announce(
+        &self,
+        destination: &RecordingDestination,
+        transition: &Transition,
+    ) -> impl Future<Output = kube::Result<()>> + Send;
 }
 
 /// Where sessions come from.
@@ -91,6 +108,7 @@ pub(super) struct Grants<C, I> {
     clock: fn() -> Timestamp,
     decisions: Memory<TokenHash, Decision, String>,
     sessions: Memory<SessionKey, Arc<SessionCredentials>, NotIssued>,
+    reports: Reports,
 }
 
 impl<C: Cluster, I: IssueSession> Grants<C, I> {
@@ -104,7 +122,8 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     ) -> Self {
         let decisions = Memory::new(DECISIONS, DECISION_LIFE_UNASKED);
         let sessions = Memory::new(SESSIONS, SESSION_LIFE);
-        Grants { cluster, issuer, authorities, endpoint_url, clock, decisions, sessions }
+        let reports = Reports::default();
+        Grants { cluster, issuer, authorities, endpoint_url, clock, decisions, sessions, reports }
     }
 
     /// The container-credentials document for the pod that the token is bound to.
@@ -161,6 +180,30 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
                 return Ok(document);
             }
         }
+    }
+
+    /// Takes what the pod that the token is bound to says of its own destination. `read` is only polled once the pod
+    /// is known.
+    pub(super) async fn report<E>(
+        &self,
+        token: &SecretString,
+        read: impl Future<Output = Result<DeliveryReport, E>>,
+    ) -> Result<Result<(), E>, Unserved> {
+        let identity = self.identify(token).await?;
+        self.destination_of(&identity)?;
+        let report = match read.await {
+            Ok(report) => report,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Identity { namespace, pod, uid, destination, .. } = &*identity;
+        let heard = Heard { pod: pod.clone(), uid: uid.clone(), report, at: (self.clock)() };
+        self.reports.take(namespace, destination, heard);
+        Ok(Ok(()))
+    }
+
+    /// Writes what is reported.
+    pub(super) async fn write_reports(&self) -> Infallible {
+        self.reports.write(&self.cluster).await
     }
 
     /// The pod behind a token. Decisions are remembered; a decision to let in outlives an API

@@ -9,9 +9,10 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::grants::{Cluster, IssueSession};
-use crate::api::{BucketTarget, RecordingDestination, RoleARN};
+use crate::api::{BucketTarget, RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
-use crate::cluster::{DestinationCache, pods, secrets, tokens};
+use crate::cluster::{DestinationCache, Events, destinations, pods, secrets, tokens};
+use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, Denial, NotIssued};
 use crate::domain::trust::{Purpose, session_name, session_policy};
 use crate::domain::verdict::SecretObservation;
@@ -21,6 +22,7 @@ use crate::secret::SessionCredentials;
 pub(super) struct LiveCluster {
     pub(super) client: Client,
     pub(super) destinations: DestinationCache,
+    pub(super) events: Events,
 }
 
 impl Cluster for LiveCluster {
@@ -38,6 +40,19 @@ impl Cluster for LiveCluster {
 
     fn changes(&self) -> watch::Receiver<()> {
         self.destinations.changes()
+    }
+
+    async fn write_delivery(&self, destination: &RecordingDestination, entry: &Entry) -> kube::Result<bool> {
+        let (uploaders, upload) = (entry.uploaders.as_ref(), entry.last_upload_time.as_ref());
+        destinations::write_delivery(&self.client, destination, uploaders, upload).await
+    }
+
+    async fn announce(
+        &self,
+        destination: &RecordingDestination,
+        transition: &Transition,
+    ) -> kube::Result<()> {
+        self.events.publish(destination, transition).await
     }
 }
 

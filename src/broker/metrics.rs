@@ -29,7 +29,7 @@ impl Requests {
         };
         registry.register(
             "recording_operator_broker_requests",
-            "Requests to the broker by result: Served, NotModified, Unavailable, or why they were refused",
+            "Requests to the broker by result: Served, NotModified, Malformed, Unavailable, or why they were refused",
             requests.total.clone(),
         );
         registry.register(

@@ -10,6 +10,7 @@ mod grants;
 mod live;
 mod memory;
 mod metrics;
+mod reports;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use kube::Client;
 use prometheus_client::registry::Registry;
 
 use crate::aws::{Connection, PlatformKey, Sts};
-use crate::cluster::DestinationCache;
+use crate::cluster::{DestinationCache, Events};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::Metrics;
 use grants::Grants;
@@ -84,11 +85,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     connection.register(&mut registry);
     let key = PlatformKey::in_directory(config.platform_key_dir);
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
-    let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone() };
+    let events = Events::new(client.clone(), "recording-broker");
+    let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone(), events };
     let sessions = LiveSessions { client, sts };
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), config.aws_endpoint_url, Timestamp::now);
-    let app = router(Arc::new(Broker { grants, requests }));
+    let broker = Arc::new(Broker { grants, requests });
+    let app = router(broker.clone());
 
     let listed = readiness.part("destinations");
     let served = async {
@@ -110,5 +113,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         failed = health => Ok(failed?),
         never = watch => match never {},
         never = follow_authorities => match never {},
+        never = broker.grants.write_reports() => match never {},
     }
 }

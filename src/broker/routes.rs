@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -14,11 +15,14 @@ use super::answers;
 use super::grants::{Cluster, Grants, IssueSession, Subject, Unserved};
 use super::metrics::Requests;
 use super::token::bearer;
-use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH};
+use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
 use crate::domain::grant::Denial;
 
 /// Longest time that a request waits for news. Shorter than the time that a server which ends gives to what is in flight.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Largest report, in bytes. Ours have a few hundred.
+const LARGEST_REPORT: usize = 4096;
 
 /// What the handlers share.
 pub(super) struct Broker<C, I> {
@@ -32,6 +36,7 @@ pub(super) fn router<C: Cluster, I: IssueSession>(broker: Arc<Broker<C, I>>) -> 
     Router::new()
         .route(CREDENTIALS_PATH, any(unknown::<C, I>).get(credentials::<C, I>))
         .route(DESTINATION_PATH, any(unknown::<C, I>).get(destination::<C, I>))
+        .route(REPORT_PATH, any(unknown::<C, I>).post(report::<C, I>))
         .fallback(unknown::<C, I>)
         .with_state(broker)
 }
@@ -63,6 +68,27 @@ async fn destination<C: Cluster, I: IssueSession>(
     broker.answer(served.await)
 }
 
+async fn report<C: Cluster, I: IssueSession>(
+    State(broker): State<Arc<Broker<C, I>>>,
+    head: HeaderMap,
+    body: Body,
+) -> Response {
+    let read = async {
+        let body = to_bytes(body, LARGEST_REPORT)
+            .await
+            .map_err(|_| format!("the body is not complete, or larger than {LARGEST_REPORT} bytes"))?;
+        serde_json::from_slice::<DeliveryReport>(&body)
+            .map_err(|error| format!("the body is not a report: {error}"))
+    };
+    let served = async {
+        Ok(match broker.grants.report(&bearer(&head)?, read).await? {
+            Ok(()) => answers::taken(),
+            Err(problem) => answers::malformed(&problem),
+        })
+    };
+    broker.answer(served.await)
+}
+
 async fn unknown<C: Cluster, I: IssueSession>(State(broker): State<Arc<Broker<C, I>>>) -> Response {
     broker.answer(Err(Denial::UnknownRequest.into()))
 }
@@ -81,6 +107,7 @@ impl<C, I> Broker<C, I> {
     fn answer(&self, served: Result<Response, Unserved>) -> Response {
         let (result, response) = match served {
             Ok(response) if response.status().is_redirection() => ("NotModified", response),
+            Ok(response) if response.status().is_client_error() => ("Malformed", response),
             Ok(response) => ("Served", response),
             Err(Unserved::Refused(denial, Subject { namespace, pod, destination })) => {
                 tracing::warn!(%denial, namespace, pod, destination, "request refused");

@@ -1,10 +1,11 @@
 //! Destinations: read, and status written.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::api::{CONTROLLER_FIELD_MANAGER, RecordingDestination, RecordingDestinationStatus};
+use crate::api::{CONTROLLER_FIELD_MANAGER, RecordingDestination, RecordingDestinationStatus, Uploaders};
 
 /// Destinations of all namespaces, to watch.
 pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
@@ -56,6 +57,36 @@ pub async fn apply_status(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Writes the broker's part of the status; `false` when the destination has changed since it was seen, or is gone.
+pub async fn write_delivery(
+    client: &Client,
+    seen: &RecordingDestination,
+    uploaders: Option<&Uploaders>,
+    last_upload_time: Option<&Time>,
+) -> kube::Result<bool> {
+    let known = seen.status.as_ref();
+    let mut operations = vec![json!({
+        "op": "replace", "path": "/metadata/resourceVersion", "value": seen.metadata.resource_version,
+    })];
+    let mut set = |field: &str, value: Value, is_there: bool| {
+        let path = format!("/status/{field}");
+        if !value.is_null() {
+            operations.push(json!({"op": "add", "path": path, "value": value}));
+        } else if is_there {
+            operations.push(json!({"op": "remove", "path": path}));
+        }
+    };
+    set("uploaders", json!(uploaders), known.is_some_and(|status| status.uploaders.is_some()));
+    set("lastUploadTime", json!(last_upload_time), known.is_some_and(|s| s.last_upload_time.is_some()));
+    let patch = serde_json::from_value(Value::from(operations)).expect("operations of a JSON Patch");
+    let patch = Patch::<()>::Json(patch);
+    match api(client, seen).patch_status(&seen.name_any(), &PatchParams::default(), &patch).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

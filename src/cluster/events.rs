@@ -3,8 +3,7 @@
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 
-use crate::api::RecordingDestination;
-use crate::domain::verdict::Transition;
+use crate::api::{RecordingDestination, Transition};
 
 /// Publishes Events in the name of one process.
 #[derive(Clone)]

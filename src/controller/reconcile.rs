@@ -15,6 +15,7 @@ use super::turns::Turns;
 use crate::api::{BucketTarget, RecordingDestination};
 use crate::aws::{Connection, Sts};
 use crate::cluster::{Events, destinations};
+use crate::domain::delivery;
 use crate::domain::trust::{role_policy, trust_policy};
 use crate::domain::verdict::{Due, Evidence, Recent, Rules, Texts, Verdict, due, judge, next_look};
 
@@ -45,11 +46,13 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, kube::Error> {
     let key = ObjectRef::from_obj(&*seen);
-    let looked = look(seen, &context).await;
-    if looked.is_ok() {
-        context.failures.lock().unwrap().remove(&key);
-    }
-    looked
+    let prune_at = context.prune(&seen).await?;
+    let next = look(seen, &context).await?;
+    context.failures.lock().unwrap().remove(&key);
+    Ok(match next.into_iter().chain(prune_at).min() {
+        Some(time) => Action::requeue(time.duration_since(Timestamp::now()).try_into().unwrap_or_default()),
+        None => Action::await_change(),
+    })
 }
 
 /// An error is our own cluster's: logged, and tried again ever more rarely, as each try may cost calls to AWS.
@@ -71,30 +74,32 @@ pub(super) fn on_error(
     Action::requeue(pause)
 }
 
-async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Action, kube::Error> {
+/// Looks, and says when to look again; `None`: when the destination changes.
+async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Option<Timestamp>, kube::Error> {
     context.claims.learn(&context.client).await;
     let recent = context.recall(&seen);
     if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
-        return Ok(requeue_at(time));
+        return Ok(Some(time));
     }
     let _turn = context.turns.take(&seen.namespace().unwrap_or_default()).await;
     // The cache may be behind our own last write: what is due is decided on what is there now.
     let Some(destination) = destinations::fresh(&context.client, &seen).await? else {
-        return Ok(Action::await_change());
+        return Ok(None);
     };
     let gathered = match context.due(&destination, recent.as_ref()) {
-        Due::NotBefore(time) => return Ok(requeue_at(time)),
+        Due::NotBefore(time) => return Ok(Some(time)),
         Due::ReportSuspended => Gathered::told(Evidence::Suspended),
         Due::ReportInvalid(problem) => Gathered::told(Evidence::InvalidSpec(problem)),
         Due::ReportNotAllowed(objection) => Gathered::told(Evidence::NotAllowed(objection)),
         Due::CarryOver => Gathered::told(Evidence::CarriedOver),
         Due::Reconsider => Gathered::told(Evidence::Reconsidered),
+        Due::ReportDelivery => Gathered::told(Evidence::Reported),
         Due::Look(work) => context.gather(&destination, recent.as_ref(), work).await?,
     };
     let now = Timestamp::now();
     let Some(evidence) = gathered.evidence else {
         let recent = recent.map(|recent| recent.after_secret_look(now));
-        return Ok(requeue_at(context.remember(&destination, recent, now)));
+        return Ok(Some(context.remember(&destination, recent, now)));
     };
     let texts = context.texts(&destination);
     let verdict = context.claims.judge(&destination, gathered.external_id, |standing| {
@@ -102,13 +107,27 @@ async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Acti
     });
     let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, &verdict.status, now);
     let Some(reported) = context.report(destination, verdict).await? else {
-        return Ok(Action::await_change());
+        return Ok(None);
     };
     // Only what was written is remembered: an edit that could not be reported on is looked at again.
-    Ok(requeue_at(context.remember(&reported, Some(recent), now)))
+    Ok(Some(context.remember(&reported, Some(recent), now)))
 }
 
 impl Context {
+    /// Drops uploaders that are no longer heard of from the status, and says when that is due again.
+    async fn prune(&self, seen: &RecordingDestination) -> Result<Option<Timestamp>, kube::Error> {
+        let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {
+            return Ok(None);
+        };
+        let Some(left) = delivery::prune(uploaders, Timestamp::now()) else {
+            return Ok(delivery::prune_at(uploaders));
+        };
+        // Where the broker was faster, its write wakes us again.
+        let upload = seen.status.as_ref().and_then(|status| status.last_upload_time.as_ref());
+        destinations::write_delivery(&self.client, seen, left.as_ref(), upload).await?;
+        Ok(None)
+    }
+
     /// Writes the status, if it says anything new, and announces transitions; `None` when the destination is gone.
     async fn report(
         &self,
@@ -116,7 +135,7 @@ impl Context {
         verdict: Verdict,
     ) -> Result<Option<RecordingDestination>, kube::Error> {
         let mut known = destination.status.clone().unwrap_or_default();
-        known.last_upload_time = None;
+        (known.uploaders, known.last_upload_time) = (None, None);
         if known == verdict.status {
             return Ok(Some(destination));
         }
@@ -179,9 +198,4 @@ impl Context {
         }
         next
     }
-}
-
-fn requeue_at(time: Timestamp) -> Action {
-    let wait = time.duration_since(Timestamp::now());
-    Action::requeue(wait.try_into().unwrap_or_default())
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
+use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -20,7 +21,7 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::ports::{Broker, Told};
-use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DestinationDocument};
+use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REPORT_PATH};
 use crate::secret::SessionCredentials;
 
 /// Time for one request and its answer.
@@ -32,7 +33,7 @@ const LARGEST_ANSWER: usize = 1 << 20;
 /// In the state directory: the CA certificates that the broker said to trust from then on.
 const NEWER_CA: &str = "broker-ca.pem";
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The broker behind a URL.
 pub struct HttpsBroker {
@@ -77,17 +78,31 @@ impl HttpsBroker {
         })
     }
 
-    /// Asks. Who holds the version of that tag already waits for news.
+    /// Asks for what is at `path`, the version of that `tag` being known.
     async fn get(&self, path: &str, tag: Option<HeaderValue>) -> Told<Response<Bytes>> {
-        let timeout = if tag.is_some() { WAIT + TIMEOUT } else { TIMEOUT };
-        match tokio::time::timeout(timeout, self.try_get(path, tag)).await {
+        let mut request = Request::get(format!("{}{path}", self.url));
+        let mut timeout = TIMEOUT;
+        if let Some(tag) = tag {
+            let prefer = format!("wait={}", WAIT.as_secs());
+            request = request.header(header::IF_NONE_MATCH, tag).header("prefer", prefer);
+            timeout += WAIT;
+        }
+        self.send(request, Bytes::new(), timeout).await
+    }
+
+    async fn send(&self, request: request::Builder, body: Bytes, timeout: Duration) -> Told<Response<Bytes>> {
+        match tokio::time::timeout(timeout, self.try_send(request, body)).await {
             Ok(Ok(told)) => told,
             Ok(Err(why)) => Told::Unavailable(why),
             Err(_) => Told::Unavailable(format!("no answer within {} s", timeout.as_secs())),
         }
     }
 
-    async fn try_get(&self, path: &str, tag: Option<HeaderValue>) -> Result<Told<Response<Bytes>>, String> {
+    async fn try_send(
+        &self,
+        request: request::Builder,
+        body: Bytes,
+    ) -> Result<Told<Response<Bytes>>, String> {
         // Read for each request: the kubelet replaces it.
         let token = tokio::fs::read_to_string(&self.token).await.map(SecretString::from);
         let token = token.map_err(|error| format!("the pod's token {}: {error}", self.token.display()))?;
@@ -95,16 +110,12 @@ impl HttpsBroker {
         let mut bearer = HeaderValue::from_str(bearer.expose_secret())
             .map_err(|_| format!("the pod's token {} is not a token", self.token.display()))?;
         bearer.set_sensitive(true);
-        let mut request = Request::get(format!("{}{path}", self.url)).header(header::AUTHORIZATION, bearer);
-        if let Some(tag) = tag {
-            let prefer = format!("wait={}", WAIT.as_secs());
-            request = request.header(header::IF_NONE_MATCH, tag).header("prefer", prefer);
-        }
-        let request = request.body(Empty::new()).map_err(|error| format!("{}: {error}", self.url))?;
+        let request = request.header(header::AUTHORIZATION, bearer);
+        let request = request.body(Full::new(body)).map_err(|error| format!("{}: {error}", self.url))?;
         let client = self.trusted.borrow().client.clone();
         let response = client.request(request).await.map_err(|error| with_causes(&error))?;
         match response.status() {
-            StatusCode::OK | StatusCode::NOT_MODIFIED => {
+            StatusCode::OK | StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT => {
                 let (head, body) = response.into_parts();
                 let body = Limited::new(body, LARGEST_ANSWER).collect().await;
                 let body = body.map_err(|_| "the answer broke off".to_owned())?.to_bytes();
@@ -164,6 +175,17 @@ impl Broker for HttpsBroker {
                 Ok(credentials) => Told::Granted(credentials),
                 Err(error) => Told::Unavailable(format!("its answer is {error}")),
             },
+            Told::Refused => Told::Refused,
+            Told::Unavailable(why) => Told::Unavailable(why),
+        }
+    }
+
+    async fn report(&self, report: &DeliveryReport) -> Told<()> {
+        let body = serde_json::to_vec(report).expect("numbers and times serialize");
+        let request = Request::post(format!("{}{REPORT_PATH}", self.url));
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        match self.send(request, body.into(), TIMEOUT).await {
+            Told::Granted(_) => Told::Granted(()),
             Told::Refused => Told::Refused,
             Told::Unavailable(why) => Told::Unavailable(why),
         }

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch::Receiver;
+use jiff::Timestamp;
+use tokio::sync::watch::{self, Receiver};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -18,7 +19,9 @@ use super::gate::{Gate, Word};
 use super::ledger::{Job, Ledger};
 use super::metrics::UploaderMetrics;
 use super::ports::{Broker, Storage};
+use super::report::Standing;
 use super::watch::{Found, Notice, Watcher};
+use crate::api::DeliveryReport;
 use crate::domain::delivery::{Leftover, farewell};
 
 /// Time between two looks at the clock: for the metrics, and for the termination message while draining.
@@ -38,6 +41,11 @@ pub struct Driver<B, S: Storage> {
     works: Rc<Works<B, S>>,
     pub(super) metrics: UploaderMetrics,
     termination_log: PathBuf,
+    standing: watch::Sender<Option<DeliveryReport>>,
+    /// When a recording was last uploaded and verified.
+    pub(super) last_upload: Option<Timestamp>,
+    /// Files in quarantine; `None` before the first walk.
+    pub(super) quarantined: Option<u64>,
     watcher: Watcher,
     pub(super) ledger: Ledger,
     pub(super) gate: Gate,
@@ -76,6 +84,9 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             works: Rc::new(works),
             metrics,
             termination_log,
+            standing: watch::Sender::new(None),
+            last_upload: None,
+            quarantined: None,
             ledger: Ledger::default(),
             gate: Gate::new(Word::Unheard),
             in_flight: FuturesUnordered::new(),
@@ -86,6 +97,11 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             not_watched: false,
             drain: Drain::No,
         }
+    }
+
+    /// How it stands, second by second.
+    pub fn standing(&self) -> Standing {
+        self.standing.subscribe()
     }
 
     /// Sends what appears in the spool until `shutdown`, and then until nothing is left.
@@ -105,7 +121,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 () = &mut shutdown, if self.drain == Drain::No => self.begin_to_drain(),
             }
         }
-        self.metrics.set_pending(&self.ledger.pending(), SystemTime::now());
+        self.note_standing();
         self.say_what_is_left();
     }
 
@@ -167,6 +183,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         if found.under.as_os_str().is_empty() {
             self.not_watched = found.error.is_some();
             self.in_progress = found.in_progress;
+            self.quarantined = Some(found.quarantined);
             let blind = self.watcher.is_blind() || self.not_watched;
             self.next_walk = now + if blind { BLIND_WALK_INTERVAL } else { WALK_INTERVAL };
         }
@@ -176,13 +193,26 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     }
 
     fn tick(&mut self) {
-        self.metrics.set_pending(&self.ledger.pending(), SystemTime::now());
+        self.note_standing();
         if Instant::now() >= self.next_walk && self.walks.is_empty() {
             self.walk(PathBuf::new());
         }
         if self.drain != Drain::No {
             self.say_what_is_left();
         }
+    }
+
+    fn note_standing(&self) {
+        let pending = self.ledger.pending();
+        self.metrics.set_pending(&pending, SystemTime::now());
+        let Some(quarantined) = self.quarantined else { return };
+        self.standing.send_replace(Some(DeliveryReport {
+            pending_files: pending.files as u64,
+            oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
+            quarantined,
+            last_upload_time: self.last_upload,
+            was_in_trouble: false,
+        }));
     }
 
     fn begin_to_drain(&mut self) {

@@ -8,10 +8,11 @@
 //! | `watch`, `ledger` | notice recordings, and know when each is worked on next |
 //! | `gate` | lets through as many as S3 takes |
 //! | `deliver` | takes one as far as it goes: `examine`, `upload`, let go |
+//! | `report` | tells the broker how the sidecar stands |
 //! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
 //!
-//! One thread runs all of it, and files are read on a few others. The journal of multipart uploads,
-//! the reports to the broker and the credentials listener have their places beside these.
+//! One thread runs all of it, and files are read on a few others. The journal of multipart uploads
+//! and the credentials listener have their places beside these.
 
 mod broker;
 mod claim;
@@ -24,6 +25,7 @@ mod ledger;
 mod metrics;
 mod ports;
 mod recording;
+mod report;
 mod session;
 mod settle;
 mod spool;
@@ -50,6 +52,7 @@ use self::follow::follow;
 use self::gate::Word;
 use self::metrics::UploaderMetrics;
 use self::ports::S3;
+use self::report::Reporter;
 use self::session::Sessions;
 use self::spool::Spool;
 use crate::api::{
@@ -109,7 +112,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let shutdown = shutdown.shared();
     let work = async {
         let Some(_lock) = claim(&works.spool, shutdown.clone()).await else { return };
-        Driver::new(works, metrics, config.termination_log).drive(word, shutdown).await;
+        let driver = Driver::new(works, metrics, config.termination_log);
+        let reporter = Reporter::new(broker.clone(), driver.standing());
+        tokio::select! {
+            () = driver.drive(word, shutdown) => {}
+            never = reporter.follow() => match never {},
+        }
+        reporter.finish().await;
     };
     tokio::select! {
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::api::{Answer, Crc64Nvme, DestinationDocument, Head};
+use crate::api::{Answer, Crc64Nvme, DeliveryReport, DestinationDocument, Head};
 use crate::aws;
 use crate::secret::SessionCredentials;
 
@@ -23,6 +23,8 @@ pub trait Broker {
     fn destination(&self) -> impl Future<Output = Told<DestinationDocument>>;
     /// A session for that.
     fn credentials(&self) -> impl Future<Output = Told<SessionCredentials>>;
+    /// Takes note of how we stand.
+    fn report(&self, report: &DeliveryReport) -> impl Future<Output = Told<()>>;
 }
 
 /// Opens buckets.

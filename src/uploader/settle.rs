@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::deliver::Outcome;
@@ -21,6 +22,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 let (attempts, seconds) = (job.attempts, took.as_secs_f64());
                 tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "Uploaded and verified");
                 self.metrics.uploaded(size);
+                self.last_upload = Some(Timestamp::now());
                 self.not_writable = false;
                 if self.gate.arrived() {
                     tracing::info!("The destination takes recordings again");
@@ -57,6 +59,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             Outcome::Quarantined(why, place) => {
                 tracing::error!(name, %why, place = %place.display(), "Quarantined");
                 self.metrics.quarantined();
+                self.quarantined = self.quarantined.map(|known| known + 1);
                 self.ledger.strike_out(&job, now);
             }
             Outcome::Renamed(to) => {

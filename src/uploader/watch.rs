@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt as _;
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 
-use crate::domain::delivery::{Name, Sighting, classify};
+use crate::domain::delivery::{Name, STATE_DIRECTORY, Sighting, classify};
 
 /// Buffer for events; the kernel's queue holds what does not fit.
 const EVENT_BYTES: usize = 8 * 1024;
@@ -49,6 +49,8 @@ pub struct Found {
     pub files: Vec<Sighted>,
     /// Files, and directories of files, in progress.
     pub in_progress: usize,
+    /// Files in quarantine; counted in a walk of all.
+    pub quarantined: u64,
     directories: Vec<(WatchDescriptor, PathBuf)>,
     /// The last error of watching or reading a directory.
     pub error: Option<(PathBuf, io::Error)>,
@@ -136,6 +138,9 @@ fn walk(root: &Path, mut watches: Option<Watches>, under: PathBuf) -> Found {
         | WatchMask::ONLYDIR
         | WatchMask::DONT_FOLLOW;
     let mut found = Found { under: under.clone(), ..Found::default() };
+    if under.as_os_str().is_empty() {
+        found.quarantined = count(root.join(STATE_DIRECTORY).join("quarantine"));
+    }
     let mut directories = vec![under];
     while let Some(directory) = directories.pop() {
         match watches.as_mut().map(|watches| watches.add(root.join(&directory), mask)) {
@@ -164,6 +169,21 @@ fn walk(root: &Path, mut watches: Option<Watches>, under: PathBuf) -> Found {
     }
     found.error = found.error.filter(|(_, error)| error.kind() != io::ErrorKind::NotFound);
     found
+}
+
+/// Counts the files below a directory that may not be there.
+fn count(directory: PathBuf) -> u64 {
+    let (mut directories, mut files) = (vec![directory], 0);
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(entry.path());
+            } else {
+                files += 1;
+            }
+        }
+    }
+    files
 }
 
 /// Notes a file, if it is still there.

@@ -148,9 +148,14 @@ fn a_fault_at_the_wrong_callers_never_makes_an_open_role_look_closed() {
         tenant.fault(kind, &["--action", "AssumeRole", "--skip", "1", "--count", met]);
         tenant.apply_destination("acme", json!({}));
         let first = log.wait_for(&tenant, &format!("{row}: a status"), |_| true);
-        // A fault that ends the connection may take a call with it that it did not meet.
+        // A call whose connection failed is made twice, so that one of the seven meets no fault.
+        let one_gets_through = met == "6" || kind == "reset" || kind == "lost-answer";
         let said = first.condition("Ready").0;
-        assert!(said == "Unknown" || (met == "6" && said == "False"), "{row}: {said}\n{}", first.object);
+        assert!(
+            said == "Unknown" || (one_gets_through && said == "False"),
+            "{row}: {said}\n{}",
+            first.object
+        );
         let found_out = |written: &Written| written.condition("Ready") == ("False", "ExternalIDNotEnforced");
         log.wait_for(&tenant, &format!("{row}: found out, by itself"), found_out);
         for written in log.statuses(&tenant.namespace, "acme") {

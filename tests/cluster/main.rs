@@ -9,6 +9,7 @@ mod logs;
 mod permissions;
 mod readme;
 mod recording;
+mod reports;
 mod status;
 mod support;
 mod trust_policies;

@@ -13,7 +13,7 @@ use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, Sto
 pub use multipart::Part;
 
 use super::calls::Calls;
-use super::{Connection, answer, bare_answer, timeouts};
+use super::{Connection, again_if_cut_off, answer, bare_answer, timeouts};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
 use crate::secret::SessionCredentials;
 
@@ -96,15 +96,17 @@ impl ObjectStore {
 
     /// What S3 holds under a key. Without ListBucket a missing key is refused with 403.
     pub async fn head(&self, key: &str) -> Answer<Head> {
-        let result = self
-            .client
-            .head_object()
-            .bucket(&self.target.bucket)
-            .key(key)
-            .expected_bucket_owner(&self.target.expected_bucket_owner)
-            .checksum_mode(ChecksumMode::Enabled)
-            .send()
-            .await;
+        let ask = || async {
+            self.client
+                .head_object()
+                .bucket(&self.target.bucket)
+                .key(key)
+                .expected_bucket_owner(&self.target.expected_bucket_owner)
+                .checksum_mode(ChecksumMode::Enabled)
+                .send()
+                .await
+        };
+        let result = again_if_cut_off(ask).await;
         let answer = with_etag(bare_answer(result), |output| output.e_tag().is_some()).map(|output| Head {
             crc64nvme: full_object(output.checksum_crc64_nvme()),
             size: size(output.content_length()),
@@ -157,14 +159,16 @@ impl ObjectStore {
 
     /// Deletes an object. S3 grants the delete of a missing key as well.
     pub async fn delete(&self, key: &str) -> Answer<Deleted> {
-        let result = self
-            .client
-            .delete_object()
-            .bucket(&self.target.bucket)
-            .key(key)
-            .expected_bucket_owner(&self.target.expected_bucket_owner)
-            .send()
-            .await;
+        let ask = || async {
+            self.client
+                .delete_object()
+                .bucket(&self.target.bucket)
+                .key(key)
+                .expected_bucket_owner(&self.target.expected_bucket_owner)
+                .send()
+                .await
+        };
+        let result = again_if_cut_off(ask).await;
         let answer = answer(result).map(|output| match output.delete_marker() {
             Some(true) => Deleted::MarkerLeft,
             _ => Deleted::Gone,

@@ -20,7 +20,8 @@ use tower::ServiceExt as _;
 use super::super::grants::{Cluster, Grants, IssueSession};
 use super::super::metrics::Requests;
 use super::super::routes::{Broker, router};
-use crate::api::{CREDENTIALS_PATH, RecordingDestination};
+use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
+use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::telemetry::Metrics;
@@ -33,6 +34,11 @@ pub(super) struct World {
     pub(super) pods: Mutex<HashMap<String, Value>>,
     pub(super) destination: Mutex<Option<Arc<RecordingDestination>>>,
     pub(super) changed: watch::Sender<()>,
+    /// Writes of reports, and how many of the next run into a change.
+    pub(super) writes: AtomicUsize,
+    pub(super) write_conflicts: AtomicUsize,
+    /// Reasons of the Events raised.
+    pub(super) announced: Mutex<Vec<String>>,
     /// Of the Secret with the External ID.
     pub(super) secret_version: Mutex<String>,
     /// Why STS grants nothing; `None` when it does.
@@ -79,6 +85,26 @@ impl Cluster for Fake {
 
     fn changes(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
+    }
+
+    async fn write_delivery(&self, seen: &RecordingDestination, entry: &Entry) -> kube::Result<bool> {
+        self.0.writes.fetch_add(1, SeqCst);
+        if self.0.write_conflicts.load(SeqCst) > 0 {
+            self.0.write_conflicts.fetch_sub(1, SeqCst);
+            return Ok(false);
+        }
+        let mut written = seen.clone();
+        let status = written.status.as_mut().unwrap();
+        status.uploaders.clone_from(&entry.uploaders);
+        status.last_upload_time.clone_from(&entry.last_upload_time);
+        *self.0.destination.lock().unwrap() = Some(Arc::new(written));
+        self.0.changed.send_replace(());
+        Ok(true)
+    }
+
+    async fn announce(&self, _: &RecordingDestination, transition: &Transition) -> kube::Result<()> {
+        self.0.announced.lock().unwrap().push(transition.reason.clone());
+        Ok(())
     }
 }
 
@@ -133,7 +159,9 @@ impl Bench {
         let requests = Requests::register(&mut registry);
         let fake = || Fake(world.clone());
         let grants = Grants::new(fake(), fake(), told, None, now);
-        let app = router(Arc::new(Broker { grants, requests }));
+        let broker = Arc::new(Broker { grants, requests });
+        let app = router(broker.clone());
+        tokio::spawn(async move { broker.grants.write_reports().await });
         let bench = Bench { world, app, metrics: Metrics::new(registry), authorities };
         bench.set_pod("recorder-0", json!({}));
         bench.set_destination(json!({}));
@@ -204,6 +232,12 @@ impl Bench {
         }
         let document: Value = serde_json::from_str(&seen.body).unwrap();
         Ok(document["AccessKeyId"].as_str().unwrap().to_owned())
+    }
+
+    /// Reports as the pod of that token.
+    pub(super) async fn report(&self, token: &str, body: impl Into<Body>) -> Seen {
+        let request = Request::post(REPORT_PATH).header("authorization", format!("Bearer {token}"));
+        self.send(request.body(body.into()).unwrap()).await
     }
 
     pub(super) fn counted(&self, result: &str, times: usize) {

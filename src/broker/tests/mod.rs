@@ -1,6 +1,7 @@
 //! The broker as its callers meet it.
 
 mod bench;
+mod reports;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -8,7 +8,9 @@
 //! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
 //! - [`farewell`]: what a drained or killed uploader leaves behind
 //!
-//! The journal of multipart uploads and the reports to the broker will have their decisions here.
+//! - [`report_is_due`], [`enter`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
+//!
+//! The journal of multipart uploads will have its decisions here.
 
 mod answers;
 mod completeness;
@@ -16,6 +18,7 @@ mod farewell;
 mod names;
 mod patience;
 mod poison;
+mod report;
 
 pub use answers::{Next, after_head, after_put, after_read_back};
 pub use completeness::{Completeness, Lease, Sighting, completeness};
@@ -23,3 +26,4 @@ pub use farewell::{Leftover, farewell};
 pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
 pub use patience::{backoff, renew_at};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
+pub use report::{Entry, Heard, Sent, enter, prune, prune_at, report_is_due, trouble};

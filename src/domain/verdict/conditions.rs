@@ -173,6 +173,43 @@ pub(super) fn carry_over(status: &mut RecordingDestinationStatus, generation: i6
     }
 }
 
+/// Writes `Delivering`: what the uploaders' reports, as the status has them, come to.
+pub(super) fn set_delivering(
+    status: &mut RecordingDestinationStatus,
+    reported: &RecordingDestinationStatus,
+    generation: i64,
+    now: Timestamp,
+) {
+    let (value, reason, message) = delivering(reported);
+    set(status, ConditionType::Delivering, value, reason, message, generation, now);
+}
+
+/// Whether reports have come that `Delivering` does not show.
+pub(super) fn reports_are_news(status: &RecordingDestinationStatus) -> bool {
+    let (value, reason, _) = delivering(status);
+    find(status, ConditionType::Delivering)
+        .is_none_or(|said| said.status != value || said.reason != reason.to_string())
+}
+
+/// The numbers are in `status.uploaders`: a message with them would be written anew at each report.
+fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &'static str) {
+    let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
+    let late = Reason::UploadsLate.to_string();
+    if items.iter().any(|item| item.reason == late) {
+        let message = "recordings have waited in a spool for over 15 minutes; they are kept and tried again, and \
+                       status.uploaders names the pods";
+        ("False", Reason::UploadsLate, message)
+    } else if !items.is_empty() {
+        let message = "files that could not be sent as they are were put aside in a spool; status.uploaders names the \
+                       pods, whose logs say why";
+        ("False", Reason::RecordingsQuarantined, message)
+    } else if reported.last_upload_time.is_some() {
+        ("True", Reason::Delivered, "recordings arrive, and no uploader is late or has files in quarantine")
+    } else {
+        ("Unknown", Reason::NotYetReported, "no uploader has reported an upload yet")
+    }
+}
+
 /// Whether the bucket was refused in a way that another try would only leave more objects in.
 pub(super) fn unasked(status: &RecordingDestinationStatus) -> bool {
     find(status, ConditionType::BucketWritable).is_some_and(|c| c.status == "False")

@@ -4,18 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::find;
-use crate::api::{Check, CheckResult, ConditionType, Reason, RecordingDestinationStatus};
-
-/// A change worth an Event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// `Warning`, else `Normal`.
-    pub warning: bool,
-    /// CamelCase reason.
-    pub reason: String,
-    /// What happened and what to do.
-    pub note: String,
-}
+use crate::api::{Check, CheckResult, ConditionType, Reason, RecordingDestinationStatus, Transition};
 
 /// What changed about readiness, and about enforcement where Ready does not depend on it.
 pub(super) fn transitions(

@@ -16,6 +16,8 @@ pub enum Evidence {
     CarriedOver,
     /// Claims or the namespace's binding changed: nothing was called.
     Reconsidered,
+    /// Uploaders reported: nothing was called.
+    Reported,
     /// AWS was asked, as far as the Secret allowed.
     Validated {
         /// The Secret.

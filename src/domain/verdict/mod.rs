@@ -19,7 +19,6 @@ mod tests;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-pub use events::Transition;
 pub use evidence::{
     BucketCall, BucketEvidence, Enforcement, EnforcementMode, Evidence, NegativeAnswer, Platform,
     RoleEvidence, Rules, SecretObservation, Texts,
@@ -27,7 +26,9 @@ pub use evidence::{
 pub use recent::Recent;
 pub use schedule::{Due, Work, bucket_is_due, due, next_look};
 
-use crate::api::{ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN};
+use crate::api::{
+    ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN, Transition,
+};
 use checks::{Findings, Outcome};
 
 /// What a look at a destination comes to.
@@ -55,12 +56,12 @@ pub fn judge(
     let mut status = previous.clone();
     status.observed_generation = generation;
     status.account_id = destination.spec.role_arn.parse::<RoleARN>().ok().map(|role| role.account);
-    // Those two answer no request: what was asked for is still to be looked at.
-    if !matches!(evidence, Evidence::CarriedOver | Evidence::Reconsidered) {
+    // Those answer no request: what was asked for is still to be looked at.
+    if !matches!(evidence, Evidence::CarriedOver | Evidence::Reconsidered | Evidence::Reported) {
         status.last_handled_revalidate = schedule::requested_revalidation(destination).map(str::to_owned);
     }
-    // The broker's field: the controller must not claim it.
-    status.last_upload_time = None;
+    // The broker's fields: the controller must not claim them.
+    (status.uploaders, status.last_upload_time) = (None, None);
 
     // Without memory, any edit may have been one of the target.
     let same_target =
@@ -74,6 +75,7 @@ pub fn judge(
         Evidence::InvalidSpec(problem) => conditions::stall(&mut status, problem, generation, now),
         Evidence::NotAllowed(objection) => conditions::refuse(&mut status, objection, generation, now),
         Evidence::CarriedOver => conditions::carry_over(&mut status, generation),
+        Evidence::Reported => {}
         Evidence::Reconsidered => {
             let proved = conditions::is_proved(&status, rules.enforcement);
             let standing = proved.then(|| standing(&previous));
@@ -92,6 +94,7 @@ pub fn judge(
             conditions::conclude(&mut status, rules.enforcement, generation, now);
         }
     }
+    conditions::set_delivering(&mut status, &previous, generation, now);
     let transitions = events::transitions(&previous, &status);
     Verdict { status, transitions }
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::checks::leave_objects;
-use super::conditions::find;
+use super::conditions::{find, reports_are_news};
 use super::evidence::{BucketCall, Enforcement, EnforcementMode, Rules, SecretObservation};
 use super::recent::Recent;
 use crate::api::{
@@ -38,6 +38,8 @@ pub enum Due {
     ReportNotAllowed(Objection),
     /// Report that the proof holds for the new generation.
     CarryOver,
+    /// Report what uploaders have reported.
+    ReportDelivery,
     /// Report how the claim stands now, and what Ready comes to.
     Reconsider,
     /// Look.
@@ -81,6 +83,20 @@ impl Work {
 
 /// What is due at `now`. `standing` is how the claim stands, given the status that it has.
 pub fn due(
+    destination: &RecordingDestination,
+    recent: Option<&Recent>,
+    rules: &Rules,
+    standing: &Result<(), Objection>,
+    now: Timestamp,
+) -> Due {
+    match proof_due(destination, recent, rules, standing, now) {
+        // Whatever else is reported says it too.
+        Due::NotBefore(_) if destination.status.as_ref().is_some_and(reports_are_news) => Due::ReportDelivery,
+        due => due,
+    }
+}
+
+fn proof_due(
     destination: &RecordingDestination,
     recent: Option<&Recent>,
     rules: &Rules,

@@ -14,7 +14,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::destination;
-use crate::api::{Answer, Crc64Nvme, DeliveryState, DestinationDocument, Head, Refusal, Silence};
+use crate::api::{
+    Answer, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument, Head, Refusal, Silence,
+};
 use crate::secret::SessionCredentials;
 use crate::uploader::deliver::Works;
 use crate::uploader::driver::Driver;
@@ -22,6 +24,7 @@ use crate::uploader::follow::follow;
 use crate::uploader::gate::Word;
 use crate::uploader::metrics::UploaderMetrics;
 use crate::uploader::ports::{Broker, Bucket, Storage, Told};
+use crate::uploader::report::Reporter;
 use crate::uploader::session::Sessions;
 use crate::uploader::spool::Spool;
 
@@ -58,6 +61,8 @@ pub struct Outside {
     /// What the broker says; `None`: it refuses.
     pub destination: Option<DestinationDocument>,
     pub sessions: u32,
+    pub reports: Vec<DeliveryReport>,
+    pub reports_refused: bool,
     /// Done once in the middle of the next put.
     pub during_put: Option<Box<dyn FnOnce()>>,
 }
@@ -80,6 +85,15 @@ impl Broker for FakeBroker {
             session_token: "token".into(),
             expiration: Timestamp::now() + Duration::from_secs(3600),
         })
+    }
+
+    async fn report(&self, report: &DeliveryReport) -> Told<()> {
+        let mut outside = self.0.borrow_mut();
+        if outside.reports_refused {
+            return Told::Refused;
+        }
+        outside.reports.push(report.clone());
+        Told::Granted(())
     }
 }
 
@@ -201,6 +215,7 @@ impl Bench {
         };
         let metrics = UploaderMetrics::register(&mut Registry::default());
         let driver = Driver::new(works, metrics, self.directory.path().join("termination-log"));
+        let reporter = Reporter::new(broker.clone(), driver.standing());
         self.shutdown = Some(shutdown);
         self.driver = Some(tokio::task::spawn_local(async move {
             let told = async move {
@@ -211,7 +226,13 @@ impl Bench {
             };
             tokio::select! {
                 never = follow(&*broker, heard) => match never {},
-                () = driver.drive(word, told) => {}
+                () = async {
+                    tokio::select! {
+                        () = driver.drive(word, told) => {}
+                        never = reporter.follow() => match never {},
+                    }
+                    reporter.finish().await;
+                } => {}
             }
         }));
     }

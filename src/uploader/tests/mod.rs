@@ -4,6 +4,7 @@ mod broker;
 mod fakes;
 mod faults;
 mod pickup;
+mod reports;
 
 use crate::api::{BucketTarget, DeliveryState, DestinationDocument, Encryption, ObjectACL};
 

@@ -1,6 +1,7 @@
 //! The rules of the verdict, as tables; here what they are about.
 
 mod claims;
+mod delivering;
 mod judgement;
 mod memory;
 mod schedule;

@@ -13,8 +13,15 @@ fn refused_put(texts: &Texts) -> Transition {
 fn ready_is_the_first_condition_and_its_parts_follow_in_the_order_in_which_they_are_proved() {
     let status = proved().status.unwrap();
     let kinds: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
-    let order =
-        ["Ready", "SecretResolved", "RoleAssumable", "ExternalIDEnforced", "BucketWritable", "Exclusive"];
+    let order = [
+        "Ready",
+        "SecretResolved",
+        "RoleAssumable",
+        "ExternalIDEnforced",
+        "BucketWritable",
+        "Exclusive",
+        "Delivering",
+    ];
     assert_eq!(kinds, order);
 }
 

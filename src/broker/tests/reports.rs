@@ -1,0 +1,96 @@
+//! What sidecars report.
+
+use tokio::time::sleep;
+
+use super::*;
+
+/// One that is late, at any time of the tests.
+const LATE: &str = r#"{"pendingFiles": 3, "oldestPendingTime": "2026-01-01T00:00:00Z", "quarantined": 0}"#;
+const WELL: &str = r#"{"pendingFiles": 0, "quarantined": 0}"#;
+
+impl Bench {
+    /// The pods that the status says are in trouble.
+    fn in_trouble(&self) -> Vec<String> {
+        let destination = self.world.destination.lock().unwrap().clone().unwrap();
+        let uploaders = destination.status.as_ref().unwrap().uploaders.clone().unwrap_or_default();
+        uploaders.items.into_iter().map(|item| item.pod).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_is_entered_into_the_status_of_the_pods_own_destination() {
+    let bench = Bench::new();
+    assert_eq!(bench.report("token-of-recorder-0", LATE).await.status, StatusCode::NO_CONTENT);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.in_trouble(), ["recorder-0"]);
+    assert_eq!(*bench.world.announced.lock().unwrap(), ["UploadsLate"]);
+    bench.report("token-of-recorder-0", WELL).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.in_trouble(), [""; 0]);
+    assert_eq!(*bench.world.announced.lock().unwrap(), ["UploadsLate", "Delivered"]);
+    bench.counted("Served", 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_use_the_destination_reports_nothing_and_learns_nothing() {
+    let bench = Bench::new();
+    for token in ["token-of-nobody", "nonsense"] {
+        let refused = bench.report(token, LATE).await;
+        assert_eq!(refused, bench.get(CREDENTIALS_PATH, token).await, "{token}: the refusal");
+        assert_eq!(refused, bench.report(token, "{").await, "{token}: what is sent is not looked at");
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.in_trouble(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_is_taken_while_the_destination_is_paused() {
+    let bench = Bench::new();
+    bench.set_destination(json!({"spec": {"suspend": true}}));
+    assert_eq!(bench.key().await, Err(StatusCode::FORBIDDEN));
+    bench.report("token-of-recorder-0", LATE).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.in_trouble(), ["recorder-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_report_is_said_to_be_none() {
+    let bench = Bench::new();
+    let many = format!("{{{}", " ".repeat(5000));
+    for (body, problem) in [
+        ("", "not a report: EOF"),
+        ("{", "not a report: EOF"),
+        ("[]", "not a report"),
+        (r#"{"pendingFiles": -1, "quarantined": 0}"#, "invalid value: integer `-1`"),
+        (r#"{"pendingFiles": 1, "quarantined": 0, "oldestPendingTime": "yesterday"}"#, "not a report"),
+        (&many, "larger than 4096 bytes"),
+    ] {
+        let seen = bench.report("token-of-recorder-0", body.to_owned()).await;
+        assert_eq!(seen.status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(seen.body.contains(problem), "{}", seen.body);
+    }
+    bench.counted("Malformed", 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_that_come_together_are_one_write() {
+    let bench = Bench::new();
+    for number in 0..100 {
+        bench.set_pod(&format!("recorder-{number}"), json!({}));
+        bench.report(&format!("token-of-recorder-{number}"), LATE).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.world.writes.load(SeqCst), 1);
+    assert_eq!(bench.in_trouble().len(), 50);
+    assert_eq!(*bench.world.announced.lock().unwrap(), ["UploadsLate"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_runs_into_a_change_is_done_again_on_what_is_there_then() {
+    let bench = Bench::new();
+    bench.world.write_conflicts.store(3, SeqCst);
+    bench.report("token-of-recorder-0", LATE).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(bench.in_trouble(), ["recorder-0"]);
+    assert_eq!(bench.world.writes.load(SeqCst), 4);
+}

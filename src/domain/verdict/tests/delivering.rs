@@ -1,0 +1,73 @@
+//! What uploaders report, in the conditions.
+
+use super::*;
+use crate::api::{Uploader, Uploaders};
+
+fn uploader(reason: Reason) -> Uploader {
+    Uploader {
+        pod: "recorder-0".into(),
+        uid: "u".into(),
+        reason: reason.to_string(),
+        pending_files: 1,
+        oldest_pending_time: None,
+        quarantined: 0,
+        report_time: Time(now()),
+    }
+}
+
+/// A proved destination with such uploaders in trouble, and an upload or none.
+fn reported(reasons: &[Reason], uploaded: bool) -> RecordingDestination {
+    let mut destination = proved();
+    let status = destination.status.as_mut().unwrap();
+    let items: Vec<_> = reasons.iter().copied().map(uploader).collect();
+    status.uploaders = (!items.is_empty()).then_some(Uploaders { count: items.len() as i64, items });
+    status.last_upload_time = uploaded.then(|| Time(now()));
+    destination
+}
+
+#[test]
+fn a_destination_delivers_while_nobody_is_late_or_quarantines_and_ready_does_not_depend_on_it() {
+    let (late, quarantines) = (Reason::UploadsLate, Reason::RecordingsQuarantined);
+    let table: [(&str, &[Reason], bool, &str, Reason); 6] = [
+        ("never heard of", &[], false, "Unknown", Reason::NotYetReported),
+        ("uploaded", &[], true, "True", Reason::Delivered),
+        ("one late, never uploaded", &[late], false, "False", late),
+        ("one late", &[late], true, "False", late),
+        ("one quarantines", &[quarantines], true, "False", quarantines),
+        ("one late, another quarantines", &[quarantines, late], true, "False", late),
+    ];
+    for (what, reasons, uploaded, value, reason) in table {
+        let verdict = judge(&reported(reasons, uploaded), &Evidence::Reported, &texts(), None, now());
+        assert_said(&verdict, ConditionType::Delivering, value, reason);
+        assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
+        assert_eq!(verdict.transitions, [], "{what}: the broker tells of it");
+        assert_eq!(verdict.status.uploaders, None, "{what}: the broker's field is not written");
+    }
+}
+
+#[test]
+fn a_report_is_due_to_be_told_once_and_costs_no_look() {
+    for reasons in [&[Reason::UploadsLate][..], &[]] {
+        let news = reported(reasons, true);
+        assert_eq!(due(&news, None, "aws", now()), Due::ReportDelivery);
+        let verdict = judge(&news, &Evidence::Reported, &texts(), None, now());
+        let mut told = news.clone();
+        let (uploaders, upload) = {
+            let status = news.status.as_ref().unwrap();
+            (status.uploaders.clone(), status.last_upload_time.clone())
+        };
+        told.status = Some(verdict.status);
+        let status = told.status.as_mut().unwrap();
+        (status.uploaders, status.last_upload_time) = (uploaders, upload);
+        assert!(matches!(due(&told, None, "aws", now()), Due::NotBefore(_)));
+    }
+}
+
+#[test]
+fn trouble_is_told_while_suspended_too() {
+    let mut suspended = reported(&[Reason::UploadsLate], true);
+    suspended.spec.suspend = true;
+    let verdict = judge(&suspended, &Evidence::Suspended, &texts(), None, now());
+    assert_said(&verdict, ConditionType::Delivering, "False", Reason::UploadsLate);
+    assert_said(&verdict, ConditionType::Ready, "False", Reason::Suspended);
+}

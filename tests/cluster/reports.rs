@@ -1,0 +1,95 @@
+//! What sidecars report of themselves, in the status of their destination.
+
+use serde_json::{Value, json};
+
+use crate::environment_or_skip;
+use crate::support::{Tenant, kubectl, wait_for};
+
+fn status(tenant: &Tenant) -> Value {
+    tenant.get(&["recordingdestination", "acme"]).unwrap()["status"].clone()
+}
+
+#[track_caller]
+fn wait_delivering(tenant: &Tenant, value: &str, reason: &str) {
+    let seen = || {
+        let condition = tenant.condition("acme", "Delivering")?;
+        (condition["status"] == value && condition["reason"] == reason).then_some(())
+    };
+    wait_for(&format!("Delivering={value}, {reason}"), || tenant.describe(), seen);
+}
+
+fn has_event(tenant: &Tenant, reason: &str) -> Option<()> {
+    let events = tenant.get(&["events.events.k8s.io"])?;
+    let of = |event: &Value| event["reason"] == reason && event["regarding"]["name"] == "acme";
+    events["items"].as_array()?.iter().any(of).then_some(())
+}
+
+#[test]
+fn a_sidecar_in_trouble_is_named_in_the_status_until_it_is_well_and_ready_stands() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("reported");
+    wait_delivering(&tenant, "Unknown", "NotYetReported");
+    tenant.start_recorder("recorder");
+    tenant
+        .shell("recorder", "echo content > /recordings/a.part && mv /recordings/a.part /recordings/a.wav")
+        .expect_ok();
+    wait_delivering(&tenant, "True", "Delivered");
+    assert!(status(&tenant)["lastUploadTime"].is_string());
+
+    tenant.shell("recorder", "ln -s /etc/passwd /recordings/poison.wav").expect_ok();
+    wait_delivering(&tenant, "False", "RecordingsQuarantined");
+    let uploaders = &status(&tenant)["uploaders"];
+    assert_eq!(uploaders["count"], 1, "{uploaders}");
+    let named = &uploaders["items"][0];
+    let uid = &tenant.get(&["pod", "recorder"]).unwrap()["metadata"]["uid"];
+    assert_eq!((&named["pod"], &named["uid"], &named["quarantined"]), (&json!("recorder"), uid, &json!(1)));
+    wait_for("the Event", || tenant.describe(), || has_event(&tenant, "RecordingsQuarantined"));
+    assert_eq!(tenant.condition("acme", "Ready").unwrap()["status"], "True");
+
+    tenant.shell("recorder", "rm -r /recordings/.recording-uploader/quarantine").expect_ok();
+    wait_delivering(&tenant, "True", "Delivered");
+    assert_eq!(status(&tenant)["uploaders"], Value::Null);
+    wait_for("the Event", || tenant.describe(), || has_event(&tenant, "Delivered"));
+}
+
+#[test]
+fn the_broker_may_write_what_uploaders_report_and_nothing_else_of_a_status() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("brokered");
+    let patch = |status: Value| {
+        let namespace = format!("--namespace={}", tenant.namespace);
+        let patch = format!("--patch={}", json!({"status": status}));
+        // The group lets kubectl read before it patches, which the broker may not; the policy looks at the name.
+        kubectl(&[
+            "patch",
+            "recordingdestination",
+            "acme",
+            &namespace,
+            "--as=system:serviceaccount:recording-operator:recording-operator-broker",
+            "--as-group=system:masters",
+            "--subresource=status",
+            "--type=merge",
+            &patch,
+        ])
+    };
+    let known = status(&tenant);
+    for field in known.as_object().unwrap().keys() {
+        let refused = patch(json!({field: null}));
+        assert!(!refused.ok, "{field}");
+        assert!(
+            refused.text().contains("the broker writes what uploaders report"),
+            "{field}: {}",
+            refused.text()
+        );
+    }
+    assert_eq!(status(&tenant), known);
+    let uploaders = json!({"count": 1, "items": [{
+        "pod": "p", "uid": "u", "reason": "UploadsLate", "pendingFiles": 1, "quarantined": 0,
+        "reportTime": "2026-01-01T00:00:00Z",
+    }]});
+    patch(json!({"uploaders": uploaders, "lastUploadTime": "2026-01-01T00:00:00Z"})).expect_ok();
+    // A report that old is nobody's any more: the controller drops it.
+    let dropped = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
+    wait_for("it to be dropped", || tenant.describe(), dropped);
+    assert_eq!(status(&tenant)["lastUploadTime"], "2026-01-01T00:00:00Z");
+}
