@@ -77,9 +77,9 @@ fn the_broker_may_write_what_uploaders_report_and_nothing_else_of_a_status() {
         let refused = patch(json!({field: null}));
         assert!(!refused.ok, "{field}");
         assert!(
-            refused.text().contains("the broker writes what uploaders report"),
+            refused.stderr.contains("the broker writes what uploaders report"),
             "{field}: {}",
-            refused.text()
+            refused.stderr
         );
     }
     assert_eq!(status(&tenant), known);
