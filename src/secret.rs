@@ -113,13 +113,13 @@ struct ContainerCredentials<'a> {
 
 impl SessionCredentials {
     /// The container-credentials document. This is the one place where a session leaves its wrapper.
-    pub fn to_container_json(&self, account_id: &str) -> SecretString {
+    pub fn to_container_json(&self, account_id: Option<&str>) -> SecretString {
         let document = ContainerCredentials {
             access_key_id: self.access_key_id.as_str().into(),
             secret_access_key: self.secret_access_key.expose_secret().into(),
             token: self.session_token.expose_secret().into(),
             expiration: self.expiration,
-            account_id: Some(account_id.into()),
+            account_id: account_id.map(Into::into),
         };
         SecretString::from(serde_json::to_string(&document).expect("strings and a timestamp serialize"))
     }
@@ -201,7 +201,7 @@ mod tests {
             session_token: "token".into(),
             expiration: "2030-01-01T00:00:00Z".parse().unwrap(),
         };
-        let json = credentials.to_container_json("111111111111");
+        let json = credentials.to_container_json(Some("111111111111"));
         let read = SessionCredentials::from_container_json(json.expose_secret().as_bytes()).unwrap();
         assert_eq!(read.access_key_id, "ASIAEXAMPLE");
         assert_eq!(read.session_token.expose_secret(), "token");

@@ -53,6 +53,12 @@ pub const UPLOADER_STATE_VOLUME: &str = "recording-uploader-state";
 pub const UPLOADER_TOKEN_VOLUME: &str = "recording-uploader-token";
 /// Where the sidecar finds its token.
 pub const UPLOADER_TOKEN_PATH: &str = "/var/run/secrets/recordings.revenue.io/token";
+/// Name of the injected `emptyDir` by which containers that may ask the sidecar for credentials know each other.
+pub const UPLOADER_CREDENTIALS_VOLUME: &str = "recording-uploader-credentials";
+/// Where those containers find the token to show to the sidecar.
+pub const UPLOADER_CREDENTIALS_TOKEN_PATH: &str = "/var/run/recordings.revenue.io/token";
+/// Value of [`CREDENTIALS_ANNOTATION`] that asks for the credentials listener.
+pub const LOOPBACK_CREDENTIALS: &str = "loopback";
 /// Where the sidecar sees the spool.
 pub const UPLOADER_SPOOL_PATH: &str = "/spool";
 /// Where the sidecar keeps its state.

@@ -139,8 +139,8 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         let access_key_id = &session.access_key_id;
         tracing::info!(access_key_id, namespace, pod, uid, destination = name, "credentials served");
         // The CRD admits no other text than a role's ARN.
-        let account = destination.spec.role_arn.parse::<RoleARN>().map(|role| role.account);
-        Ok(session.to_container_json(&account.unwrap_or_default()))
+        let account = destination.spec.role_arn.parse::<RoleARN>().map(|role| role.account).ok();
+        Ok(session.to_container_json(account.as_deref()))
     }
 
     /// What the pod that the token is bound to is told of its destination: as soon as it is news to the caller, and at

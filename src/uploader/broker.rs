@@ -1,7 +1,8 @@
 //! The operator's broker, over HTTPS, with this pod's token.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::ports::{Broker, Told};
+use super::syscalls::replace;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REPORT_PATH};
 use crate::secret::SessionCredentials;
 
@@ -135,7 +137,7 @@ impl HttpsBroker {
             Ok(trusted) => *self.trusted.borrow_mut() = trusted,
             Err(error) => return tracing::warn!(%error, "The broker told of a CA bundle that cannot be used"),
         }
-        match replace(&self.newer_ca, ca) {
+        match replace(&self.newer_ca, ca, Permissions::from_mode(0o600)) {
             Ok(()) => tracing::info!("The broker has other CA certificates"),
             Err(error) => {
                 let path = self.newer_ca.display();
@@ -184,11 +186,7 @@ impl Broker for HttpsBroker {
         let body = serde_json::to_vec(report).expect("numbers and times serialize");
         let request = Request::post(format!("{}{REPORT_PATH}", self.url));
         let request = request.header(header::CONTENT_TYPE, "application/json");
-        match self.send(request, body.into(), TIMEOUT).await {
-            Told::Granted(_) => Told::Granted(()),
-            Told::Refused => Told::Refused,
-            Told::Unavailable(why) => Told::Unavailable(why),
-        }
+        self.send(request, body.into(), TIMEOUT).await.map(|_| ())
     }
 }
 
@@ -214,15 +212,6 @@ impl Trusted {
             .build(connector);
         Ok(Trusted { ca, client })
     }
-}
-
-/// Writes a file so that it is there in whole or not at all.
-fn replace(path: &Path, content: &str) -> io::Result<()> {
-    let new = path.with_extension("tmp");
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(new, path)
 }
 
 /// An error and what it came from: hyper's own text ends at "client error (Connect)".

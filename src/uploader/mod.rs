@@ -9,13 +9,15 @@
 //! | `gate` | lets through as many as S3 takes |
 //! | `deliver` | takes one as far as it goes: `examine`, `upload`, let go |
 //! | `report` | tells the broker how the sidecar stands |
+//! | `credentials` | hands the pod's session to AWS SDKs in its other containers, where the pod asks for that |
 //! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
 //!
 //! One thread runs all of it, and files are read on a few others. The journal of multipart uploads
-//! and the credentials listener have their places beside these.
+//! has its place beside these.
 
 mod broker;
 mod claim;
+mod credentials;
 mod deliver;
 mod driver;
 mod examine;
@@ -46,6 +48,7 @@ use tokio::sync::watch as value;
 
 use self::broker::{HttpsBroker, NoCA};
 use self::claim::claim;
+use self::credentials::{CannotListen, Listener};
 use self::deliver::Works;
 use self::driver::Driver;
 use self::follow::follow;
@@ -94,6 +97,12 @@ pub enum Error {
     /// No CA to know the broker by.
     #[error("{0} in {name}: the webhook sets it; look at the pod's recording-uploader container", name = BROKER_CA_ENV)]
     NoCA(#[from] NoCA),
+    /// Credentials cannot be offered to the pod's containers.
+    #[error(transparent)]
+    CannotListen(#[from] CannotListen),
+    /// The listener for the pod's containers broke down.
+    #[error("the credentials listener: {0}")]
+    Listener(std::io::Error),
     /// Metrics and health cannot be served.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -120,7 +129,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         }
         reporter.finish().await;
     };
+    // Open before anything says that the process runs: the other containers start after that.
+    let listener = Listener::open()?;
+    let offer = async {
+        match listener {
+            Some(listener) => listener.answer(&*broker).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
+        ended = offer => ended.map(|never| match never {}).map_err(Error::Listener),
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
         never = follow(&*broker, heard) => match never {},
         () = work => Ok(()),

@@ -17,6 +17,17 @@ pub enum Told<T> {
     Unavailable(String),
 }
 
+impl<T> Told<T> {
+    /// The same word about something made of it.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Told<U> {
+        match self {
+            Told::Granted(value) => Told::Granted(make(value)),
+            Told::Refused => Told::Refused,
+            Told::Unavailable(why) => Told::Unavailable(why),
+        }
+    }
+}
+
 /// The operator's broker.
 pub trait Broker {
     /// Where recordings go, and whether to send them now.

@@ -1,8 +1,8 @@
 //! Two calls that the standard library lacks.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io;
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -60,6 +60,16 @@ pub fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
         Err(error) => Err(error),
     }
+}
+
+/// Writes a file so that it is there in whole or not at all.
+pub fn replace(path: &Path, content: &str, permissions: Permissions) -> io::Result<()> {
+    let new = path.with_extension("tmp");
+    let mut file = File::create(&new)?;
+    file.set_permissions(permissions)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(new, path)
 }
 
 #[cfg(test)]

@@ -52,6 +52,17 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Value, Refusal> {
     for volume in [sidecar::state_volume(), sidecar::token_volume(spec.termination_grace_period_seconds)] {
         place::where_it_was(written, "volumes", &volume.name, &volume);
     }
+    if request.loopback {
+        let volume = sidecar::credentials_volume();
+        place::where_it_was(written, "volumes", &volume.name, &volume);
+        for container in written["containers"].as_array_mut().into_iter().flatten() {
+            for variable in sidecar::credentials_variables() {
+                place::where_it_was(container, "env", &variable.name, &variable);
+            }
+            let mount = sidecar::credentials_mount(true);
+            place::where_it_was(container, "volumeMounts", &mount.name, &mount);
+        }
+    }
     let before = spec.init_containers.iter().flatten().find(|c| c.name == crate::api::UPLOADER_CONTAINER);
     let container = sidecar::container(&request, user, settings, before);
     place::last(written, "initContainers", &container.name, &container);

@@ -1,8 +1,8 @@
 //! Why a pod is refused, each a sentence that ends in what to do.
 
 use crate::api::{
-    CREDENTIALS_ANNOTATION, DESTINATION_ANNOTATION, INJECT_LABEL, SPOOL_PATH_ANNOTATION,
-    SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
+    CREDENTIALS_ANNOTATION, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
+    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
 };
 
 /// The pod, not the operator, must change.
@@ -48,10 +48,10 @@ pub enum Refusal {
     MalformedSpoolPath(String),
     /// A value of the credentials annotation.
     #[error(
-        "the annotation {CREDENTIALS_ANNOTATION}: {0} is not offered by this version of the operator: leave the \
-         annotation out; the sidecar uploads without it"
+        "the annotation {CREDENTIALS_ANNOTATION} is {0:?}: set it to {LOOPBACK_CREDENTIALS}, which lets AWS SDKs in the \
+         pod's other containers use the destination's credentials, or leave it out; the sidecar uploads without it"
     )]
-    CredentialsNotOffered(String),
+    UnknownCredentials(String),
     /// The pod shares the node's network.
     #[error(
         "the pod is on the host network (spec.hostNetwork: true), where the sidecar's ports would be the node's, open \

@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::Refusal;
 use crate::api::{
-    CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL,
-    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER, UPLOADER_STATE_VOLUME,
-    UPLOADER_TOKEN_VOLUME,
+    CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
+    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME,
+    UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
 };
 
 /// What a pod asks for, checked against the pod itself.
@@ -20,6 +20,8 @@ pub struct Request {
     pub spool_volume: String,
     /// Directory within the volume; all of it when absent.
     pub spool_path: Option<String>,
+    /// Whether AWS SDKs in the pod's other containers may have the destination's credentials.
+    pub loopback: bool,
 }
 
 impl Request {
@@ -30,15 +32,16 @@ impl Request {
             return Ok(None);
         }
         let annotation = |name| pod.metadata.annotations.as_ref()?.get(name).cloned();
-        // The sidecar's listener for the pod's other containers is still to come; until then the
-        // annotation must not be taken for granted.
-        if let Some(value) = annotation(CREDENTIALS_ANNOTATION) {
-            return Err(Refusal::CredentialsNotOffered(value));
-        }
+        let loopback = match annotation(CREDENTIALS_ANNOTATION) {
+            None => false,
+            Some(value) if value == LOOPBACK_CREDENTIALS => true,
+            Some(value) => return Err(Refusal::UnknownCredentials(value)),
+        };
         let request = Request {
             destination: annotation(DESTINATION_ANNOTATION).ok_or(Refusal::NoDestination)?,
             spool_volume: annotation(SPOOL_VOLUME_ANNOTATION).unwrap_or(DEFAULT_SPOOL_VOLUME.to_owned()),
             spool_path: annotation(SPOOL_PATH_ANNOTATION),
+            loopback,
         };
         if !is_object_name(&request.destination) {
             return Err(Refusal::MalformedDestination(request.destination));
@@ -71,7 +74,7 @@ fn is_object_name(text: &str) -> bool {
 /// A volume of that name that is not the sidecar's own.
 fn has_volume(pod: &Pod, name: &str) -> bool {
     let volumes = pod.spec.iter().filter_map(|spec| spec.volumes.as_ref()).flatten();
-    let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME];
+    let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME, UPLOADER_CREDENTIALS_VOLUME];
     volumes.filter(|volume| !ours.contains(&volume.name.as_str())).any(|volume| volume.name == name)
 }
 

@@ -14,9 +14,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::identity::User;
 use super::{Request, Settings};
 use crate::api::{
-    BROKER_CA_ENV, BROKER_URL_ENV, TOKEN_AUDIENCE, UPLOADER_CONTAINER, UPLOADER_HEALTH_PORT,
-    UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH,
-    UPLOADER_TOKEN_VOLUME,
+    BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_CONTAINER,
+    UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH, UPLOADER_CREDENTIALS_VOLUME,
+    UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME,
+    UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
 };
 
 /// The uploader in its image.
@@ -94,11 +95,6 @@ pub(super) fn token_volume(grace_period_seconds: Option<i64>) -> Volume {
 
 /// The sidecar's mounts, then those that others added at other places.
 fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        ..Default::default()
-    };
     let mut mounts = vec![
         VolumeMount {
             sub_path: request.spool_path.clone(),
@@ -107,12 +103,44 @@ fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
         mount(UPLOADER_STATE_VOLUME, UPLOADER_STATE_PATH),
         VolumeMount { read_only: Some(true), ..mount(UPLOADER_TOKEN_VOLUME, token_path().0) },
     ];
+    if request.loopback {
+        mounts.push(credentials_mount(false));
+    }
     let mut ours: Vec<_> = mounts.iter().map(|mount| mount.mount_path.clone()).collect();
     ours.push(BINARY.to_owned());
     let theirs = before.and_then(|container| container.volume_mounts.as_ref()).into_iter().flatten();
     let beside = |mount: &&VolumeMount| ours.iter().all(|path| !overlap(&mount.mount_path, path));
     mounts.extend(theirs.filter(beside).cloned());
     mounts
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..Default::default() }
+}
+
+/// The volume in which the sidecar leaves the token that other containers show to it.
+pub(super) fn credentials_volume() -> Volume {
+    let memory = EmptyDirVolumeSource {
+        medium: Some("Memory".to_owned()),
+        size_limit: Some(Quantity("64Ki".to_owned())),
+    };
+    Volume { name: UPLOADER_CREDENTIALS_VOLUME.to_owned(), empty_dir: Some(memory), ..Default::default() }
+}
+
+/// Its mount, the same in the sidecar, which writes, and in the containers that read.
+pub(super) fn credentials_mount(read_only: bool) -> VolumeMount {
+    let (directory, _) = UPLOADER_CREDENTIALS_TOKEN_PATH.rsplit_once('/').expect("it is an absolute path");
+    let read_only = read_only.then_some(true);
+    VolumeMount { read_only, ..mount(UPLOADER_CREDENTIALS_VOLUME, directory) }
+}
+
+/// What tells every AWS SDK to ask the sidecar.
+pub(super) fn credentials_variables() -> [EnvVar; 2] {
+    let url = format!("http://127.0.0.1:{UPLOADER_CREDENTIALS_PORT}{CREDENTIALS_PATH}");
+    [
+        variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+        variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", UPLOADER_CREDENTIALS_TOKEN_PATH),
+    ]
 }
 
 /// Whether one path is the other, or above it. A path that is not written plainly may be either.

@@ -76,7 +76,7 @@ fn a_pod_that_cannot_be_served_is_refused_with_what_to_do() {
         (annotation("spool-path"), json!("/calls"), "does not stay within", "give a relative directory"),
         (annotation("spool-path"), json!("calls/../.."), "does not stay within", "give a relative directory"),
         (annotation("spool-path"), json!(""), "does not stay within", "leave the annotation out"),
-        (annotation("credentials"), json!("loopback"), "is not offered", "leave the annotation out"),
+        (annotation("credentials"), json!("Loopback"), "credentials is \"Loopback\"", "or leave it out"),
         ("/spec/hostNetwork".to_owned(), json!(true), "on the host network", "take hostNetwork out"),
         ("/spec/volumes".to_owned(), json!([]), "no volume \"recordings\"", "add the volume to spec.volumes"),
         (
