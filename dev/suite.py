@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 
-from . import canary, demo, environment, mutants, operator, packages, pki, rights, tools
+from . import canary, demo, environment, mutants, operator, packages, pki, rights, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
@@ -76,6 +76,8 @@ def _stand_in():
 
 def _environment_up():
     tools.link_commands()  # kstatus, also where an older environment is up
+    if IS_ROOT:
+        sdks.clients()
     environment.up(with_operator=True)
     if IS_ROOT:
         canary.keep_logs()

@@ -48,10 +48,17 @@ def kubernetes():
 def kstatus():
     """The path of what judges resources as GitOps tools do. Of the libraries it shares the builds with kubernetes()."""
 
-    def build(directory):
-        _go_build("kstatus", directory, "-s -w", ["."])
+    return go_command("kstatus")
 
-    return cached("kstatus", [_go_sources("kstatus"), _output("go", "version")], build) / "kstatus"
+
+def go_command(module):
+    """The path of the command that a Go module below dev/ is."""
+    name = Path(module).name
+
+    def build(directory):
+        _go_build(module, directory, "-s -w", ["."])
+
+    return cached(name, [_go_sources(module), _output("go", "version")], build) / name
 
 
 def pause():
@@ -86,7 +93,7 @@ def _go_sources(module):
 
 
 def _go_build(module, directory, flags, packages):
-    log = LOGS / f"build-{module}.log"
+    log = LOGS / f"build-{Path(module).name}.log"
     say(f"minutes the first time; the compiler's output is in {log}")
     run_logged(
         ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{directory}/", *packages],

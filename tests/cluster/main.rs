@@ -4,6 +4,7 @@
 mod admission;
 mod apply;
 mod claims;
+mod credentials;
 mod faults;
 mod logs;
 mod permissions;

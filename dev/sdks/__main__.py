@@ -1,0 +1,3 @@
+from . import print_clients
+
+print_clients()
