@@ -16,13 +16,15 @@ pub(super) fn transitions(
         let kind = now.type_.parse().expect("one of ours");
         find(before, kind).is_some_and(|then| then.status == now.status && then.reason == now.reason)
     };
+    let mut news = Vec::new();
     if !same(ready) {
         let calm = ready.status == "True" || ready.reason == Reason::Suspended.to_string();
-        return vec![transition(after, ready, !calm)];
+        news.push(transition(after, ready, !calm));
     }
     let enforced = find(after, ConditionType::ExternalIDEnforced);
-    let lost = enforced.filter(|now| ready.status == "True" && now.status == "False" && !same(now));
-    lost.map(|now| transition(after, now, true)).into_iter().collect()
+    let open = enforced.filter(|now| ready.status == "True" && now.status == "False");
+    news.extend(open.filter(|now| !same(now) || !same(ready)).map(|now| transition(after, now, true)));
+    news
 }
 
 fn transition(after: &RecordingDestinationStatus, condition: &Condition, warning: bool) -> Transition {

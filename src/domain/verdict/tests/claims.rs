@@ -217,3 +217,22 @@ fn refusals_prove_nothing_while_the_platforms_own_control_role_refuses_too() {
         );
     }
 }
+
+#[test]
+fn a_destination_that_becomes_ready_with_an_open_role_is_warned_of_where_the_platform_only_warns() {
+    let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
+    let told = |before: &RecordingDestination| -> Vec<(bool, String)> {
+        let news = judged(before, &evidence(open()), &warn, Ok(())).transitions;
+        news.into_iter().map(|news| (news.warning, news.reason)).collect()
+    };
+    let expected = [(false, "Validated".to_owned()), (true, "ExternalIDNotEnforced".to_owned())];
+    assert_eq!(told(&destination()), expected);
+    // Known to be open since before, while the bucket was in the way.
+    let mut blocked = open();
+    blocked.bucket = Some(BucketEvidence {
+        calls: vec![(BucketCall::PutObject, refused(404, "NoSuchBucket"))],
+        ..BucketEvidence::default()
+    });
+    let blocked = with_status(destination(), judged(&destination(), &evidence(blocked), &warn, Ok(())));
+    assert_eq!(told(&blocked), expected);
+}
