@@ -46,6 +46,13 @@ async fn inject<D: Destinations>(State(webhook): State<Arc<Webhook<D>>>, body: B
 fn read(body: &[u8]) -> Result<AdmissionRequest<DynamicObject>, String> {
     let review: AdmissionReview<DynamicObject> =
         serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let types = &review.types;
+    if types.kind != "AdmissionReview" {
+        return Err(format!("it is a {}", types.kind));
+    }
+    if types.api_version != "admission.k8s.io/v1" {
+        return Err(format!("its version is {}", types.api_version));
+    }
     let request: AdmissionRequest<DynamicObject> = review.try_into().map_err(|_| "it has no request")?;
     match request.object {
         Some(_) => Ok(request),

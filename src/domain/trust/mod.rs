@@ -3,6 +3,8 @@
 
 mod policy;
 mod probes;
+#[cfg(test)]
+mod properties;
 mod session_name;
 mod texts;
 
