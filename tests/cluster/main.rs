@@ -11,6 +11,7 @@ mod permissions;
 mod readme;
 mod recording;
 mod reports;
+mod spoofs;
 mod status;
 mod support;
 mod trust_policies;
