@@ -151,3 +151,28 @@ fn only_aws_calls_aws_and_only_cluster_calls_kubernetes() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+/// A page may claim that a test holds something: then that test is there.
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code: String = sources(&root.join("src"))
+        .into_iter()
+        .chain(sources(&root.join("tests")))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let mut seen = 0;
+    for page in fs::read_dir(root.join("docs")).unwrap() {
+        let text = fs::read_to_string(page.unwrap().path()).unwrap();
+        let words = text.split('`').skip(1).step_by(2);
+        let is_test = |word: &&str| {
+            word.matches('_').count() > 3
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        for name in words.filter(is_test) {
+            assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}

@@ -115,7 +115,12 @@ impl HttpsBroker {
         let request = request.header(header::AUTHORIZATION, bearer);
         let request = request.body(Full::new(body)).map_err(|error| format!("{}: {error}", self.url))?;
         let client = self.trusted.borrow().client.clone();
-        let response = client.request(request).await.map_err(|error| with_causes(&error))?;
+        // Once more where the connection failed: a broker that is being replaced closes those that it kept open.
+        let response = match client.request(request.clone()).await {
+            Err(_) => client.request(request).await,
+            answered => answered,
+        };
+        let response = response.map_err(|error| with_causes(&error))?;
         match response.status() {
             StatusCode::OK | StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT => {
                 let (head, body) = response.into_parts();

@@ -1,6 +1,8 @@
 //! Tests that break what others stand on, or count what the operator does while nobody else asks for anything: run
 //! alone, and last.
 
+mod availability;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

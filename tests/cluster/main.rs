@@ -5,6 +5,7 @@ mod admission;
 mod apply;
 mod claims;
 mod credentials;
+mod denials;
 mod faults;
 mod logs;
 mod permissions;

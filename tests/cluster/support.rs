@@ -37,7 +37,7 @@ pub fn environment_is_up() -> bool {
 }
 
 /// From the caller's environment, else from target/dev/env.
-fn setting(name: &str) -> Option<String> {
+pub fn setting(name: &str) -> Option<String> {
     let written = || {
         let file = std::fs::read_to_string(repository().join("target/dev/env")).ok()?;
         let values: BTreeMap<&str, &str> = file.lines().filter_map(|line| line.split_once('=')).collect();

@@ -172,3 +172,33 @@ async fn who_holds_the_document_waits_for_another_and_after_a_refusal_asks_for_i
     assert_eq!(bucket().await, "quite-other-recordings");
     assert_eq!(held(), (None, None), "or it would wait for news of what it was not to have");
 }
+
+/// A way to the server on which the first so many connections are closed at once. Its URL.
+async fn way_that_closes(connections: usize, server: &Server) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = server.url.replace("https://localhost", "127.0.0.1");
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            if number < connections {
+                continue;
+            }
+            let mut far = tokio::net::TcpStream::connect(&target).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_by_chance_costs_no_answer() {
+    let (server, state) = (server().await, state());
+    server.tells_of_ca(&server.ca);
+    for (closed, arrives) in [(0, true), (1, true), (2, false)] {
+        let url = way_that_closes(closed, &server).await;
+        let client = HttpsBroker::new(&url, &server.ca, state.path(), state.path().join("token")).unwrap();
+        let told = client.destination().await;
+        assert_eq!(matches!(told, Told::Granted(_)), arrives, "{closed} closed: {told:?}");
+    }
+}
