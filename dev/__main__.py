@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from . import demo, doctor, environment, lock, suite
+from . import bench, demo, doctor, environment, lock, suite
 from .paths import ENV_FILE, ROOT, TARGET
 from .progress import Failure, say
 
@@ -27,10 +27,6 @@ def _down():
     if left := environment.left_behind():
         raise Failure("still there: " + ", ".join(left))
     say("down: no process, mount, namespace, iptables rule or cgroup is left")
-
-
-def _bench():
-    raise Failure("nothing is measured yet")
 
 
 def _fmt():
@@ -59,7 +55,7 @@ COMMANDS = {
     "test": suite.run,
     "test-long": suite.run_long,
     "test-aws": suite.run_aws,
-    "bench": _bench,
+    "bench": bench.run,
     "fmt": _fmt,
     "generate": _generate,
 }

@@ -21,7 +21,7 @@ REVALIDATE_SECONDS = 10  # validations on demand are at least so far apart
 def tell(kube, customer, recorder):
     """`recorder` is where recordings are made: it has start(), record(name, bytes) and show_spool()."""
     external_id = str(uuid.uuid4())
-    _clear(kube, customer)
+    clear(kube, customer)
     try:
         _onboard(kube, customer, external_id)
         _deliver(customer, recorder)
@@ -29,7 +29,7 @@ def tell(kube, customer, recorder):
     finally:
         recorder.stop()
         with step("removing the demo's tenant"):
-            _clear(kube, customer)
+            clear(kube, customer)
     title("Done")
     print("A recording went into the customer's bucket, and none was lost while the customer's role was unsafe.")
 
@@ -44,7 +44,7 @@ def _onboard(kube, customer, external_id):
     print(f"bucket {BUCKET}, role {customer.role_arn()}, External ID: chosen, handed over, not shown")
 
     title("The platform engineer applies the tenant's YAML")
-    manifest = _tenant_yaml(external_id)
+    manifest = tenant_yaml(external_id)
     print(manifest.replace(external_id, "<the External ID>"))
     kube.must("create", "namespace", NAMESPACE)
     began = time.monotonic()
@@ -113,7 +113,7 @@ def _revalidate(kube):
               f"recordings.revenue.io/revalidate={time.time()}")  # fmt: skip
 
 
-def _tenant_yaml(external_id):
+def tenant_yaml(external_id):
     """The example, with this customer's three values."""
     text = (ROOT / "examples" / "tenant.yaml").read_text()
     values = {"acme-recordings": BUCKET, "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19": external_id}
@@ -124,7 +124,7 @@ def _tenant_yaml(external_id):
     return text
 
 
-def _clear(kube, customer):
+def clear(kube, customer):
     kube.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=60s")
     for undo in (lambda: customer.delete_role(ROLE_NAME), lambda: customer.delete_bucket(BUCKET)):
         try:

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "target" / "mutants"
 RESULT = PACKAGE / "mutants.out"
 EXPLAINED = tools.HERE / "mutants.txt"
 DEPENDENCIES = (
-    "base64", "crc-fast", "jiff", "k8s-openapi", "kube", "schemars", "secrecy", "serde", "serde_json", "strum",
+    "base64", "crc-fast", "jiff", "k8s-openapi", "kube", "proptest", "schemars", "secrecy", "serde", "serde_json", "strum",
     "thiserror",
 )  # fmt: skip
 FEATURES = {"kube": ["cel", "derive"]}  # of the client nothing is used here
