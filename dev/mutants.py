@@ -74,7 +74,7 @@ def _manifest():
     lines = ["[workspace]", "[package]", *(f"{key} = {json.dumps(value)}" for key, value in package.items())]
     lines += ["[profile.dev]", "debug = false", "[dependencies]"]
     for dependency in ours["dependencies"]:
-        if (name := dependency["name"]) in DEPENDENCIES and not dependency["kind"]:
+        if (name := dependency["name"]) in DEPENDENCIES and dependency["kind"] != "build":
             features = json.dumps(FEATURES.get(name, dependency["features"]))
             default = json.dumps(dependency["uses_default_features"])
             version = json.dumps(dependency["req"])

@@ -71,3 +71,12 @@ fn trouble_is_told_while_suspended_too() {
     assert_said(&verdict, ConditionType::Delivering, "False", Reason::UploadsLate);
     assert_said(&verdict, ConditionType::Ready, "False", Reason::Suspended);
 }
+
+#[test]
+fn another_kind_of_trouble_is_told_though_it_is_trouble_still() {
+    let late = reported(&[Reason::UploadsLate], true);
+    let told = judge(&late, &Evidence::Reported, &texts(), None, now());
+    let mut quarantines = reported(&[Reason::RecordingsQuarantined], true);
+    quarantines.status.as_mut().unwrap().conditions = told.status.conditions;
+    assert_eq!(due(&quarantines, None, "aws", now()), Due::ReportDelivery);
+}
