@@ -1,9 +1,8 @@
 //! As whom the sidecar runs: as the recorder, because another user cannot unlink what it wrote.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::PodSpec;
 
-use super::Refusal;
-use crate::api::UPLOADER_CONTAINER;
+use super::{Refusal, Request, spool};
 
 /// User and group when neither container nor pod names one.
 const NOBODY: i64 = 65532;
@@ -17,9 +16,8 @@ pub(super) struct User {
 
 /// User and group of the container that writes to the spool, else the pod's, else 65532. Of several
 /// such containers, the first.
-pub(super) fn of_recorder(spec: &PodSpec, spool: &str) -> Result<User, Refusal> {
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.name != UPLOADER_CONTAINER);
-    let recorder = spec.containers.iter().chain(sidecars).find(|container| writes_to(container, spool));
+pub(super) fn of_recorder(spec: &PodSpec, request: &Request) -> Result<User, Refusal> {
+    let recorder = spool::recorder(spec, request);
     let its = recorder.and_then(|container| container.security_context.as_ref());
     let pods = spec.security_context.as_ref();
 
@@ -34,9 +32,4 @@ pub(super) fn of_recorder(spec: &PodSpec, spool: &str) -> Result<User, Refusal> 
     let gid = its.and_then(|context| context.run_as_group);
     let gid = gid.or(pods.and_then(|context| context.run_as_group)).unwrap_or(NOBODY);
     Ok(User { uid, gid })
-}
-
-fn writes_to(container: &Container, volume: &str) -> bool {
-    let mut mounts = container.volume_mounts.iter().flatten();
-    mounts.any(|mount| mount.name == volume && mount.read_only != Some(true))
 }

@@ -8,6 +8,7 @@ mod place;
 mod refusal;
 mod request;
 mod sidecar;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +46,7 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Value, Refusal> {
     if spec.host_network == Some(true) {
         return Err(Refusal::HostNetwork);
     }
-    let user = identity::of_recorder(&spec, &request.spool_volume)?;
+    let user = identity::of_recorder(&spec, &request)?;
 
     let mut pod = pod.clone();
     let written = &mut pod["spec"];

@@ -40,12 +40,42 @@ pub enum Refusal {
          recorder writes to in the annotation {SPOOL_VOLUME_ANNOTATION}"
     )]
     NoSpoolVolume(String),
+    /// Nothing can be written to the volume, nor removed from it.
+    #[error(
+        "the volume {volume:?} cannot be written to: {because}; the sidecar removes there what it has uploaded: use one \
+         that can be written to, e.g. an emptyDir, or name another in the annotation {SPOOL_VOLUME_ANNOTATION}"
+    )]
+    ReadOnlySpool {
+        /// Its name.
+        volume: String,
+        /// What of it says so.
+        because: String,
+    },
     /// Absolute, empty, or with a `.` or `..` segment.
     #[error(
         "the spool path {0:?} does not stay within its volume: give a relative directory without . or .. in the \
          annotation {SPOOL_PATH_ANNOTATION}, e.g. calls, or leave the annotation out"
     )]
     MalformedSpoolPath(String),
+    /// It looks as if a variable were meant.
+    #[error(
+        "the spool path {0:?} holds $(, and variables are not expanded there: name a directory by its own name in the \
+         annotation {SPOOL_PATH_ANNOTATION}; pods that must be kept apart each need a volume of their own"
+    )]
+    UnexpandedSpoolPath(String),
+    /// What is written to the volume is written beside the spool.
+    #[error(
+        "recordings are written to directory {directory:?} of the volume {volume:?}, which is not in the spool path \
+         {path:?}: name that directory, or one above it, in the annotation {SPOOL_PATH_ANNOTATION}"
+    )]
+    RecorderElsewhere {
+        /// A directory that is mounted for writing.
+        directory: String,
+        /// The volume.
+        volume: String,
+        /// The spool path.
+        path: String,
+    },
     /// A value of the credentials annotation.
     #[error(
         "the annotation {CREDENTIALS_ANNOTATION} is {0:?}: set it to {LOOPBACK_CREDENTIALS}, which lets AWS SDKs in the \

@@ -1,14 +1,11 @@
 //! What a pod asks for, by its label and annotations.
 
-use std::path::{Component, Path};
-
 use k8s_openapi::api::core::v1::Pod;
 
-use super::Refusal;
+use super::{Refusal, spool};
 use crate::api::{
     CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
-    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME,
-    UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
+    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
 };
 
 /// What a pod asks for, checked against the pod itself.
@@ -46,12 +43,7 @@ impl Request {
         if !is_object_name(&request.destination) {
             return Err(Refusal::MalformedDestination(request.destination));
         }
-        if !has_volume(pod, &request.spool_volume) {
-            return Err(Refusal::NoSpoolVolume(request.spool_volume));
-        }
-        if let Some(path) = request.spool_path.as_ref().filter(|path| !is_within(path)) {
-            return Err(Refusal::MalformedSpoolPath(path.clone()));
-        }
+        spool::check(pod, &request)?;
         if pod.spec.iter().flat_map(|spec| &spec.containers).any(|c| c.name == UPLOADER_CONTAINER) {
             return Err(Refusal::NameTaken);
         }
@@ -69,16 +61,4 @@ fn is_object_name(text: &str) -> bool {
                 && label.bytes().next().is_some_and(alphanumeric)
                 && label.bytes().next_back().is_some_and(alphanumeric)
         })
-}
-
-/// A volume of that name that is not the sidecar's own.
-fn has_volume(pod: &Pod, name: &str) -> bool {
-    let volumes = pod.spec.iter().filter_map(|spec| spec.volumes.as_ref()).flatten();
-    let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME, UPLOADER_CREDENTIALS_VOLUME];
-    volumes.filter(|volume| !ours.contains(&volume.name.as_str())).any(|volume| volume.name == name)
-}
-
-/// Whether the path stays within the directory it is relative to, by its text.
-fn is_within(path: &str) -> bool {
-    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
