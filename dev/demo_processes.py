@@ -45,7 +45,7 @@ def _start_operator(kube, endpoint):
         arguments = {
             "controller": [*aws, f"--platform-principal-arn={environment.PLATFORM_PRINCIPAL_ARN}",
                            f"--webhook-service={operator.NAME}-webhook", f"--broker-service={operator.NAME}-broker",
-                           f"--mutating-webhook-configuration={operator.NAME}"],
+                           f"--mutating-webhook-configuration={operator.NAME}", f"--certificates-namespace={operator.NAME}"],
             "webhook": [f"--listen=127.0.0.1:{ports['webhook']}", f"--tls-dir={tls}", f"--broker-url={broker}",
                         "--uploader-image=recording-operator:dev"],
             "broker": [f"--listen=127.0.0.1:{ports['broker']}", f"--tls-dir={tls}", *aws],
@@ -55,7 +55,7 @@ def _start_operator(kube, endpoint):
             listen = f"--metrics-listen=127.0.0.1:{health[name]}"
             argv = [operator.RELEASE / operator.NAME, name, listen, *arguments[name]]
             process.start(f"operator-{name}", argv, via=sandbox.outside, env={
-                "KUBECONFIG": str(_kubeconfig(kube, name)), "POD_NAMESPACE": operator.NAME,
+                "KUBECONFIG": str(_kubeconfig(kube, name)),
             })  # fmt: skip
         kube.must("apply", "--filename", "-", given=json.dumps(_webhook("processes", [_hook(ports["webhook"], tls)])))
 

@@ -36,3 +36,32 @@ fn main() -> std::process::ExitCode {
         Command::Webhook(config) => telemetry::run("webhook", webhook::run(config, telemetry::shutdown())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_controller_keeps_certificates_where_all_is_said_of_them_and_none_where_nothing_is() {
+        let all = [
+            "--certificates-namespace=operator",
+            "--webhook-service=webhook",
+            "--broker-service=broker",
+            "--mutating-webhook-configuration=operator",
+        ];
+        let kept = |flags: &[&str]| {
+            let arguments = ["recording-operator", "controller"].iter().chain(flags);
+            match Arguments::try_parse_from(arguments).map(|arguments| arguments.command) {
+                Ok(Command::Controller(config)) => Ok(config.certificates.is_some()),
+                Ok(_) => unreachable!("it is the controller"),
+                Err(error) => Err(error.kind()),
+            }
+        };
+        assert_eq!(kept(&all), Ok(true));
+        assert_eq!(kept(&[]), Ok(false));
+        for missing in 0..all.len() {
+            let flags: Vec<_> = (0..all.len()).filter(|i| *i != missing).map(|i| all[i]).collect();
+            assert_eq!(kept(&flags), Err(clap::error::ErrorKind::MissingRequiredArgument), "{flags:?}");
+        }
+    }
+}

@@ -59,9 +59,9 @@ pub struct Config {
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
-    /// The certificates that are kept.
+    /// The certificates that are kept; none when somebody else keeps them.
     #[command(flatten)]
-    pub certificates: certificates::Config,
+    pub certificates: Option<certificates::Config>,
 }
 
 /// The controller ended for a fault on our side.
@@ -94,7 +94,13 @@ pub async fn run(
         Controller::new(destinations::everywhere(&client), watcher::Config::default().page_size(50))
             .reconcile_all_on(woken);
     let listed = controller.store();
-    let certificates = certificates::keep(client.clone(), config.certificates);
+    let (keeper, kept) = (client.clone(), config.certificates);
+    let certificates = async {
+        match kept {
+            Some(kept) => certificates::keep(keeper, kept).await,
+            None => std::future::pending().await,
+        }
+    };
     let key = PlatformKey::in_directory(&config.platform_key_dir);
     // Every role is in the partition of the platform's principal: `due` refuses others.
     let partition = config.platform_principal_arn.split(':').nth(1).unwrap_or("aws").to_owned();

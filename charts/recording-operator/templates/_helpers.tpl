@@ -55,6 +55,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- printf "https://%s-broker.%s.svc:8443" (include "recording-operator.fullname" .) .Release.Namespace -}}
 {{- end -}}
 
+{{/* Whether the controller keeps the certificates; empty when cert-manager does. */}}
+{{- define "recording-operator.keepsCertificates" -}}
+{{- if eq .Values.certificates "selfManaged" -}}yes{{- end -}}
+{{- end -}}
+
 {{/* What the AWS callers, controller and broker, are told of AWS. */}}
 {{- define "recording-operator.awsArgs" -}}
 - --aws-region={{ .Values.aws.region }}
@@ -91,8 +96,6 @@ image: {{ include "recording-operator.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: [/recording-operator]
 env:
-  - name: POD_NAMESPACE
-    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
   - {name: RUST_LOG, value: {{ .Values.logLevel | quote }}}
 securityContext:
   allowPrivilegeEscalation: false

@@ -23,20 +23,24 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// Until the next look after an error.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Whose certificates are kept, and where.
+/// Whose certificates are kept, and where. All of it is said, or nothing.
 #[derive(Clone, Debug, clap::Args)]
+#[group(
+    id = "certificates",
+    requires_all = ["certificates_namespace", "webhook_service", "broker_service", "mutating_webhook_configuration"],
+)]
 pub struct Config {
-    /// Namespace of the operator, its Services and Secrets.
-    #[arg(long, env = "POD_NAMESPACE")]
-    pub namespace: String,
+    /// Namespace of the Services and of the Secrets.
+    #[arg(long, required = false)]
+    pub certificates_namespace: String,
     /// Service of the webhook. Secrets: this name with -tls, and with -ca for the CA of both.
-    #[arg(long)]
+    #[arg(long, required = false)]
     pub webhook_service: String,
     /// Service of the broker. Secret: this name with -tls.
-    #[arg(long)]
+    #[arg(long, required = false)]
     pub broker_service: String,
     /// MutatingWebhookConfiguration whose webhooks are to be trusted by the CA.
-    #[arg(long)]
+    #[arg(long, required = false)]
     pub mutating_webhook_configuration: String,
 }
 
@@ -68,7 +72,7 @@ async fn look(client: &Client, config: &Config, now: Timestamp) -> Result<(), Er
     let (authority, bundle) = authority(client, config, now).await?;
     let published = publish_authorities(client, &config.mutating_webhook_configuration, &bundle).await;
     for service in [&config.webhook_service, &config.broker_service] {
-        server(client, &config.namespace, service, &authority, &bundle, now).await?;
+        server(client, &config.certificates_namespace, service, &authority, &bundle, now).await?;
     }
     // Last, as the broker needs its certificate whatever is wrong with the configuration.
     if published? {
@@ -80,8 +84,9 @@ async fn look(client: &Client, config: &Config, now: Timestamp) -> Result<(), Er
 /// The CA that signs, and all that are to be trusted.
 async fn authority(client: &Client, config: &Config, now: Timestamp) -> Result<(Keyed, String), Error> {
     let name = format!("{}-ca", config.webhook_service);
-    let found = CertificateSecret::get(client, &config.namespace, &name).await?;
-    let mut secret = found.unwrap_or_else(|| CertificateSecret::new(&config.namespace, &name, "Opaque"));
+    let found = CertificateSecret::get(client, &config.certificates_namespace, &name).await?;
+    let mut secret =
+        found.unwrap_or_else(|| CertificateSecret::new(&config.certificates_namespace, &name, "Opaque"));
     let usable = |keyed: Option<Keyed>| keyed.and_then(|keyed| Some((x509::read_authority(&keyed)?, keyed)));
     let signing = usable(keyed(&secret, "tls"));
     let successor = usable(keyed(&secret, "next"));

@@ -122,7 +122,7 @@ async fn change(State(cluster): State<Cluster>, Path(name): Path<String>, body: 
 
 fn config() -> Config {
     Config {
-        namespace: "operator".to_owned(),
+        certificates_namespace: "operator".to_owned(),
         webhook_service: "webhook".to_owned(),
         broker_service: "broker".to_owned(),
         mutating_webhook_configuration: "configuration".to_owned(),

@@ -29,10 +29,14 @@ struct Server {
 
 /// A server whose certificate is its own CA.
 async fn server() -> Server {
-    let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let ca = made.cert.pem();
-    for (name, pem) in [("tls.crt", &ca), ("tls.key", &made.signing_key.serialize_pem()), ("ca.crt", &ca)] {
+    server_with(&ca, &made.signing_key, ca.clone()).await
+}
+
+async fn server_with(certificate: &str, key: &rcgen::KeyPair, ca: String) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, pem) in [("tls.crt", certificate), ("tls.key", &key.serialize_pem()), ("ca.crt", &ca)] {
         fs::write(directory.path().join(name), pem).unwrap();
     }
     let answer = Answer::default();
@@ -143,6 +147,30 @@ async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_res
     // The new bundle leaves the old CA out.
     let restarted = old.client(&old.ca, state.path());
     assert!(matches!(restarted.destination().await, Told::Unavailable(_)));
+}
+
+/// What the chart's cert-manager mode rests on: its CA is renewed with the key that it had.
+#[tokio::test]
+async fn a_ca_that_is_renewed_with_its_key_is_trusted_by_who_knows_it_from_before() {
+    let authority = |key: &rcgen::KeyPair, until| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "CA");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        params.self_signed(key).unwrap().pem()
+    };
+    let key = || rcgen::KeyPair::generate().unwrap();
+    let (kept, other, own, state) = (key(), key(), key(), state());
+    let (before, renewed) = (authority(&kept, 2001), authority(&kept, 4000));
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&renewed, kept).unwrap();
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let server = server_with(&params.signed_by(&own, &issuer).unwrap().pem(), &own, renewed).await;
+    server.tells_of_ca(&server.ca);
+
+    let stranger = server.client(&authority(&other, 4000), state.path());
+    assert!(matches!(stranger.destination().await, Told::Unavailable(_)), "another key of the same name");
+    let client = server.client(&before, state.path());
+    assert!(matches!(client.destination().await, Told::Granted(_)));
 }
 
 #[tokio::test]
