@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
-use secrecy::SecretString;
-use tokio::sync::watch;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::memory::Memory;
+use super::memory::{Memory, Recalled};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, RecordingDestination, RoleARN, Transition};
@@ -23,8 +23,12 @@ use crate::secret::SessionCredentials;
 const DECISION_LIFE: Duration = Duration::from_secs(30);
 /// How long a known pod is let in while the API server cannot be asked.
 const DECISION_LIFE_UNASKED: Duration = Duration::from_secs(300);
-/// Tokens remembered. About 300 bytes each.
+/// Tokens of known pods remembered. About 300 bytes each.
 const DECISIONS: u64 = 20_000;
+/// Tokens remembered that were never accepted. Apart, so that no number of them makes a known pod forgotten.
+const STRANGERS: u64 = 2_000;
+/// Questions to the API server about such tokens, at the same time.
+const STRANGERS_ASKED_ABOUT: usize = 16;
 /// Longest life of a session.
 const SESSION_LIFE: Duration = Duration::from_secs(3600);
 /// Sessions remembered: more than the destinations of any cluster seen.
@@ -107,6 +111,8 @@ pub(super) struct Grants<C, I> {
     endpoint_url: Option<String>,
     clock: fn() -> Timestamp,
     decisions: Memory<TokenHash, Decision, String>,
+    strangers: Memory<TokenHash, Decision, String>,
+    strangers_asked_about: Semaphore,
     sessions: Memory<SessionKey, Arc<SessionCredentials>, NotIssued>,
     reports: Reports,
 }
@@ -120,10 +126,18 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         endpoint_url: Option<String>,
         clock: fn() -> Timestamp,
     ) -> Self {
-        let decisions = Memory::new(DECISIONS, DECISION_LIFE_UNASKED);
-        let sessions = Memory::new(SESSIONS, SESSION_LIFE);
-        let reports = Reports::default();
-        Grants { cluster, issuer, authorities, endpoint_url, clock, decisions, sessions, reports }
+        Grants {
+            cluster,
+            issuer,
+            authorities,
+            endpoint_url,
+            clock,
+            decisions: Memory::new(DECISIONS, DECISION_LIFE_UNASKED),
+            strangers: Memory::new(STRANGERS, DECISION_LIFE),
+            strangers_asked_about: Semaphore::new(STRANGERS_ASKED_ABOUT),
+            sessions: Memory::new(SESSIONS, SESSION_LIFE),
+            reports: Reports::default(),
+        }
     }
 
     /// The container-credentials document for the pod that the token is bound to.
@@ -209,15 +223,12 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     /// The pod behind a token. Decisions are remembered; a decision to let in outlives an API
     /// server that cannot be asked.
     async fn identify(&self, token: &SecretString) -> Result<Arc<Identity>, Unserved> {
-        let ask = async {
-            let asked = Instant::now();
-            match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
-                Ok(Ok(outcome)) => Ok((Decision { asked, outcome }, DECISION_LIFE)),
-                Ok(Err(error)) => Err(format!("the API server could not be asked: {error}")),
-                Err(_) => Err("the API server did not answer in time".to_owned()),
-            }
+        grant::may_pass(token.expose_secret(), (self.clock)())?;
+        let key = hash(token);
+        let known = match self.decisions.holds(&key) {
+            true => self.decisions.recall(key, self.ask(token)).await,
+            false => self.meet(token, key).await,
         };
-        let known = self.decisions.recall(hash(token), ask).await;
         match (known.last, known.failure) {
             (Some(decision), None) => {
                 decision.outcome.map_err(|(denial, subject)| Unserved::Refused(denial, subject))
@@ -229,6 +240,36 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
                 Ok(identity)
             }
             (_, cause) => Err(Unserved::Unavailable(cause.unwrap_or_default(), Subject::default())),
+        }
+    }
+
+    /// Hears of a token that nobody is known by yet. Whoever makes up tokens waits in one line with others whom we do
+    /// not know, and with nobody whom we do.
+    async fn meet(&self, token: &SecretString, key: TokenHash) -> Recalled<Decision, String> {
+        let ask = async {
+            let asked = async {
+                let _turn = self.strangers_asked_about.acquire().await.expect("it is never closed");
+                self.ask(token).await
+            };
+            timeout(CLUSTER_TIMEOUT, asked)
+                .await
+                .unwrap_or_else(|_| Err("too many unknown tokens".to_owned()))
+        };
+        let met = self.strangers.recall(key, ask).await;
+        if let Some(decision) = met.last.as_ref().filter(|decision| decision.outcome.is_ok()) {
+            let left = DECISION_LIFE.saturating_sub(decision.asked.elapsed());
+            self.decisions.keep(key, decision.clone(), left).await;
+        }
+        met
+    }
+
+    /// A new decision, and for how long it stands.
+    async fn ask(&self, token: &SecretString) -> Result<(Decision, Duration), String> {
+        let asked = Instant::now();
+        match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
+            Ok(Ok(outcome)) => Ok((Decision { asked, outcome }, DECISION_LIFE)),
+            Ok(Err(error)) => Err(format!("the API server could not be asked: {error}")),
+            Err(_) => Err("the API server did not answer in time".to_owned()),
         }
     }
 

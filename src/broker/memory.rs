@@ -65,6 +65,17 @@ where
         self.slots.entry(key).or_insert_with_if(renew, Slot::is_due).await.into_value().known
     }
 
+    /// Whether anything is known.
+    pub(super) fn holds(&self, key: &K) -> bool {
+        self.slots.contains_key(key)
+    }
+
+    /// Keeps an answer that was got elsewhere, not to be asked for again for `life`.
+    pub(super) async fn keep(&self, key: K, answer: V, life: Duration) {
+        let known = Recalled { last: Some(answer), failure: None };
+        self.slots.insert(key, Slot { known, ask_again: Instant::now() + life }).await;
+    }
+
     /// Drops what is known, so that it is asked for anew.
     pub(super) async fn forget(&self, key: &K) {
         self.slots.invalidate(key).await;

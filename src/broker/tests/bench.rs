@@ -8,6 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
@@ -26,11 +28,12 @@ use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::telemetry::Metrics;
 
-/// The API server and STS, as the test sets them up. A pod's token is `token-of-` and its name.
+/// The API server and STS, as the test sets them up. For whom each token is, [`spelled`] says.
 #[derive(Default)]
 pub(super) struct World {
     pub(super) away: AtomicBool,
     pub(super) reviews: AtomicUsize,
+    pub(super) review_takes: Mutex<Duration>,
     pub(super) pods: Mutex<HashMap<String, Value>>,
     pub(super) destination: Mutex<Option<Arc<RecordingDestination>>>,
     pub(super) changed: watch::Sender<()>,
@@ -52,12 +55,18 @@ struct Fake(Arc<World>);
 impl Cluster for Fake {
     async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
         self.0.reviews.fetch_add(1, SeqCst);
+        let takes = *self.0.review_takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         if self.0.away.load(SeqCst) {
             return Err(kube::Error::Service("connection refused".into()));
         }
-        let Some(name) = token.expose_secret().strip_prefix("token-of-") else {
+        let (claims, signature) = token.expose_secret().rsplit_once('.').unwrap();
+        if signature != SIGNATURE {
             return Ok(TokenReviewStatus::default());
-        };
+        }
+        let claims = URL_SAFE_NO_PAD.decode(claims.split('.').next_back().unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let name = claims["kubernetes.io"]["pod"]["name"].as_str().unwrap();
         Ok(serde_json::from_value(json!({
             "authenticated": true,
             "audiences": ["recordings.revenue.io"],
@@ -123,6 +132,24 @@ impl IssueSession for Fake {
             }),
         }
     }
+}
+
+/// What the API server signs with.
+const SIGNATURE: &str = "c2lnbmVk";
+
+/// The token that a test calls `token-of-` and the name of a pod, or `forged-` and anything; else the very text.
+pub(super) fn spelled(token: &str) -> String {
+    let (pod, signature) = match (token.strip_prefix("token-of-"), token.strip_prefix("forged")) {
+        (Some(pod), _) => (pod, SIGNATURE),
+        (None, Some(which)) => (which.trim_start_matches('-'), "Zm9yZ2Vk"),
+        (None, None) => return token.to_owned(),
+    };
+    let part = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let claims = json!({
+        "aud": ["recordings.revenue.io"], "exp": 4_000_000_000_u32,
+        "kubernetes.io": {"pod": {"name": pod, "uid": format!("uid-of-{pod}")}},
+    });
+    format!("{}.{}.{signature}", part(json!({"alg": "RS256"})), part(claims))
 }
 
 /// The wall clock, moved on by as much as tokio's was.
@@ -236,7 +263,8 @@ impl Bench {
 
     /// Reports as the pod of that token.
     pub(super) async fn report(&self, token: &str, body: impl Into<Body>) -> Seen {
-        let request = Request::post(REPORT_PATH).header("authorization", format!("Bearer {token}"));
+        let request =
+            Request::post(REPORT_PATH).header("authorization", format!("Bearer {}", spelled(token)));
         self.send(request.body(body.into()).unwrap()).await
     }
 
@@ -248,7 +276,7 @@ impl Bench {
 }
 
 pub(super) fn request(path: &str, token: &str) -> axum::http::request::Builder {
-    Request::get(path).header("authorization", format!("Bearer {token}"))
+    Request::get(path).header("authorization", format!("Bearer {}", spelled(token)))
 }
 
 pub(super) fn ready(status: &str) -> Value {

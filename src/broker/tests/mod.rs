@@ -2,6 +2,7 @@
 
 mod bench;
 mod reports;
+mod strangers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ async fn a_pod_gets_its_destinations_credentials_as_aws_sdks_read_them() {
 async fn every_refusal_is_the_same_to_the_last_byte() {
     let bench = Bench::new();
     assert_eq!(bench.key().await, Ok("ASIA1".into()), "what is refused below is granted here");
-    let example = bench.get(CREDENTIALS_PATH, "forged").await;
+    let example = bench.get(CREDENTIALS_PATH, "forged-1").await;
     assert_eq!(example.status, StatusCode::FORBIDDEN);
 
     bench.set_pod("finished", json!({"status": {"phase": "Failed"}}));
@@ -95,6 +96,11 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
                 .body(empty()),
         ),
         ("no bearer", Denial::MalformedToken, request(CREDENTIALS_PATH, "a b").body(empty())),
+        (
+            "a token that nobody signed as JWT",
+            Denial::NotAJWT,
+            request(CREDENTIALS_PATH, "eyJh").body(empty()),
+        ),
         ("another path", Denial::UnknownRequest, request("/v1/secrets", "token-of-recorder-0").body(empty())),
         ("the root", Denial::UnknownRequest, request("/", "token-of-recorder-0").body(empty())),
         (
@@ -119,6 +125,21 @@ async fn a_thousand_requests_at_once_make_one_review_and_one_assume_role() {
     assert!(keys.iter().all(|key| key.as_deref() == Ok("ASIA1")));
     assert_eq!(bench.world.assumed.load(SeqCst), 1);
     assert_eq!(bench.world.reviews.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_pods_at_once_make_a_review_each_and_one_assume_role() {
+    let bench = Bench::new();
+    let names: Vec<_> = (0..1000).map(|number| format!("token-of-recorder-{number}")).collect();
+    for name in &names {
+        bench.set_pod(name.strip_prefix("token-of-").unwrap(), json!({}));
+    }
+    for _ in 0..2 {
+        let seen = join_all(names.iter().map(|token| bench.get(CREDENTIALS_PATH, token))).await;
+        assert!(seen.iter().all(|seen| seen.body.contains("\"ASIA1\"")));
+        assert_eq!(bench.world.assumed.load(SeqCst), 1);
+        assert_eq!(bench.world.reviews.load(SeqCst), 1000);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +189,27 @@ async fn no_credentials_from_the_moment_that_ready_is_lost_and_new_ones_after_re
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_whose_destination_goes_before_it_starts_is_refused_until_there_is_one_again() {
+    let bench = Bench::new();
+    *bench.world.destination.lock().unwrap() = None;
+    for path in [CREDENTIALS_PATH, DESTINATION_PATH] {
+        assert_eq!(bench.get(path, "token-of-recorder-0").await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    bench.counted(Denial::DestinationNotFound.into(), 2);
+
+    let unproved = json!({"metadata": {"uid": "another"}, "status": {"conditions": [ready("Unknown")]}});
+    bench.set_destination(unproved);
+    let told = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
+    assert!(told.status == StatusCode::OK && told.body.contains("\"Paused\""), "{told:?}");
+    assert_eq!(bench.key().await, REFUSED);
+    bench.set_destination(json!({"metadata": {"uid": "another"}}));
+    let told = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
+    assert!(told.body.contains("\"Active\""), "{told:?}");
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    assert_eq!(bench.world.reviews.load(SeqCst), 1, "at once, though the token is known");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_is_gone_gets_nothing_after_thirty_seconds() {
     let bench = Bench::new();
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
@@ -180,11 +222,11 @@ async fn a_pod_that_is_gone_gets_nothing_after_thirty_seconds() {
 async fn a_refusal_is_remembered_as_well() {
     let bench = Bench::new();
     for _ in 0..3 {
-        bench.get(CREDENTIALS_PATH, "forged").await;
+        bench.get(CREDENTIALS_PATH, "forged-1").await;
     }
     assert_eq!(bench.world.reviews.load(SeqCst), 1);
     pass(31).await;
-    bench.get(CREDENTIALS_PATH, "forged").await;
+    bench.get(CREDENTIALS_PATH, "forged-1").await;
     assert_eq!(bench.world.reviews.load(SeqCst), 2);
 }
 
@@ -249,7 +291,7 @@ async fn while_the_api_server_is_away_known_pods_are_served_for_five_minutes_and
     let bench = Bench::new();
     bench.set_pod("recorder-1", json!({}));
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
-    bench.get(CREDENTIALS_PATH, "forged").await;
+    bench.get(CREDENTIALS_PATH, "forged-1").await;
 
     bench.world.away.store(true, SeqCst);
     let unknown = bench.get(CREDENTIALS_PATH, "token-of-recorder-1").await;
@@ -259,7 +301,7 @@ async fn while_the_api_server_is_away_known_pods_are_served_for_five_minutes_and
         pass(60).await;
         assert_eq!(bench.key().await, Ok("ASIA1".into()));
     }
-    let denied = bench.get(CREDENTIALS_PATH, "forged").await;
+    let denied = bench.get(CREDENTIALS_PATH, "forged-1").await;
     assert_eq!(denied, unknown, "a token refused before is as unknown");
     pass(61).await;
     assert_eq!(bench.key().await, UNDECIDED);

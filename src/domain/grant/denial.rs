@@ -12,10 +12,14 @@ pub enum Denial {
     SeveralTokens,
     /// An `Authorization` header that is not a bearer token.
     MalformedToken,
+    /// A bearer token that is no JSON Web Token, as every service account's is.
+    NotAJWT,
+    /// A token that says itself that its time is over, or says nothing of it.
+    Expired,
 
     /// The API server does not know the token: forged, expired, or its pod is gone.
     NotAuthenticated,
-    /// A valid token, made for somebody else.
+    /// A token that was made for somebody else.
     WrongAudience,
     /// The token of a node or a person.
     NotAServiceAccount,

@@ -9,8 +9,10 @@ mod identity;
 mod session;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};
 pub use identity::{Identity, PodClaim, claimed_pod, identify};
 pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renew_at};
+pub use token::may_pass;

@@ -1,5 +1,8 @@
 //! The chain from token to credentials. Every row differs from the one accepted world in one respect.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -154,6 +157,86 @@ fn a_token_must_be_valid_for_us_and_bound_to_a_pod() {
             ("a token with two pod UIDs", POD_UID, json!(["pod-uid-1", "pod-uid-2"]), NotBoundToAPod),
         ],
     );
+}
+
+#[test]
+fn what_no_api_server_could_accept_is_not_put_before_it() {
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let claims = || {
+        json!({
+            "aud": ["recordings.revenue.io"], "exp": now.as_second() + 600, "iss": "https://kubernetes.default.svc",
+            "kubernetes.io": {
+                "namespace": "tenant-acme",
+                "pod": {"name": "recorder-0", "uid": "pod-uid-1"},
+                "serviceaccount": {"name": "recorder", "uid": "account-uid-1"},
+            },
+        })
+    };
+    let part = |part: &str| URL_SAFE_NO_PAD.encode(part);
+    let token = |claims: &Value| format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#), part(&claims.to_string()));
+    let good = token(&claims());
+    assert_eq!(may_pass(&good, now), Ok(()));
+
+    const AUDIENCE: &str = "/aud";
+    const END: &str = "/exp";
+    const BOUND: &str = "/kubernetes.io";
+    const POD: &str = "/kubernetes.io/pod";
+    const UID: &str = "/kubernetes.io/pod/uid";
+    let ago = |seconds: i64| json!(now.as_second() - seconds);
+    for (what, field, value, result) in [
+        ("one audience, not in a list", AUDIENCE, json!("recordings.revenue.io"), Ok(())),
+        ("ours among several", AUDIENCE, json!(["other", "recordings.revenue.io"]), Ok(())),
+        (
+            "the API server's audience",
+            AUDIENCE,
+            json!(["https://kubernetes.default.svc"]),
+            Err(WrongAudience),
+        ),
+        ("no audience", AUDIENCE, json!(null), Err(WrongAudience)),
+        ("an empty list", AUDIENCE, json!([]), Err(WrongAudience)),
+        (
+            "an audience within a list within the list",
+            AUDIENCE,
+            json!([["recordings.revenue.io"]]),
+            Err(WrongAudience),
+        ),
+        ("a part of a second", END, json!(now.as_second() as f64 + 0.5), Ok(())),
+        ("ended by a clock that is ahead", END, ago(299), Ok(())),
+        ("ended", END, ago(301), Err(Expired)),
+        ("ended long before", END, json!(-1e300), Err(Expired)),
+        ("no end", END, json!(null), Err(Expired)),
+        ("an end that is a text", END, json!("2030"), Err(Expired)),
+        ("of no cluster", BOUND, json!(null), Err(NotBoundToAPod)),
+        ("bound to nothing", POD, json!(null), Err(NotBoundToAPod)),
+        ("bound to a pod in no object", POD, json!("recorder-0"), Err(NotBoundToAPod)),
+        ("a pod without a name", "/kubernetes.io/pod/name", json!(""), Err(NotBoundToAPod)),
+        ("a pod without a UID", UID, json!(null), Err(NotBoundToAPod)),
+        ("a UID that is a number", UID, json!(1), Err(NotBoundToAPod)),
+    ] {
+        let mut claims = claims();
+        *claims.pointer_mut(field).unwrap() = value;
+        assert_eq!(may_pass(&token(&claims), now), result, "{what}");
+    }
+
+    let (header, rest) = good.split_once('.').unwrap();
+    let (claims, signature) = rest.split_once('.').unwrap();
+    let list = part("[]");
+    for (what, token) in [
+        ("nothing", String::new()),
+        ("no parts", "x".to_owned()),
+        ("two parts", format!("{header}.{claims}")),
+        ("four parts", format!("{good}.c2ln")),
+        ("no signature", format!("{header}.{claims}.")),
+        ("no header", format!(".{claims}.{signature}")),
+        ("a header that is no object", format!("{list}.{claims}.{signature}")),
+        ("claims that are no object", format!("{header}.{list}.{signature}")),
+        ("claims that are no JSON", format!("{header}.{}.{signature}", part("{"))),
+        ("claims in base64 with padding", format!("{header}.{claims}=.{signature}")),
+        ("a signature that is no base64", format!("{header}.{claims}.~")),
+        ("claims nested without end", format!("{header}.{}.{signature}", part(&"[".repeat(5000)))),
+    ] {
+        assert_eq!(may_pass(&token, now), Err(NotAJWT), "{what}");
+    }
 }
 
 #[test]

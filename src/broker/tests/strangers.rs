@@ -1,0 +1,73 @@
+//! Tokens that somebody made up, in numbers.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures::future::join_all;
+use serde_json::json;
+
+use super::bench::{Bench, spelled};
+use super::{REFUSED, pass};
+use crate::api::CREDENTIALS_PATH;
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_pass_is_not_put_before_the_api_server() {
+    let bench = Bench::new();
+    let refusal = bench.get(CREDENTIALS_PATH, "forged-1").await;
+    assert_eq!((refusal.status, bench.world.reviews.load(SeqCst)), (StatusCode::FORBIDDEN, 1));
+    let unsigned = spelled("token-of-recorder-0").rsplit_once('.').unwrap().0.to_owned();
+    for token in ["x", "a.b.c", &unsigned] {
+        assert_eq!(bench.get(CREDENTIALS_PATH, token).await, refusal, "{token}");
+    }
+    assert_eq!(bench.world.reviews.load(SeqCst), 1);
+    bench.counted("NotAJWT", 3);
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    assert_eq!(bench.world.reviews.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_number_of_forged_tokens_makes_a_known_pod_forgotten() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    for number in 0..25_000 {
+        bench.get(CREDENTIALS_PATH, &format!("forged-{number}")).await;
+    }
+    let asked = bench.world.reviews.load(SeqCst);
+    bench.world.away.store(true, SeqCst);
+    assert_eq!(bench.key().await, Ok("ASIA1".into()), "remembered");
+    assert_eq!(bench.world.reviews.load(SeqCst), asked);
+    pass(60).await;
+    assert_eq!(bench.key().await, Ok("ASIA1".into()), "and let in while the API server is away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_unknown_tokens_a_few_are_asked_about_at_a_time_and_known_pods_do_not_wait_behind_them() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    *bench.world.review_takes.lock().unwrap() = Duration::from_secs(4);
+    let before = bench.world.reviews.load(SeqCst);
+    let forged: Vec<_> = (0..100).map(|number| format!("forged-{number}")).collect();
+    let flood = join_all(forged.iter().map(|token| bench.get(CREDENTIALS_PATH, token)));
+    let known = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(bench.world.reviews.load(SeqCst) - before, 16);
+        // One that is due for another look.
+        let asked = tokio::time::Instant::now();
+        assert_eq!(bench.key().await, Ok("ASIA1".into()));
+        asked.elapsed()
+    };
+    pass(29).await;
+    let (seen, waited) = tokio::join!(flood, known);
+    assert!(waited <= Duration::from_secs(4), "{waited:?}");
+    let refused = seen.iter().filter(|seen| seen.status == StatusCode::FORBIDDEN).count();
+    let undecided = seen.iter().filter(|seen| seen.status == StatusCode::SERVICE_UNAVAILABLE).count();
+    assert_eq!((refused, undecided), (16, 84), "who waits too long is asked to come again");
+
+    *bench.world.review_takes.lock().unwrap() = Duration::ZERO;
+    bench.set_pod("recorder-1", json!({}));
+    assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-recorder-1").await.status, StatusCode::OK);
+    bench.world.pods.lock().unwrap().clear();
+    pass(31).await;
+    assert_eq!(bench.key().await, REFUSED, "a known pod's end is still noticed");
+}
