@@ -2,6 +2,8 @@
 //! alone, and last.
 
 mod availability;
+mod load;
+mod rotations;
 
 use std::time::{Duration, Instant};
 
