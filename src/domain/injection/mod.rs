@@ -48,9 +48,11 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Value, Refusal> {
     }
     let user = identity::of_recorder(&spec, &request)?;
 
+    let grace_period = sidecar::grace_period(spec.termination_grace_period_seconds);
     let mut pod = pod.clone();
     let written = &mut pod["spec"];
-    for volume in [sidecar::state_volume(), sidecar::token_volume(spec.termination_grace_period_seconds)] {
+    written["terminationGracePeriodSeconds"] = grace_period.into();
+    for volume in [sidecar::state_volume(), sidecar::token_volume(grace_period)] {
         place::where_it_was(written, "volumes", &volume.name, &volume);
     }
     if request.loopback {

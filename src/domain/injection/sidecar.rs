@@ -22,8 +22,10 @@ use crate::api::{
 
 /// The uploader in its image.
 const BINARY: &str = "/recording-uploader";
-/// Grace period of a pod that names none, in seconds (Kubernetes' default).
-const DEFAULT_GRACE_PERIOD: i64 = 30;
+/// Least grace period of a pod, in seconds. The recorder may use up as much of it as it likes, and what is left is all
+/// that the sidecar has to drain; it ends as soon as nothing is left. Kubernetes' default of 30 cannot be told from a 30
+/// that somebody wrote.
+const LEAST_GRACE_PERIOD: i64 = 120;
 
 /// The container. `before` is one of its name that the pod already has: what others added to it
 /// stays, everything else becomes ours.
@@ -71,10 +73,14 @@ pub(super) fn state_volume() -> Volume {
     }
 }
 
+/// The grace period that a pod gets.
+pub(super) fn grace_period(wanted: Option<i64>) -> i64 {
+    wanted.unwrap_or_default().max(LEAST_GRACE_PERIOD)
+}
+
 /// The pod's token for the broker. The kubelet stops refreshing tokens once a pod is terminating,
 /// so one must outlast the grace period by far.
-pub(super) fn token_volume(grace_period_seconds: Option<i64>) -> Volume {
-    let grace_period = grace_period_seconds.unwrap_or(DEFAULT_GRACE_PERIOD);
+pub(super) fn token_volume(grace_period: i64) -> Volume {
     let token = ServiceAccountTokenProjection {
         audience: Some(TOKEN_AUDIENCE.to_owned()),
         expiration_seconds: Some(grace_period.saturating_mul(6).clamp(3600, 86_400)),

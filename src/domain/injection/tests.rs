@@ -184,6 +184,17 @@ fn the_token_outlasts_the_grace_period_within_bounds() {
     }
 }
 
+#[test]
+fn a_short_grace_period_is_made_long_enough_to_drain_in_and_a_long_one_is_kept() {
+    for (grace, expected) in
+        [(Value::Null, 120), (json!(0), 120), (json!(30), 120), (json!(120), 120), (json!(600), 600)]
+    {
+        let input = with(recorder(), "/spec/terminationGracePeriodSeconds", grace);
+        let injected = inject(&input, &settings()).unwrap();
+        assert_eq!(injected["spec"]["terminationGracePeriodSeconds"], expected);
+    }
+}
+
 /// The pod with one field set, or taken out when the value is null.
 fn with(mut pod: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
