@@ -104,7 +104,7 @@ async fn the_four_permissions_let_a_recording_through_and_the_session_holds_the_
     let (whole, parts) = (format!("{prefix}whole.probe"), format!("{prefix}parts.probe"));
     let content = b"recording-operator test".to_vec();
     let checksum = Crc64Nvme::of(&content);
-    let body = || Body::Bytes(content.clone());
+    let body = || Body::Bytes(content.clone().into());
     // What an earlier run may have left.
     probe.delete(&whole).await;
     probe.delete(&parts).await;

@@ -67,6 +67,11 @@ impl Refusal {
         self.status >= 500 || matches!(self.code.as_str(), "RequestTimeout" | "InternalError")
     }
 
+    /// The bytes that arrived were not those that the checksum was computed from.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.code.as_str(), "BadDigest" | "XAmzContentChecksumMismatch" | "IncompleteBody")
+    }
+
     /// The session is past its life. AWS answers 400 to this one.
     pub fn is_expired_token(&self) -> bool {
         matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")

@@ -80,6 +80,9 @@ pub struct DeliveryReport {
     pub oldest_pending_time: Option<Timestamp>,
     /// Files in the spool's quarantine.
     pub quarantined: u64,
+    /// How full the spool's volume is, in percent; 0 from a sidecar that does not tell.
+    #[serde(default)]
+    pub volume_used_percent: u8,
     /// When a recording was last uploaded and verified by this process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_upload_time: Option<Timestamp>,

@@ -34,6 +34,8 @@ pub enum Reason {
     /// True: recordings arrive, and no uploader is in trouble.
     Delivered,
 
+    /// A spool's volume is at least 90 % full.
+    SpoolNearlyFull,
     /// Recordings have been waiting in a spool for over 15 minutes.
     UploadsLate,
     /// Files that cannot be recordings were put aside in a spool.

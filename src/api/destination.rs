@@ -302,7 +302,7 @@ pub struct Uploader {
     /// UID of the pod.
     #[schemars(length(max = 64))]
     pub uid: String,
-    /// `UploadsLate` or `RecordingsQuarantined`.
+    /// `SpoolNearlyFull`, `UploadsLate` or `RecordingsQuarantined`.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// Recordings in its spool, not uploaded and verified.

@@ -16,7 +16,7 @@ pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocumen
 pub use condition::{ConditionType, Objection, Reason, Transition};
 pub use crd::crd;
 pub use destination::*;
-pub use object::{Crc64Nvme, Head, InvalidChecksum};
+pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};
 
 /// Type of the Secret that holds an External ID. A Secret of another type is never read.
 pub const EXTERNAL_ID_SECRET_TYPE: &str = "recordings.revenue.io/external-id";

@@ -5,10 +5,23 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 
 /// A CRC-64/NVME over a whole object. Shown as S3 writes it (Base64 of the big-endian bytes); `{:016x}` gives hex.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Crc64Nvme(pub u64);
+
+/// A part of an object that S3 holds until all parts are made one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// From 1 to 10,000.
+    pub number: i32,
+    /// As S3 named it.
+    pub etag: String,
+    /// Of its bytes.
+    pub crc64nvme: Crc64Nvme,
+}
 
 /// What S3 holds under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +36,11 @@ impl Crc64Nvme {
     /// The checksum of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Crc64Nvme(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes))
+    }
+
+    /// The checksum of bytes that have this one, followed by `length` bytes that have `next`.
+    pub fn followed_by(self, next: Self, length: u64) -> Self {
+        Crc64Nvme(crc_fast::checksum_combine(crc_fast::CrcAlgorithm::Crc64Nvme, self.0, next.0, length))
     }
 }
 
@@ -44,6 +62,12 @@ impl fmt::LowerHex for Crc64Nvme {
     }
 }
 
+impl From<Crc64Nvme> for String {
+    fn from(checksum: Crc64Nvme) -> String {
+        checksum.to_string()
+    }
+}
+
 /// The text is not the Base64 of eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a CRC64NVME as S3 writes it")]
@@ -59,9 +83,26 @@ impl FromStr for Crc64Nvme {
     }
 }
 
+impl TryFrom<String> for Crc64Nvme {
+    type Error = InvalidChecksum;
+
+    fn try_from(text: String) -> Result<Self, InvalidChecksum> {
+        text.parse()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_checksum_of_a_whole_is_made_of_those_of_its_parts() {
+        let parts: [&[u8]; 4] = [b"12345", b"6", b"", b"789"];
+        let whole = parts.iter().fold(Crc64Nvme::of(b""), |before, part| {
+            before.followed_by(Crc64Nvme::of(part), part.len() as u64)
+        });
+        assert_eq!(whole, Crc64Nvme::of(b"123456789"));
+    }
 
     #[test]
     fn the_checksum_of_the_catalogues_check_string_is_the_catalogues() {

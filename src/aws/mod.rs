@@ -3,6 +3,7 @@
 
 mod budget;
 mod calls;
+mod clock;
 mod objects;
 mod platform_key;
 mod size;
@@ -30,6 +31,7 @@ pub use sts::{AssumeRole, Sts};
 use crate::api::{Answer, Refusal, Silence};
 use crate::secret::SessionCredentials;
 use calls::Calls;
+use clock::AwsClock;
 use size::BoundedAnswers;
 
 /// Time for a connection to AWS to be made.
@@ -45,6 +47,7 @@ pub struct Connection {
     http: SharedHttpClient,
     endpoint_url: Option<String>,
     calls: Calls,
+    clock: AwsClock,
 }
 
 impl Connection {
@@ -59,7 +62,7 @@ impl Connection {
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
             .build_https();
-        Connection { http, endpoint_url, calls: Calls::default() }
+        Connection { http, endpoint_url, calls: Calls::default(), clock: AwsClock::default() }
     }
 
     /// Shows in `registry` how many calls are made, and how they end.
@@ -88,6 +91,8 @@ impl Connection {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(Duration::ZERO))
+            .time_source(self.clock.clone())
+            .interceptor(self.clock.clone())
             .interceptor(BoundedAnswers);
         if let Some(url) = &self.endpoint_url {
             // A stand-in has no DNS name for each bucket.

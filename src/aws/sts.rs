@@ -68,6 +68,8 @@ impl Sts {
             .identity_cache(IdentityCache::no_cache())
             .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
             .timeout_config(timeouts(Duration::ZERO))
+            .time_source(connection.clock.clone())
+            .interceptor(connection.clock.clone())
             .interceptor(BoundedAnswers);
         if let Some(url) = connection.endpoint_url() {
             config = config.endpoint_url(url);

@@ -69,7 +69,8 @@ impl Aws {
     fn that_does(does: impl Fn() -> Result<HttpResponse, ConnectorError> + Send + Sync + 'static) -> Self {
         let says: Says = Arc::new(does);
         let http = http_client_fn(move |_, _| SharedHttpConnector::new(Network(says.clone())));
-        let connection = Connection { http, endpoint_url: None, calls: Calls::default() };
+        let connection =
+            Connection { http, endpoint_url: None, calls: Calls::default(), clock: AwsClock::default() };
         let key = tempfile::tempdir().unwrap();
         for file in ["accessKeyID", "secretAccessKey"] {
             std::fs::write(key.path().join(file), "EXAMPLE").unwrap();
@@ -108,7 +109,7 @@ impl Aws {
     }
 
     async fn put(&self) -> Answer {
-        self.bucket.put_if_absent("a", Body::Bytes(Vec::new()), Crc64Nvme(0)).await.map(|_| ())
+        self.bucket.put_if_absent("a", Body::Bytes(bytes::Bytes::new()), Crc64Nvme(0)).await.map(|_| ())
     }
 
     async fn get(&self) -> Answer {

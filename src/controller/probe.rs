@@ -70,7 +70,7 @@ impl Probe {
     }
 
     fn body(&self) -> Body {
-        Body::Bytes(self.content.clone())
+        Body::Bytes(self.content.clone().into())
     }
 
     async fn put(&self, key: &str) -> Answer {

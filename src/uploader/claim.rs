@@ -67,7 +67,7 @@ mod tests {
         let spool = Spool::new(directory.path().to_owned());
         let first = claim(&spool, std::future::pending()).await.unwrap();
         let moving = directory.path().join(".recording-uploader/moving");
-        std::fs::create_dir(&moving).unwrap();
+        std::fs::create_dir_all(&moving).unwrap();
         std::fs::write(moving.join("a.wav"), "sound").unwrap();
 
         let hour = tokio::time::sleep(Duration::from_secs(3600));

@@ -1,19 +1,23 @@
 //! One recording, from the spool into the bucket.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lanes::Streams;
 use super::ledger::Job;
+use super::pace::Pace;
 use super::ports::{Broker, Storage};
 use super::recording::Recording;
 use super::session::Sessions;
 use super::spool::{Departure, Spool};
-use super::{blocking, examine, upload};
+use super::upload::{Arrival, Sending};
+use super::{blocking, examine};
 use crate::api::{Crc64Nvme, DestinationDocument};
-use crate::domain::delivery::{Lease, Poison, Sighting, alternate, companion_of, object_key};
+use crate::domain::delivery::{Lease, Poison, Sighting, Sizes, alternate, companion_of, object_key};
 
 /// What the work on recordings uses.
 pub struct Works<B, S: Storage> {
@@ -21,6 +25,15 @@ pub struct Works<B, S: Storage> {
     pub spool: Spool,
     /// Where they go.
     pub sessions: Sessions<B, S>,
+    /// Which of them go in parts.
+    pub sizes: Sizes,
+    /// How fast they may go; `None`: as fast as they can.
+    pub pace: Option<Pace>,
+    pub(super) streams: Streams,
+    /// Where recordings go now, if they go.
+    pub(super) present: RefCell<Option<Rc<DestinationDocument>>>,
+    /// Uploads that may have been left in buckets.
+    pub(super) left_open: Cell<u64>,
 }
 
 /// How the work on one recording ended, for now.
@@ -37,6 +50,8 @@ pub enum Outcome {
     },
     /// No longer there.
     Gone,
+    /// The broker paused or moved the destination in between.
+    Interrupted,
     /// Not complete: look again after this time.
     Incomplete(Duration),
     /// It changed while it was read, or what arrived was not what was read.
@@ -71,27 +86,69 @@ impl From<Outcome> for Stop {
 }
 
 impl<B: Broker, S: Storage> Works<B, S> {
+    /// For recordings of this spool.
+    pub fn new(spool: Spool, sessions: Sessions<B, S>) -> Self {
+        Works {
+            spool,
+            sessions,
+            sizes: Sizes::default(),
+            pace: None,
+            streams: Streams::default(),
+            present: RefCell::default(),
+            left_open: Cell::default(),
+        }
+    }
+
+    /// Recordings go there from now on; `None`: nowhere. What is on its way elsewhere ends with the call that is made.
+    pub fn send_to(&self, destination: Option<Rc<DestinationDocument>>) {
+        self.present.replace(destination);
+    }
+
+    pub(super) fn sends_to(&self, destination: &Rc<DestinationDocument>) -> bool {
+        self.present.borrow().as_ref() == Some(destination)
+    }
+
     /// Takes one recording as far as it goes.
     pub async fn deliver(&self, destination: &Rc<DestinationDocument>, job: &mut Job) -> Outcome {
-        match self.steps(destination, job).await {
+        let outcome = match self.steps(destination, job).await {
             Err(Stop::Poison(poison)) => self.quarantine(poison, job).await,
             Ok(outcome) | Err(Stop::With(outcome)) => outcome,
+        };
+        if matches!(outcome, Outcome::Gone | Outcome::Quarantined(..)) {
+            self.drop_upload(destination, job).await;
         }
+        outcome
     }
 
     async fn steps(&self, destination: &Rc<DestinationDocument>, job: &mut Job) -> Result<Outcome, Stop> {
         let key = object_key(&destination.target.prefix, &job.path).map_err(Stop::Poison)?;
         let recording = examine::open(&self.spool, job).await?;
-        let crc64nvme = examine::checksum(&recording, job).await?;
-        if job.verified != Some(recording.identity) {
-            let sent = upload::Sending { key: &key, recording: &recording, crc64nvme };
-            match upload::upload(&self.sessions, destination, sent, job).await? {
-                upload::Arrival::Verified => job.verified = Some(recording.identity),
-                upload::Arrival::Conflict => return self.set_aside(&recording, crc64nvme, job).await,
-            }
-        }
         let size = recording.identity.size;
+        let known = job.checksum.filter(|_| job.verified == Some(recording.identity));
+        let crc64nvme = match known {
+            Some((_, crc64nvme)) => crc64nvme,
+            None => {
+                let sending = Sending { destination, key: &key, recording: &recording };
+                let sent = match self.sizes.part_of(size) {
+                    None => self.put(sending, job).await?,
+                    Some(part_size) => self.put_in_parts(part_size, sending, job).await?,
+                };
+                match sent {
+                    (Arrival::Verified, crc64nvme) => crc64nvme,
+                    (Arrival::Conflict, crc64nvme) => {
+                        return self.set_aside(&recording, crc64nvme, job).await;
+                    }
+                    (Arrival::Void(said), _) => return Ok(Outcome::Failed(said)),
+                }
+            }
+        };
+        job.verified = Some(recording.identity);
+        job.checksum = Some((recording.identity, crc64nvme));
         self.let_go(recording, job).await?;
+        if job.upload.is_some() {
+            // Not before: whoever finds the recording again has to find what became of it.
+            self.remove_journal(&job.path).await;
+        }
         Ok(Outcome::Delivered { key, size, crc64nvme })
     }
 
@@ -126,7 +183,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
         let renamed = blocking(move || {
             let companion = companion_of(&path);
             if companion != path
-                && let Ok(found) = Recording::open(&spool.path(&companion))
+                && let Ok(found) = Recording::open(spool.root(), &companion)
             {
                 spool.rename(&companion, &alternate(&companion, crc64nvme), found.identity)?;
             }

@@ -16,13 +16,15 @@ use tokio::time::Instant;
 
 use super::deliver::{Outcome, Works};
 use super::gate::{Gate, Word};
+use super::lanes::Lanes;
 use super::ledger::{Job, Ledger};
 use super::metrics::UploaderMetrics;
 use super::ports::{Broker, Storage};
 use super::report::Standing;
-use super::watch::{Found, Notice, Watcher};
+use super::watch::{Found, Notice, Sighted, Watcher};
+use super::{blocking, journal};
 use crate::api::DeliveryReport;
-use crate::domain::delivery::{Leftover, farewell};
+use crate::domain::delivery::{Leftover, NEARLY_FULL, Sighting, farewell};
 
 /// Time between two looks at the clock: for the metrics, and for the termination message while draining.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,6 +32,10 @@ const TICK: Duration = Duration::from_secs(1);
 const WALK_INTERVAL: Duration = Duration::from_secs(60);
 /// The same where inotify does not serve.
 const BLIND_WALK_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks at how full the volume is.
+const VOLUME_INTERVAL: Duration = Duration::from_secs(5);
+/// Walks that may fail after the process was asked to end, before it goes without what they did not find.
+const LAST_WALKS: u32 = 3;
 /// Names in the termination message.
 const EXAMPLES: usize = 10;
 
@@ -49,10 +55,18 @@ pub struct Driver<B, S: Storage> {
     watcher: Watcher,
     pub(super) ledger: Ledger,
     pub(super) gate: Gate,
+    pub(super) lanes: Lanes,
     in_flight: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     walks: JoinSet<Found>,
+    volume: JoinSet<io::Result<u8>>,
+    next_volume: Instant,
     next_walk: Instant,
     in_progress: usize,
+    /// A directory that could not be read at the end.
+    unread: Option<PathBuf>,
+    /// How full the volume is, in percent, and whether it has been said that it is nearly full.
+    volume_used: u8,
+    said_full: bool,
     /// Whether it has been said that a directory cannot be written, or cannot be watched.
     pub(super) not_writable: bool,
     not_watched: bool,
@@ -64,8 +78,8 @@ pub struct Driver<B, S: Storage> {
 enum Drain {
     /// Not asked for.
     No,
-    /// The spool is being walked once more.
-    Looking,
+    /// The spool is being walked once more, or again, as so many walks failed.
+    Looking(u32),
     /// What was found is being sent.
     Sending,
 }
@@ -73,11 +87,10 @@ enum Drain {
 impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     /// Nothing noticed yet.
     pub fn new(works: Works<B, S>, metrics: UploaderMetrics, termination_log: PathBuf) -> Self {
-        let root = works.spool.root();
-        let watcher = Watcher::new(root).unwrap_or_else(|error| {
+        let watcher = Watcher::new(&works.spool).unwrap_or_else(|error| {
             let remedy = "raise fs.inotify.max_user_instances on the node";
             tracing::warn!(%error, remedy, "No inotify: the spool is walked every few seconds");
-            Watcher::blind(root)
+            Watcher::blind(&works.spool)
         });
         Driver {
             watcher,
@@ -89,10 +102,16 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             quarantined: None,
             ledger: Ledger::default(),
             gate: Gate::new(Word::Unheard),
+            lanes: Lanes::default(),
             in_flight: FuturesUnordered::new(),
             walks: JoinSet::new(),
+            volume: JoinSet::new(),
+            next_volume: Instant::now(),
             next_walk: Instant::now(),
             in_progress: 0,
+            unread: None,
+            volume_used: 0,
+            said_full: false,
             not_writable: false,
             not_watched: false,
             drain: Drain::No,
@@ -106,6 +125,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     /// Sends what appears in the spool until `shutdown`, and then until nothing is left.
     pub async fn drive(mut self, mut word: Receiver<Word>, shutdown: impl Future<Output = ()>) {
+        self.note_journals().await;
         let mut shutdown = pin!(shutdown);
         let mut tick = tokio::time::interval(TICK);
         while !self.is_drained() {
@@ -114,6 +134,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             tokio::select! {
                 notice = self.watcher.next() => self.notice(notice),
                 Some(found) = self.walks.join_next() => self.found(found.expect("a walk does not panic")),
+                Some(used) = self.volume.join_next() => self.note_volume(used.expect("asking does not panic")),
                 Some((job, outcome, took)) = self.in_flight.next() => self.settle(job, outcome, took),
                 Ok(()) = word.changed() => self.hear(word.borrow_and_update().clone()),
                 () = tokio::time::sleep_until(due) => {}
@@ -125,10 +146,22 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.say_what_is_left();
     }
 
+    /// Recordings whose uploads an earlier process has not ended: they go on, or are ended if the recordings are gone.
+    async fn note_journals(&mut self) {
+        let spool = self.works.spool.clone();
+        let journals = blocking(move || journal::recordings(&spool)).await;
+        let journals = journals.inspect_err(|error| tracing::warn!(%error, "The journals could not be read"));
+        let (now, since) = (Instant::now(), SystemTime::now());
+        for path in journals.unwrap_or_default() {
+            self.ledger.note(Sighted { path, sighting: Sighting::Found, size: 0, since }, now);
+        }
+    }
+
     fn send_what_is_due(&mut self) {
         let now = Instant::now();
         while let Some(destination) = self.gate.lets_through(self.in_flight.len(), now) {
-            let Some(mut job) = self.ledger.take_due(now) else { return };
+            let Some(mut job) = self.ledger.take_due(&self.lanes, now) else { return };
+            self.lanes.enter(job.lane);
             let works = self.works.clone();
             self.in_flight.push(Box::pin(async move {
                 let outcome = works.deliver(&destination, &mut job).await;
@@ -140,7 +173,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn next_due(&self) -> Instant {
         let now = Instant::now();
         match (self.gate.lets_through(self.in_flight.len(), now), self.gate.opens_at()) {
-            (Some(_), _) => self.ledger.next_due().unwrap_or(now + TICK),
+            (Some(_), _) => self.ledger.next_due(&self.lanes).unwrap_or(now + TICK),
             (None, Some(opens_at)) if opens_at > now => opens_at,
             _ => now + TICK,
         }
@@ -148,6 +181,10 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     fn hear(&mut self, word: Word) {
         self.works.sessions.freshen();
+        self.works.send_to(match &word {
+            Word::Active(destination) => Some(destination.clone()),
+            Word::Unheard | Word::Paused(_) => None,
+        });
         self.gate = Gate::new(word);
     }
 
@@ -159,7 +196,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             Ok(Notice::Nothing) => {}
             Err(error) => {
                 tracing::warn!(%error, "inotify ended: the spool is walked every few seconds");
-                self.watcher = Watcher::blind(self.works.spool.root());
+                self.watcher = Watcher::blind(&self.works.spool);
             }
         }
     }
@@ -168,8 +205,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.walks.spawn_blocking(self.watcher.walk(under));
     }
 
-    fn found(&mut self, mut found: Found) {
-        self.watcher.adopt(&mut found);
+    fn found(&mut self, found: Found) {
         let now = Instant::now();
         for sighted in found.files {
             self.ledger.note(sighted, now);
@@ -186,14 +222,27 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             self.quarantined = Some(found.quarantined);
             let blind = self.watcher.is_blind() || self.not_watched;
             self.next_walk = now + if blind { BLIND_WALK_INTERVAL } else { WALK_INTERVAL };
+            self.unread = found.error.map(|(path, _)| path);
         }
-        if self.drain == Drain::Looking && self.walks.is_empty() {
-            self.drain = Drain::Sending;
+        if let Drain::Looking(failed) = self.drain
+            && self.walks.is_empty()
+        {
+            if self.unread.is_some() && failed < LAST_WALKS {
+                self.drain = Drain::Looking(failed + 1);
+                self.next_walk = now;
+            } else {
+                self.drain = Drain::Sending;
+            }
         }
     }
 
     fn tick(&mut self) {
         self.note_standing();
+        if Instant::now() >= self.next_volume && self.volume.is_empty() {
+            self.next_volume = Instant::now() + VOLUME_INTERVAL;
+            let spool = self.works.spool.clone();
+            self.volume.spawn_blocking(move || spool.used_percent());
+        }
         if Instant::now() >= self.next_walk && self.walks.is_empty() {
             self.walk(PathBuf::new());
         }
@@ -205,19 +254,40 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn note_standing(&self) {
         let pending = self.ledger.pending();
         self.metrics.set_pending(&pending, SystemTime::now());
+        self.metrics.set_left_open(self.works.left_open.get());
         let Some(quarantined) = self.quarantined else { return };
         self.standing.send_replace(Some(DeliveryReport {
             pending_files: pending.files as u64,
             oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
             quarantined,
+            volume_used_percent: self.volume_used,
             last_upload_time: self.last_upload,
             was_in_trouble: false,
         }));
     }
 
+    fn note_volume(&mut self, used: io::Result<u8>) {
+        let Ok(percent) = used else { return };
+        self.volume_used = percent;
+        self.metrics.set_volume_used(percent);
+        let is_full = percent >= NEARLY_FULL;
+        if is_full && !self.said_full {
+            let reason = "SpoolNearlyFull";
+            let remedy =
+                "see to what keeps recordings from leaving, make the volume larger, or empty the quarantine";
+            tracing::error!(
+                reason,
+                percent,
+                remedy,
+                "The spool's volume is nearly full. Nothing is dropped from it"
+            );
+        }
+        self.said_full = is_full;
+    }
+
     fn begin_to_drain(&mut self) {
         tracing::info!("Asked to end. Sending what is left");
-        self.drain = Drain::Looking;
+        self.drain = Drain::Looking(0);
         self.works.sessions.freshen();
         self.walk(PathBuf::new());
     }
@@ -240,7 +310,9 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             cause: self.gate.why_closed().map(str::to_owned),
             not_unlinked: pending.not_unlinked,
             in_progress: self.in_progress,
+            unread: self.unread.as_ref().map(|path| path.display().to_string()),
             quarantined: self.metrics.quarantined_so_far(),
+            left_open: self.works.left_open.get(),
         });
         let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&self.termination_log);
         let written = file.and_then(|mut file| io::Write::write_all(&mut file, message.as_bytes()));

@@ -3,10 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::blocking;
+use super::buffers::Buffer;
 use super::deliver::{Outcome, Stop};
+use super::lanes::Lane;
 use super::ledger::Job;
 use super::recording::{Recording, Unopened};
 use super::spool::Spool;
@@ -17,9 +20,9 @@ use crate::domain::delivery::{
 
 /// Opens a recording that is complete.
 pub async fn open(spool: &Spool, job: &mut Job) -> Result<Arc<Recording>, Stop> {
-    let (path, renamed) = (spool.path(&job.path), job.sighting == Sighting::Renamed);
+    let (spool, path, renamed) = (spool.clone(), job.path.clone(), job.sighting == Sighting::Renamed);
     let opened = blocking(move || {
-        let recording = Recording::open(&path)?;
+        let recording = Recording::open(spool.root(), &path)?;
         let lease = if renamed { Lease::Unavailable } else { recording.lease() };
         Ok((recording, lease))
     });
@@ -49,14 +52,33 @@ pub async fn checksum(recording: &Arc<Recording>, job: &mut Job) -> Result<Crc64
         return Ok(crc64nvme);
     }
     let reading = recording.clone();
-    let read = blocking(move || io::Result::Ok((reading.checksum()?, reading.is_unchanged()?)));
+    let read =
+        blocking(move || io::Result::Ok((reading.checksum(reading.range())?, reading.is_unchanged()?)));
     match read.await {
         Ok((crc64nvme, true)) => {
             job.checksum = Some((recording.identity, crc64nvme));
             Ok(crc64nvme)
         }
         Ok((_, false)) => Err(changed(job)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(changed(job)),
+        Err(error) => Err(unread(&error, job)),
+    }
+}
+
+/// The bytes of a recording that fits into one buffer.
+pub async fn read_whole(recording: &Arc<Recording>, job: &mut Job) -> Result<Option<Bytes>, Stop> {
+    let size = recording.identity.size;
+    if Lane::of(size) == Lane::Large {
+        return Ok(None);
+    }
+    let reading = recording.clone();
+    let read = blocking(move || {
+        let mut buffer = Buffer::new();
+        reading.read_exact_at(buffer.first(size), 0)?;
+        io::Result::Ok((buffer.into_bytes(), reading.is_unchanged()?))
+    });
+    match read.await {
+        Ok((bytes, true)) => Ok(Some(bytes)),
+        Ok((_, false)) => Err(changed(job)),
         Err(error) => Err(unread(&error, job)),
     }
 }
@@ -72,7 +94,11 @@ pub fn changed(job: &mut Job) -> Stop {
     Stop::With(Outcome::Changed)
 }
 
-fn unread(error: &io::Error, job: &Job) -> Stop {
+/// What follows from an error of reading. A file that ended early has shrunk.
+pub fn unread(error: &io::Error, job: &mut Job) -> Stop {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return changed(job);
+    }
     match after_failed_read(error, job.failures + 1) {
         Unread::Gone => Outcome::Gone.into(),
         Unread::Poison(poison) => Stop::Poison(poison),

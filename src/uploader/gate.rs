@@ -1,4 +1,4 @@
-//! Whether to send now, and how many at a time: the broker's word, and S3's.
+//! Whether to send now: the broker's word, and S3's.
 
 use std::rc::Rc;
 
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use crate::api::DestinationDocument;
 use crate::domain::delivery::backoff;
 
-/// Recordings worked on at a time. A budget of memory takes its place with multipart uploads.
-const PARALLEL: usize = 8;
+/// Failures in a row, of different recordings perhaps, that are taken for a refusal.
+const FAILURES_BEFORE_CLOSING: usize = 8;
 
 /// The broker's word on the destination.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +48,8 @@ impl Gate {
     /// Where to send another recording while so many are on their way; `None`: not now.
     pub fn lets_through(&self, in_flight: usize, now: Instant) -> Option<Rc<DestinationDocument>> {
         let Word::Active(destination) = &self.word else { return None };
-        let slots = if self.closings == 0 { PARALLEL } else { 1 };
-        (!self.is_closed(now) && in_flight < slots).then(|| destination.clone())
+        let is_open = !self.is_closed(now) && (self.closings == 0 || in_flight == 0);
+        is_open.then(|| destination.clone())
     }
 
     /// When it opens by itself, if it is closed.
@@ -72,10 +72,10 @@ impl Gate {
         self.closed.take().is_some()
     }
 
-    /// S3 gave no clear answer. Many of those in a row are taken for a refusal.
+    /// S3 gave no clear answer. Many of those in a row close it.
     pub fn failed(&mut self, why: &str, now: Instant, jitter: f64) -> bool {
         self.failures += 1;
-        self.failures >= PARALLEL && self.refused(why, now, jitter)
+        self.failures >= FAILURES_BEFORE_CLOSING && self.refused(why, now, jitter)
     }
 
     /// The destination refused. Whether that begins a time of refusals.
@@ -109,8 +109,7 @@ mod tests {
         let now = Instant::now();
         assert!(Gate::new(Word::Unheard).lets_through(0, now).is_none());
         assert!(Gate::new(Word::Paused("Suspended".into())).lets_through(0, now).is_none());
-        assert!(active().lets_through(PARALLEL - 1, now).is_some());
-        assert!(active().lets_through(PARALLEL, now).is_none());
+        assert!(active().lets_through(99, now).is_some());
     }
 
     #[test]
@@ -126,14 +125,14 @@ mod tests {
         assert!(gate.lets_through(0, later + Duration::from_secs(1)).is_none());
         assert!(gate.lets_through(0, later + Duration::from_secs(2)).is_some());
         assert!(gate.arrived());
-        assert!(gate.lets_through(PARALLEL - 1, later).is_some());
+        assert!(gate.lets_through(99, later).is_some());
         assert!(!gate.arrived());
     }
 
     #[test]
     fn single_failures_close_nothing_and_many_in_a_row_do() {
         let (mut gate, now) = (active(), Instant::now());
-        for _ in 1..PARALLEL {
+        for _ in 1..FAILURES_BEFORE_CLOSING {
             assert!(!gate.failed("503", now, 1.0));
             assert!(gate.lets_through(0, now).is_some());
         }

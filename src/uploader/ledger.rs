@@ -2,11 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::lanes::{Lane, Lanes};
+use super::multipart::Upload;
 use super::recording::Identity;
 use super::watch::Sighted;
 use crate::api::Crc64Nvme;
@@ -17,6 +21,8 @@ use crate::domain::delivery::{Sighting, companion_of, is_companion_of};
 pub struct Job {
     /// Relative to the spool.
     pub path: PathBuf,
+    /// In which it is now on its way.
+    pub lane: Lane,
     /// The strongest evidence that it is complete.
     pub sighting: Sighting,
     /// Failures in a row.
@@ -31,16 +37,26 @@ pub struct Job {
     pub checksum: Option<(Identity, Crc64Nvme)>,
     /// The state in which a put to this key was answered: what is there is asked before it is put again.
     pub answered: Option<(Identity, String)>,
+    /// Its upload in parts, if it has one.
+    pub upload: Option<Upload>,
     /// The state in which S3 was seen to hold it.
     pub verified: Option<Identity>,
 }
 
+/// Where the work on a recording is.
+#[derive(Debug)]
+enum Work {
+    /// Not begun. Most of a long backlog is here, so it is small.
+    New(Sighting),
+    /// Begun, and to be taken up again.
+    Begun(Box<Job>),
+    /// Being done, with the evidence that came meanwhile.
+    Taken(Option<Sighting>),
+}
+
 #[derive(Debug)]
 struct Entry {
-    /// `None` while it is worked on.
-    job: Option<Job>,
-    /// Evidence that came while it was worked on.
-    seen_again: Option<Sighting>,
+    work: Work,
     /// Whether S3 holds it, and only the unlinking is left.
     verified: bool,
     /// Its valid place in the queue; none while a companion waits for its media file.
@@ -49,12 +65,16 @@ struct Entry {
     since: SystemTime,
 }
 
+/// A place in a queue. One whose ticket is no longer its entry's counts for nothing.
+type Place = Reverse<(Instant, u64, Rc<Path>)>;
+
 /// All recordings in the spool.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    entries: BTreeMap<PathBuf, Entry>,
-    /// Earliest first. A place whose ticket is no longer its entry's counts for nothing.
-    queue: BinaryHeap<Reverse<(Instant, u64, PathBuf)>>,
+    entries: BTreeMap<Rc<Path>, Entry>,
+    /// Of the recordings of each lane, earliest first.
+    small: BinaryHeap<Place>,
+    large: BinaryHeap<Place>,
     tickets: u64,
 }
 
@@ -75,75 +95,88 @@ impl Ledger {
     /// Notes a file that was seen. Weaker evidence than there is changes nothing.
     pub fn note(&mut self, sighted: Sighted, now: Instant) {
         let Sighted { path, sighting, size, since } = sighted;
-        let Some(entry) = self.entries.get_mut(&path) else {
-            let job = Job {
-                path: path.clone(),
-                sighting,
-                failures: 0,
-                attempts: 0,
-                changes: 0,
-                steady: None,
-                checksum: None,
-                answered: None,
-                verified: None,
-            };
-            let entry =
-                Entry { job: Some(job), seen_again: None, verified: false, ticket: None, size, since };
+        let Some(entry) = self.entries.get_mut(path.as_path()) else {
+            let entry = Entry { work: Work::New(sighting), verified: false, ticket: None, size, since };
+            let path: Rc<Path> = path.into();
             self.entries.insert(path.clone(), entry);
             return self.enqueue(&path, now);
         };
         entry.size = size;
-        match &mut entry.job {
-            None => entry.seen_again = entry.seen_again.max(Some(sighting)),
-            Some(job) if job.sighting < sighting => {
-                job.sighting = sighting;
-                self.enqueue(&path, now);
+        let known = match &mut entry.work {
+            Work::Taken(seen_again) => {
+                *seen_again = (*seen_again).max(Some(sighting));
+                return;
             }
-            Some(_) => {}
+            Work::New(known) => known,
+            Work::Begun(job) => &mut job.sighting,
+        };
+        if *known < sighting {
+            *known = sighting;
+            self.enqueue(&path, now);
         }
     }
 
-    /// Forgets a path that is gone. One that is being worked on is forgotten by its worker.
+    /// Forgets a path that is gone. One that is being worked on, or whose upload has to be ended, its worker forgets.
     pub fn forget(&mut self, path: &Path, now: Instant) {
-        if self.entries.get(path).is_some_and(|entry| entry.job.is_some()) {
-            self.entries.remove(path);
-            self.wake_companion(path, now);
+        match self.entries.get(path).map(|entry| &entry.work) {
+            None | Some(Work::Taken(_)) => {}
+            Some(Work::Begun(job)) if job.upload.is_some() => self.enqueue(path, now),
+            Some(Work::New(_) | Work::Begun(_)) => {
+                self.entries.remove(path);
+                self.wake_companion(path, now);
+            }
         }
     }
 
-    /// The next recording that is due.
-    pub fn take_due(&mut self, now: Instant) -> Option<Job> {
-        while let Some(Reverse((due, ticket, path))) = self.queue.peek() {
-            let valid = self.entries.get(path).is_some_and(|entry| entry.ticket == Some(*ticket));
-            if valid && *due > now {
+    /// The next recording that is due and for which there is room.
+    pub fn take_due(&mut self, lanes: &Lanes, now: Instant) -> Option<Job> {
+        [Lane::Large, Lane::Small]
+            .into_iter()
+            .filter(|lane| lanes.has_room(*lane))
+            .find_map(|lane| self.take_due_in(lane, now))
+    }
+
+    fn take_due_in(&mut self, lane: Lane, now: Instant) -> Option<Job> {
+        while let Some(Reverse((due, ticket, path))) = self.queue(lane).peek().cloned() {
+            let valid = self.entries.get(&path).is_some_and(|entry| entry.ticket == Some(ticket));
+            if valid && due > now {
                 return None;
             }
-            let path = path.clone();
-            self.queue.pop();
+            self.queue(lane).pop();
             let waits = valid && self.has_media_waiting(&path);
             let Some(entry) = self.entries.get_mut(&path).filter(|_| valid) else { continue };
             entry.ticket = None;
-            if !waits {
-                return entry.job.take();
+            if waits {
+                continue;
+            }
+            match std::mem::replace(&mut entry.work, Work::Taken(None)) {
+                Work::New(sighting) => return Some(Job::new(path.to_path_buf(), sighting, lane)),
+                Work::Begun(job) => return Some(Job { lane, ..*job }),
+                taken @ Work::Taken(_) => entry.work = taken,
             }
         }
         None
     }
 
-    /// When the next recording is due. May be early.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.queue.peek().map(|Reverse((due, _, _))| *due)
+    /// When the next recording for which there is room is due. May be early.
+    pub fn next_due(&self, lanes: &Lanes) -> Option<Instant> {
+        let next = |lane, queue: &BinaryHeap<Place>| {
+            queue.peek().filter(|_| lanes.has_room(lane)).map(|Reverse((due, _, _))| *due)
+        };
+        next(Lane::Small, &self.small).into_iter().chain(next(Lane::Large, &self.large)).min()
     }
 
     /// Takes back a recording that stays, to be worked on again at `due`.
     pub fn put_back(&mut self, mut job: Job, due: Instant) {
         let path = job.path.clone();
-        let Some(entry) = self.entries.get_mut(&path) else { return };
-        job.sighting = entry.seen_again.take().max(Some(job.sighting)).unwrap_or(job.sighting);
+        let Some(entry) = self.entries.get_mut(path.as_path()) else { return };
+        if let Work::Taken(Some(seen_again)) = entry.work {
+            job.sighting = job.sighting.max(seen_again);
+        }
         entry.verified = job.verified.is_some();
         entry.size = job.steady.map_or(entry.size, |(identity, _)| identity.size);
         let verified = entry.verified;
-        entry.job = Some(job);
+        entry.work = Work::Begun(Box::new(job));
         self.enqueue(&path, due);
         if verified {
             self.wake_companion(&path, due);
@@ -152,9 +185,8 @@ impl Ledger {
 
     /// Strikes out a recording that left the spool, unless another has come under its name.
     pub fn strike_out(&mut self, job: &Job, now: Instant) {
-        let Some(entry) = self.entries.remove(&job.path) else { return };
-        if let Some(sighting) = entry.seen_again {
-            let Entry { size, since, .. } = entry;
+        let Some(entry) = self.entries.remove(job.path.as_path()) else { return };
+        if let Entry { work: Work::Taken(Some(sighting)), size, since, .. } = entry {
             self.note(Sighted { path: job.path.clone(), sighting, size, since }, now);
         }
         self.wake_companion(&job.path, now);
@@ -177,14 +209,24 @@ impl Ledger {
 
     /// Paths of recordings not yet verified.
     pub fn unverified(&self) -> impl Iterator<Item = &Path> {
-        self.entries.iter().filter(|(_, entry)| !entry.verified).map(|(path, _)| path.as_path())
+        self.entries.iter().filter(|(_, entry)| !entry.verified).map(|(path, _)| &**path)
     }
 
     fn enqueue(&mut self, path: &Path, due: Instant) {
-        if let Some(entry) = self.entries.get_mut(path) {
-            self.tickets += 1;
-            entry.ticket = Some(self.tickets);
-            self.queue.push(Reverse((due, self.tickets, path.to_owned())));
+        let Some((path, _)) = self.entries.get_key_value(path) else { return };
+        let path = path.clone();
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let Some(entry) = self.entries.get_mut(&path) else { return };
+        entry.ticket = Some(ticket);
+        let lane = Lane::of(entry.size);
+        self.queue(lane).push(Reverse((due, ticket, path)));
+    }
+
+    fn queue(&mut self, lane: Lane) -> &mut BinaryHeap<Place> {
+        match lane {
+            Lane::Small => &mut self.small,
+            Lane::Large => &mut self.large,
         }
     }
 
@@ -200,16 +242,34 @@ impl Ledger {
                 && component.is_some_and(|c| c.as_encoded_bytes().starts_with(name.as_encoded_bytes()))
         };
         self.entries
-            .range(stem.clone()..)
+            .range::<Path, _>((Bound::Included(stem.as_path()), Bound::Unbounded))
             .take_while(|(path, _)| named_alike(path))
             .any(|(path, entry)| !entry.verified && is_companion_of(companion, path))
     }
 
     fn wake_companion(&mut self, media: &Path, now: Instant) {
         let companion = companion_of(media);
-        let waits = |entry: &Entry| entry.job.is_some() && entry.ticket.is_none();
-        if companion != media && self.entries.get(&companion).is_some_and(waits) {
+        let waits = |entry: &Entry| !matches!(entry.work, Work::Taken(_)) && entry.ticket.is_none();
+        if companion != media && self.entries.get(companion.as_path()).is_some_and(waits) {
             self.enqueue(&companion, now);
+        }
+    }
+}
+
+impl Job {
+    fn new(path: PathBuf, sighting: Sighting, lane: Lane) -> Self {
+        Job {
+            path,
+            lane,
+            sighting,
+            failures: 0,
+            attempts: 0,
+            changes: 0,
+            steady: None,
+            checksum: None,
+            answered: None,
+            upload: None,
+            verified: None,
         }
     }
 }
@@ -225,7 +285,7 @@ mod tests {
     }
 
     fn take(ledger: &mut Ledger, now: Instant) -> Option<String> {
-        ledger.take_due(now).map(|job| job.path.to_str().unwrap().to_owned())
+        ledger.take_due(&Lanes::default(), now).map(|job| job.path.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -233,12 +293,12 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.note(sighted("b.wav", Sighting::Renamed), now);
         ledger.note(sighted("a.wav", Sighting::Renamed), now);
-        let b = ledger.take_due(now).unwrap();
+        let b = ledger.take_due(&Lanes::default(), now).unwrap();
         assert_eq!(b.path, Path::new("b.wav"));
         ledger.put_back(b, now + Duration::from_secs(9));
         assert_eq!(take(&mut ledger, now).as_deref(), Some("a.wav"));
         assert_eq!(take(&mut ledger, now), None);
-        assert_eq!(ledger.next_due(), Some(now + Duration::from_secs(9)));
+        assert_eq!(ledger.next_due(&Lanes::default()), Some(now + Duration::from_secs(9)));
         assert_eq!(take(&mut ledger, now + Duration::from_secs(9)).as_deref(), Some("b.wav"));
     }
 
@@ -246,13 +306,13 @@ mod tests {
     fn stronger_evidence_makes_a_waiting_recording_due() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.note(sighted("a.wav", Sighting::Found), now);
-        let job = ledger.take_due(now).unwrap();
+        let job = ledger.take_due(&Lanes::default(), now).unwrap();
         ledger.put_back(job, now + Duration::from_secs(5));
         ledger.note(sighted("a.wav", Sighting::Found), now);
-        assert!(ledger.take_due(now).is_none());
+        assert!(ledger.take_due(&Lanes::default(), now).is_none());
         ledger.note(sighted("a.wav", Sighting::Renamed), now);
-        assert_eq!(ledger.take_due(now).unwrap().sighting, Sighting::Renamed);
-        assert!(ledger.take_due(now + Duration::from_secs(5)).is_none());
+        assert_eq!(ledger.take_due(&Lanes::default(), now).unwrap().sighting, Sighting::Renamed);
+        assert!(ledger.take_due(&Lanes::default(), now + Duration::from_secs(5)).is_none());
     }
 
     #[test]
@@ -261,7 +321,7 @@ mod tests {
         for path in ["d/a.json", "d/a.wav", "d/ab.wav", "d/a!.wav", "e/a.wav", "d/b.json"] {
             ledger.note(sighted(path, Sighting::Renamed), now);
         }
-        let mut jobs: Vec<Job> = std::iter::from_fn(|| ledger.take_due(now)).collect();
+        let mut jobs: Vec<Job> = std::iter::from_fn(|| ledger.take_due(&Lanes::default(), now)).collect();
         let names: Vec<_> = jobs.iter().map(|job| job.path.to_str().unwrap()).collect();
         assert_eq!(names, ["d/a.wav", "d/ab.wav", "d/a!.wav", "e/a.wav", "d/b.json"]);
         ledger.strike_out(&jobs.remove(0), now);
@@ -273,10 +333,10 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.note(sighted("a.wav", Sighting::Renamed), now);
         ledger.note(sighted("a.json", Sighting::Renamed), now);
-        let mut media = ledger.take_due(now).unwrap();
-        assert!(ledger.take_due(now).is_none());
+        let mut media = ledger.take_due(&Lanes::default(), now).unwrap();
+        assert!(ledger.take_due(&Lanes::default(), now).is_none());
         let file = tempfile::NamedTempFile::new().unwrap();
-        media.verified = Some(Identity::from(&file.as_file().metadata().unwrap()));
+        media.verified = Some(Identity::from(&rustix::fs::fstat(&file).unwrap()));
         ledger.put_back(media, now);
         assert_eq!(ledger.pending().not_unlinked, 1);
         let next: Vec<_> = std::iter::from_fn(|| take(&mut ledger, now)).collect();
@@ -287,13 +347,13 @@ mod tests {
     fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.note(sighted("a.wav", Sighting::Renamed), now);
-        let first = ledger.take_due(now).unwrap();
+        let first = ledger.take_due(&Lanes::default(), now).unwrap();
         ledger.note(sighted("a.wav", Sighting::Renamed), now);
         ledger.forget(Path::new("a.wav"), now);
-        assert!(ledger.take_due(now).is_none());
+        assert!(ledger.take_due(&Lanes::default(), now).is_none());
         ledger.strike_out(&first, now);
         assert_eq!(ledger.pending().files, 1);
-        let second = ledger.take_due(now).unwrap();
+        let second = ledger.take_due(&Lanes::default(), now).unwrap();
         ledger.strike_out(&second, now);
         assert_eq!(ledger.pending(), Pending::default());
     }

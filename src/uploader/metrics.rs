@@ -1,6 +1,6 @@
 //! The sidecar's metrics.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,8 @@ pub struct UploaderMetrics {
     uploaded: Counter,
     uploaded_bytes: Counter,
     quarantined: Counter,
+    uploads_left_open: Counter,
+    volume_used_percent: Gauge,
 }
 
 impl UploaderMetrics {
@@ -39,7 +41,27 @@ impl UploaderMetrics {
         registry.register("uploaded", "Recordings uploaded, verified and unlinked", metrics.uploaded.clone());
         registry.register("uploaded_bytes", "Their size", metrics.uploaded_bytes.clone());
         registry.register("quarantined", "Files moved to quarantine", metrics.quarantined.clone());
+        registry.register(
+            "uploads_left_open",
+            "Uploads in parts that may be left in the bucket",
+            metrics.uploads_left_open.clone(),
+        );
+        registry.register(
+            "volume_used_percent",
+            "How full the spool's volume is",
+            metrics.volume_used_percent.clone(),
+        );
         metrics
+    }
+
+    /// Takes note of how full the volume is.
+    pub fn set_volume_used(&self, percent: u8) {
+        self.volume_used_percent.set(percent.into());
+    }
+
+    /// Takes note of how many uploads may be left.
+    pub fn set_left_open(&self, count: u64) {
+        self.uploads_left_open.inner().store(count, Ordering::Relaxed);
     }
 
     /// Takes note of what is pending.

@@ -12,10 +12,10 @@
 //! | `credentials` | hands the pod's session to AWS SDKs in its other containers, where the pod asks for that |
 //! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
 //!
-//! One thread runs all of it, and files are read on a few others. The journal of multipart uploads
-//! has its place beside these.
+//! One thread runs all of it, and files are read on a few others.
 
 mod broker;
+mod buffers;
 mod claim;
 mod credentials;
 mod deliver;
@@ -23,14 +23,20 @@ mod driver;
 mod examine;
 mod follow;
 mod gate;
+mod journal;
+mod lanes;
 mod ledger;
 mod metrics;
+mod multipart;
+mod pace;
+mod place;
 mod ports;
 mod recording;
 mod report;
 mod session;
 mod settle;
 mod spool;
+mod stream;
 mod syscalls;
 mod upload;
 mod watch;
@@ -39,6 +45,7 @@ mod watch;
 mod tests;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -54,6 +61,7 @@ use self::driver::Driver;
 use self::follow::follow;
 use self::gate::Word;
 use self::metrics::UploaderMetrics;
+use self::pace::Pace;
 use self::ports::S3;
 use self::report::Reporter;
 use self::session::Sessions;
@@ -83,6 +91,14 @@ pub struct Config {
     /// The broker's CA certificates, PEM.
     #[arg(long, env = BROKER_CA_ENV, hide_env_values = true)]
     pub broker_ca: String,
+    /// No more than so many bytes a second to S3, at least 2 MiB; without it, as fast as it goes.
+    #[arg(
+        long,
+        env = "RECORDING_UPLOADER_BANDWIDTH_LIMIT",
+        value_name = "BYTES_PER_SECOND",
+        value_parser = clap::value_parser!(u64).range(2 << 20..)
+    )]
+    pub bandwidth_limit: Option<u64>,
     /// Address of metrics and health, plain HTTP.
     #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], UPLOADER_HEALTH_PORT)))]
     pub listen: SocketAddr,
@@ -116,8 +132,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         HttpsBroker::new(&config.broker_url, &config.broker_ca, &config.state_dir, config.token_file)?;
     let broker = Rc::new(broker);
     let (heard, word) = value::channel(Word::Unheard);
-    let works =
-        Works { spool: Spool::new(config.spool), sessions: Sessions::new(broker.clone(), S3::default()) };
+    let mut works = Works::new(Spool::new(config.spool), Sessions::new(broker.clone(), S3::default()));
+    works.pace = config.bandwidth_limit.and_then(NonZeroU64::new).map(Pace::new);
     let shutdown = shutdown.shared();
     let work = async {
         let Some(_lock) = claim(&works.spool, shutdown.clone()).await else { return };

@@ -1,9 +1,7 @@
 //! What the driver needs of the world: a broker, and buckets.
 
-use std::fs::File;
-
-use crate::api::{Answer, Crc64Nvme, DeliveryReport, DestinationDocument, Head};
-use crate::aws;
+use crate::api::{Answer, Crc64Nvme, DeliveryReport, DestinationDocument, Head, Part};
+use crate::aws::{self, Body};
 use crate::secret::SessionCredentials;
 
 /// What the broker says.
@@ -48,14 +46,34 @@ pub trait Storage {
 
 /// One bucket, under one session.
 pub trait Bucket {
-    /// Puts a file of `size` bytes unless the key exists.
+    /// Puts an object unless the key exists.
     fn put_if_absent(
         &self,
         key: &str,
-        file: File,
-        size: u64,
+        body: Body,
         crc64nvme: Crc64Nvme,
     ) -> impl Future<Output = Answer<Option<Crc64Nvme>>>;
+    /// Begins an upload in parts; the answer is its ID.
+    fn create_multipart(&self, key: &str) -> impl Future<Output = Answer<String>>;
+    /// Uploads one part.
+    fn upload_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        number: i32,
+        body: Body,
+        crc64nvme: Crc64Nvme,
+    ) -> impl Future<Output = Answer<Part>>;
+    /// Makes the parts one object unless the key exists.
+    fn complete_multipart(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[Part],
+        crc64nvme: Crc64Nvme,
+    ) -> impl Future<Output = Answer<Option<Crc64Nvme>>>;
+    /// Drops an upload and its parts.
+    fn abort_multipart(&self, key: &str, upload_id: &str) -> impl Future<Output = Answer>;
     /// What is under a key.
     fn head(&self, key: &str) -> impl Future<Output = Answer<Head>>;
     /// The checksum of the bytes under a key.
@@ -84,14 +102,37 @@ impl Storage for S3 {
 }
 
 impl Bucket for aws::ObjectStore {
-    async fn put_if_absent(
+    async fn put_if_absent(&self, key: &str, body: Body, crc64nvme: Crc64Nvme) -> Answer<Option<Crc64Nvme>> {
+        aws::ObjectStore::put_if_absent(self, key, body, crc64nvme).await
+    }
+
+    async fn create_multipart(&self, key: &str) -> Answer<String> {
+        aws::ObjectStore::create_multipart(self, key).await
+    }
+
+    async fn upload_part(
         &self,
         key: &str,
-        file: File,
-        size: u64,
+        upload_id: &str,
+        number: i32,
+        body: Body,
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Part> {
+        aws::ObjectStore::upload_part(self, key, upload_id, number, body, crc64nvme).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[Part],
         crc64nvme: Crc64Nvme,
     ) -> Answer<Option<Crc64Nvme>> {
-        aws::ObjectStore::put_if_absent(self, key, aws::Body::File(file, size), crc64nvme).await
+        aws::ObjectStore::complete_multipart(self, key, upload_id, parts, crc64nvme).await
+    }
+
+    async fn abort_multipart(&self, key: &str, upload_id: &str) -> Answer {
+        aws::ObjectStore::abort_multipart(self, key, upload_id).await
     }
 
     async fn head(&self, key: &str) -> Answer<Head> {

@@ -1,18 +1,18 @@
 //! One file of the spool, opened for reading.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::syscalls::probe_lease;
+use rustix::fs::{FileType, Stat};
+
+use super::buffers::Buffer;
+use super::place::Place;
+use super::syscalls;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Lease, Poison};
-
-/// How much is read at a time for the checksum.
-const READ_BYTES: usize = 256 * 1024;
 
 /// Which file, and in which state: equal means that nobody wrote to it in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +24,13 @@ pub struct Identity {
     pub size: u64,
 }
 
-impl From<&Metadata> for Identity {
-    fn from(metadata: &Metadata) -> Self {
+impl From<&Stat> for Identity {
+    fn from(stat: &Stat) -> Self {
         Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            size: metadata.size(),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            modified: (stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+            size: stat.st_size.cast_unsigned(),
         }
     }
 }
@@ -53,24 +53,33 @@ pub enum Unopened {
     Error(io::Error),
 }
 
+impl From<io::Error> for Unopened {
+    fn from(error: io::Error) -> Self {
+        Unopened::Error(error)
+    }
+}
+
 impl Recording {
-    /// Opens a file without following a link at its end, and without waiting for a FIFO's other side.
-    pub fn open(path: &Path) -> Result<Self, Unopened> {
-        let kind = path.symlink_metadata().map_err(Unopened::Error)?.file_type();
-        if kind.is_symlink() {
-            return Err(Unopened::Poison(Poison::Symlink));
+    /// Opens a file below `root` without following a link anywhere on the way there.
+    pub fn open(root: &Path, relative: &Path) -> Result<Self, Unopened> {
+        Recording::open_at(&Place::find(root, relative)?)
+    }
+
+    /// Opens a file of the spool.
+    pub fn open_at(place: &Place) -> Result<Self, Unopened> {
+        match syscalls::file_type(&place.metadata()?) {
+            FileType::RegularFile => {}
+            FileType::Symlink => return Err(Unopened::Poison(Poison::Symlink)),
+            _ => return Err(Unopened::Poison(Poison::NotARegularFile)),
         }
-        if !kind.is_file() {
-            return Err(Unopened::Poison(Poison::NotARegularFile));
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)
-            .map_err(Unopened::Error)?;
-        let metadata = file.metadata().map_err(Unopened::Error)?;
-        let modified = metadata.modified().map_err(Unopened::Error)?;
-        Ok(Recording { file, identity: Identity::from(&metadata), modified })
+        let file = place.open()?;
+        let stat = syscalls::metadata(&file)?;
+        let since_epoch = Duration::new(
+            stat.st_mtime.try_into().unwrap_or_default(),
+            stat.st_mtime_nsec.try_into().unwrap_or_default(),
+        );
+        let modified = SystemTime::UNIX_EPOCH + since_epoch;
+        Ok(Recording { file, identity: Identity::from(&stat), modified })
     }
 
     /// Time since the last change by the file system's clock; zero when that clock is ahead of ours.
@@ -80,79 +89,88 @@ impl Recording {
 
     /// Whether somebody has it open for writing.
     pub fn lease(&self) -> Lease {
-        probe_lease(&self.file)
+        syscalls::probe_lease(&self.file)
     }
 
     /// Whether nobody has written to it since it was opened.
     pub fn is_unchanged(&self) -> io::Result<bool> {
-        Ok(Identity::from(&self.file.metadata()?) == self.identity)
+        Ok(Identity::from(&syscalls::metadata(&self.file)?) == self.identity)
     }
 
-    /// The checksum of as many bytes as it had when opened; `UnexpectedEof` when it has shrunk.
-    pub fn checksum(&self) -> io::Result<Crc64Nvme> {
-        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-        let mut buffer = vec![0; READ_BYTES.min(self.identity.size.max(1) as usize)];
-        let mut position = 0;
-        while position < self.identity.size {
-            let wanted = buffer.len().min((self.identity.size - position) as usize);
-            match self.file.read_at(&mut buffer[..wanted], position) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => {
-                    digest.update(&buffer[..read]);
-                    position += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    /// Fills a buffer from a place in the file; `UnexpectedEof` when the file has shrunk.
+    pub fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match syscalls::read_at(&self.file, &mut buffer[filled..], position + filled as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => filled += read,
             }
         }
-        Ok(Crc64Nvme(digest.finalize()))
+        Ok(())
     }
 
-    /// The same file opened once more, at its start. Not a clone of the handle: a read that outlives an
-    /// abandoned upload would move the position under the next one.
-    pub fn reopen(&self) -> io::Result<File> {
-        File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    /// The whole of it.
+    pub fn range(&self) -> Range<u64> {
+        0..self.identity.size
+    }
+
+    /// The checksum of a range of bytes; `UnexpectedEof` when the file has shrunk.
+    pub fn checksum(&self, range: Range<u64>) -> io::Result<Crc64Nvme> {
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        let mut buffer = Buffer::new();
+        let mut position = range.start;
+        while position < range.end {
+            let chunk = buffer.first(range.end - position);
+            self.read_exact_at(chunk, position)?;
+            digest.update(chunk);
+            position += chunk.len() as u64;
+        }
+        Ok(Crc64Nvme(digest.finalize()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
     use std::io::Write as _;
 
     use super::*;
+    use crate::uploader::buffers::BUFFER_BYTES;
 
     #[test]
     fn the_checksum_is_that_of_the_bytes_and_a_write_shows() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.wav");
-        let bytes = vec![7; READ_BYTES * 2 + 3];
+        let bytes = vec![7; BUFFER_BYTES * 2 + 3];
         std::fs::write(&path, &bytes).unwrap();
-        let recording = Recording::open(&path).unwrap();
-        assert_eq!(recording.checksum().unwrap(), Crc64Nvme::of(&bytes));
+        let recording = Recording::open(directory.path(), "a.wav".as_ref()).unwrap();
+        assert_eq!(recording.checksum(recording.range()).unwrap(), Crc64Nvme::of(&bytes));
         assert!(recording.is_unchanged().unwrap());
 
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
-        assert_eq!(recording.checksum().unwrap(), Crc64Nvme::of(&bytes));
+        assert_eq!(recording.checksum(recording.range()).unwrap(), Crc64Nvme::of(&bytes));
         assert!(!recording.is_unchanged().unwrap());
 
         File::create(&path).unwrap();
-        assert_eq!(recording.checksum().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(recording.checksum(recording.range()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
     fn an_empty_file_has_a_checksum_too() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(Recording::open(file.path()).unwrap().checksum().unwrap(), Crc64Nvme::of(b""));
+        let directory = tempfile::tempdir().unwrap();
+        File::create(directory.path().join("a.wav")).unwrap();
+        let recording = Recording::open(directory.path(), "a.wav".as_ref()).unwrap();
+        assert_eq!(recording.checksum(recording.range()).unwrap(), Crc64Nvme::of(b""));
     }
 
     #[test]
     fn only_regular_files_are_opened() {
         let directory = tempfile::tempdir().unwrap();
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
-        assert!(matches!(Recording::open(&link), Err(Unopened::Poison(Poison::Symlink))));
+        let open = |name: &str| Recording::open(directory.path(), name.as_ref());
+        std::os::unix::fs::symlink("/etc/passwd", directory.path().join("link")).unwrap();
+        assert!(matches!(open("link"), Err(Unopened::Poison(Poison::Symlink))));
         let socket = directory.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        assert!(matches!(Recording::open(&socket), Err(Unopened::Poison(Poison::NotARegularFile))));
+        assert!(matches!(open("socket"), Err(Unopened::Poison(Poison::NotARegularFile))));
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::ports::{Broker, Storage, Told};
 use crate::api::DestinationDocument;
 use crate::domain::delivery::renew_at;
+use crate::secret::SessionCredentials;
 
 /// How long a broker that failed is left alone while the present session still serves.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
@@ -24,6 +25,7 @@ pub struct Sessions<B, S: Storage> {
 
 struct Present<T> {
     destination: Rc<DestinationDocument>,
+    credentials: SessionCredentials,
     bucket: Rc<T>,
     expiration: Timestamp,
     renew_at: Timestamp,
@@ -58,6 +60,7 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
                     bucket: bucket.clone(),
                     expiration: credentials.expiration,
                     renew_at: renew_at(now, credentials.expiration),
+                    credentials,
                 });
                 Ok(bucket)
             }
@@ -71,6 +74,12 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
                 Err(NoSession("the broker refuses credentials for this pod".to_owned()))
             }
         }
+    }
+
+    /// Another bucket under the present session, which may have no right there; `None` without a session.
+    pub async fn elsewhere(&self, destination: &DestinationDocument) -> Option<Rc<S::Bucket>> {
+        let present = self.present.lock().await;
+        present.as_ref().map(|held| Rc::new(self.storage.bucket(destination, &held.credentials)))
     }
 
     /// Drops a session that S3 did not take, unless it has been replaced since.

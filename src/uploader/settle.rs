@@ -17,6 +17,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     pub(super) fn settle(&mut self, job: Job, outcome: Outcome, took: Duration) {
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
         let name = job.path.display().to_string();
+        self.lanes.leave(job.lane);
         match outcome {
             Outcome::Delivered { key, size, crc64nvme } => {
                 let (attempts, seconds) = (job.attempts, took.as_secs_f64());
@@ -30,6 +31,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 self.ledger.strike_out(&job, now);
             }
             Outcome::Gone => self.ledger.strike_out(&job, now),
+            Outcome::Interrupted => self.ledger.put_back(job, now),
             Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait),
             Outcome::Changed => {
                 let due = now + backoff(job.changes, jitter);

@@ -3,13 +3,24 @@
 //! The recorder may put a new recording under a name whose file is just being let go. So a file is
 //! first moved to where only we are, and unlinked there if it still is the one that was verified.
 
-use std::fs::{self, File, TryLockError};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
+use super::place::{self, Place};
 use super::recording::{Identity, Recording, Unopened};
-use super::syscalls::rename_if_absent;
+use super::syscalls;
 use crate::domain::delivery::{STATE_DIRECTORY, alternate};
+
+/// Files that are being let go, by their paths in one name, and those whose paths are too long for that.
+const MOVING: &str = "moving";
+const MOVING_LONG: &str = "moving-long";
+/// Longest name of a file, in bytes, on every file system in use.
+const LONGEST_NAME: usize = 255;
 
 /// Held for as long as this process may touch the spool.
 #[derive(Debug)]
@@ -21,6 +32,8 @@ pub struct Lock {
 #[derive(Clone, Debug)]
 pub struct Spool {
     root: PathBuf,
+    /// Paths that we gave files ourselves, and that inotify has not told of yet.
+    placed: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// Whether a file left its place.
@@ -35,7 +48,7 @@ pub enum Departure {
 impl Spool {
     /// The spool at `root`.
     pub fn new(root: PathBuf) -> Self {
-        Spool { root }
+        Spool { root, placed: Arc::default() }
     }
 
     /// Where the spool is.
@@ -43,30 +56,31 @@ impl Spool {
         &self.root
     }
 
-    /// Where a recording is.
-    pub fn path(&self, relative: &Path) -> PathBuf {
-        self.root.join(relative)
+    /// How full its volume is, in percent, as df reckons it: what only root may use counts as used.
+    pub fn used_percent(&self) -> io::Result<u8> {
+        let space = syscalls::space(syscalls::open_root(&self.root)?)?;
+        let used = space.f_blocks.saturating_sub(space.f_bfree);
+        let usable = used + space.f_bavail;
+        Ok(if usable == 0 { 0 } else { (used * 100).div_ceil(usable).min(100) as u8 })
     }
 
-    fn own(&self, name: &str) -> PathBuf {
-        self.root.join(STATE_DIRECTORY).join(name)
+    /// Whether it was we who renamed a file to this path. Asked once for each event that tells of it.
+    pub fn has_placed(&self, relative: &Path) -> bool {
+        self.placed.lock().unwrap().remove(relative)
     }
 
     /// The lock, unless another uploader has it.
     pub fn try_lock(&self) -> io::Result<Option<Lock>> {
-        fs::create_dir_all(self.root.join(STATE_DIRECTORY))?;
-        let file = File::create(self.own("lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        let lock = Place::make(&self.root, &own("lock"))?.lock()?;
+        // Now, as on a full volume nothing could be unlinked without it.
+        Place::make(&self.root, &own(MOVING).join("any"))?;
+        Ok(lock.map(|file| Lock { _file: file }))
     }
 
     /// Unlinks a recording that S3 holds, unless it has been replaced since.
     pub fn remove(&self, relative: &Path, identity: Identity) -> io::Result<Departure> {
         match self.take(relative, identity)? {
-            Some(taken) => fs::remove_file(taken).map(|()| Departure::Gone),
+            Some(taken) => taken.unlink().map(|()| Departure::Gone),
             None => Ok(Departure::Replaced),
         }
     }
@@ -81,21 +95,20 @@ impl Spool {
 
     /// Moves a file to quarantine, under a name that is free there, and says where it is now.
     pub fn quarantine(&self, relative: &Path) -> io::Result<PathBuf> {
-        self.quarantine_from(&self.path(relative), relative)
+        self.quarantine_from(&Place::find(&self.root, relative)?, relative)
     }
 
-    fn quarantine_from(&self, from: &Path, relative: &Path) -> io::Result<PathBuf> {
-        let quarantine = self.own("quarantine");
+    fn quarantine_from(&self, from: &Place, relative: &Path) -> io::Result<PathBuf> {
+        let quarantine = own("quarantine");
         for attempt in 0_u32.. {
             let mut place = quarantine.join(relative).into_os_string();
             if attempt > 0 {
                 place.push(format!("~{attempt}"));
             }
             let place = PathBuf::from(place);
-            create_parent(&place)?;
-            match rename_if_absent(from, &place) {
+            match from.move_to(&Place::make(&self.root, &place)?) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                result => return result.map(|()| place),
+                result => return result.map(|()| self.root.join(place)),
             }
         }
         unreachable!("a quarantine holds fewer files than there are numbers")
@@ -103,22 +116,24 @@ impl Spool {
 
     /// Puts back what an earlier process had taken from its place when it ended.
     pub fn restore(&self) -> io::Result<()> {
-        let moving = self.own("moving");
-        let mut directories = vec![moving.clone()];
-        while let Some(directory) = directories.pop() {
-            let entries = match fs::read_dir(&directory) {
+        let mut directories = vec![(own(MOVING), None), (own(MOVING_LONG), Some(PathBuf::new()))];
+        while let Some((directory, below)) = directories.pop() {
+            let open = match place::directory(&self.root, &directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                entries => entries?,
+                open => open?,
             };
-            for entry in entries {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    directories.push(entry.path());
-                } else if let Ok(relative) = entry.path().strip_prefix(&moving) {
-                    // One file that cannot go back must not keep all others waiting.
-                    if self.place(&entry.path(), relative).is_err() {
-                        self.quarantine_from(&entry.path(), relative)?;
-                    }
+            for entry in syscalls::list(open)? {
+                let (name, is_directory) = entry?;
+                let inside = directory.join(&name);
+                let relative = below.as_ref().map_or_else(|| moved_from(&name), |below| below.join(&name));
+                if is_directory {
+                    directories.push((inside, Some(relative)));
+                    continue;
+                }
+                let taken = Place::find(&self.root, &inside)?;
+                // One file that cannot go back must not keep all others waiting.
+                if self.place(&taken, &relative).is_err() {
+                    self.quarantine_from(&taken, &relative)?;
                 }
             }
         }
@@ -126,16 +141,10 @@ impl Spool {
     }
 
     /// Moves a file to where only we are. `None`: it is not the file that was meant, and is back in its place.
-    fn take(&self, relative: &Path, identity: Identity) -> io::Result<Option<PathBuf>> {
-        let (from, taken) = (self.path(relative), self.own("moving").join(relative));
-        match rename_if_absent(&from, &taken) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                create_parent(&taken)?;
-                rename_if_absent(&from, &taken)?;
-            }
-            result => result?,
-        }
-        if Identity::from(&taken.symlink_metadata()?) == identity {
+    fn take(&self, relative: &Path, identity: Identity) -> io::Result<Option<Place>> {
+        let taken = Place::make(&self.root, &moving(relative))?;
+        Place::find(&self.root, relative)?.move_to(&taken)?;
+        if Identity::from(&taken.metadata()?) == identity {
             return Ok(Some(taken));
         }
         self.place(&taken, relative)?;
@@ -143,28 +152,72 @@ impl Spool {
     }
 
     /// Puts a file that was taken into the spool, under this name or, where that is taken, its alternate.
-    fn place(&self, taken: &Path, relative: &Path) -> io::Result<()> {
-        let to = self.path(relative);
-        create_parent(&to)?;
-        match rename_if_absent(taken, &to) {
+    fn place(&self, taken: &Place, relative: &Path) -> io::Result<()> {
+        match self.move_into(taken, relative) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let recording = Recording::open(taken).map_err(|unopened| match unopened {
+                let recording = Recording::open_at(taken).map_err(|unopened| match unopened {
                     Unopened::Error(error) => error,
                     Unopened::Poison(poison) => io::Error::other(poison.to_string()),
                 })?;
-                rename_if_absent(taken, &self.path(&alternate(relative, recording.checksum()?)))
+                let checksum = recording.checksum(recording.range())?;
+                self.move_into(taken, &alternate(relative, checksum))
             }
             result => result,
         }
     }
+
+    fn move_into(&self, taken: &Place, relative: &Path) -> io::Result<()> {
+        let to = Place::make(&self.root, relative)?;
+        self.placed.lock().unwrap().insert(relative.to_owned());
+        let moved = taken.move_to(&to);
+        if moved.is_err() {
+            self.placed.lock().unwrap().remove(relative);
+        }
+        moved
+    }
 }
 
-fn create_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
+/// Where a file is while it is let go: one name, so that no directory has to be made on a full volume.
+fn moving(relative: &Path) -> PathBuf {
+    let path = relative.as_os_str().as_bytes();
+    let mut name = Vec::new();
+    for byte in path {
+        match byte {
+            b'/' => name.extend(b"%2F"),
+            b'%' => name.extend(b"%25"),
+            byte => name.push(*byte),
+        }
+    }
+    if name.len() > LONGEST_NAME {
+        return own(MOVING_LONG).join(relative);
+    }
+    own(MOVING).join(OsString::from_vec(name))
+}
+
+/// The path that a name in that directory stands for.
+fn moved_from(name: &OsStr) -> PathBuf {
+    let (mut path, mut rest) = (Vec::new(), name.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, after) = match (first, after) {
+            (b'%', [b'2', b'F', after @ ..]) => (b'/', after),
+            (b'%', [b'2', b'5', after @ ..]) => (b'%', after),
+            _ => (*first, after),
+        };
+        path.push(byte);
+        rest = after;
+    }
+    OsString::from_vec(path).into()
+}
+
+/// The path of something that is ours.
+fn own(name: &str) -> PathBuf {
+    Path::new(STATE_DIRECTORY).join(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn spool() -> (tempfile::TempDir, Spool) {
@@ -174,10 +227,10 @@ mod tests {
     }
 
     fn write(spool: &Spool, relative: &str, content: &str) -> Identity {
-        let path = spool.path(Path::new(relative));
-        create_parent(&path).unwrap();
+        let path = spool.root().join(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
-        Identity::from(&path.metadata().unwrap())
+        Identity::from(&rustix::fs::stat(&path).unwrap())
     }
 
     #[test]
@@ -197,38 +250,51 @@ mod tests {
         let old = write(&spool, "2026/a.wav", "old");
         let new = write(&spool, "2026/a.wav", "newer");
         assert_eq!(spool.remove(path, old).unwrap(), Departure::Replaced);
-        assert_eq!(fs::read_to_string(spool.path(path)).unwrap(), "newer");
+        assert_eq!(fs::read_to_string(spool.root().join(path)).unwrap(), "newer");
         assert_eq!(spool.remove(path, new).unwrap(), Departure::Gone);
-        assert!(!spool.path(path).exists());
+        assert!(!spool.root().join(path).exists());
         assert_eq!(spool.remove(path, new).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]
     fn what_an_ended_process_had_taken_comes_back_and_replaces_nothing() {
         let (_directory, spool) = spool();
-        let moving = spool.own("moving").join("d");
-        fs::create_dir_all(&moving).unwrap();
-        fs::write(moving.join("a.wav"), "taken").unwrap();
-        fs::write(moving.join("b.wav"), "123456789").unwrap();
+        drop(spool.try_lock().unwrap());
+        let long = format!("d/{}/c.wav", "x".repeat(250));
+        for name in ["d/a.wav", "100%/%2F.wav", "d/b.wav", &long] {
+            let identity = write(&spool, name, "123456789");
+            assert!(spool.take(Path::new(name), identity).unwrap().is_some());
+            assert!(!spool.root().join(name).exists());
+        }
         write(&spool, "d/b.wav", "new");
         spool.restore().unwrap();
-        let read = |name: &str| fs::read_to_string(spool.path(Path::new(name))).unwrap();
-        assert_eq!(read("d/a.wav"), "taken");
+        let read = |name: &str| fs::read_to_string(spool.root().join(name)).unwrap();
+        for name in ["d/a.wav", "100%/%2F.wav", "d/b~ae8b14860a799888.wav", &long] {
+            assert_eq!(read(name), "123456789", "{name}");
+        }
         assert_eq!(read("d/b.wav"), "new");
-        assert_eq!(read("d/b~ae8b14860a799888.wav"), "123456789");
     }
 
     #[test]
     fn what_cannot_come_back_is_quarantined_and_holds_up_nothing() {
         let (_directory, spool) = spool();
-        let moving = spool.own("moving");
+        let moving = spool.root().join(STATE_DIRECTORY).join("moving");
         fs::create_dir_all(&moving).unwrap();
         std::os::unix::fs::symlink("/nowhere", moving.join("a.wav")).unwrap();
         fs::write(moving.join("b.wav"), "taken").unwrap();
         write(&spool, "a.wav", "new");
         spool.restore().unwrap();
-        assert_eq!(fs::read_to_string(spool.path(Path::new("b.wav"))).unwrap(), "taken");
-        assert!(spool.own("quarantine").join("a.wav").symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(spool.root().join("b.wav")).unwrap(), "taken");
+        assert!(
+            spool
+                .root()
+                .join(STATE_DIRECTORY)
+                .join("quarantine")
+                .join("a.wav")
+                .symlink_metadata()
+                .unwrap()
+                .is_symlink()
+        );
     }
 
     #[test]
@@ -239,6 +305,6 @@ mod tests {
             let place = spool.quarantine(Path::new("d/a.wav")).unwrap();
             assert_eq!(fs::read_to_string(place).unwrap(), content);
         }
-        assert!(spool.own("quarantine").join("d/a.wav~1").exists());
+        assert!(spool.root().join(STATE_DIRECTORY).join("quarantine").join("d/a.wav~1").exists());
     }
 }

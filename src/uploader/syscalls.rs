@@ -1,13 +1,197 @@
-//! Two calls that the standard library lacks.
+//! The file system, as the uploader uses it. Whatever can fail is called from here alone, by open
+//! directories and single names, so that no link is followed on the way; tests make each call fail in turn.
 
-use std::ffi::CString;
-use std::fs::{File, Permissions};
-use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVfs};
+
+#[cfg(test)]
+use super::tests::steps::step;
 use crate::domain::delivery::Lease;
+
+/// Before each call that can fail.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "in tests it fails")]
+fn step(_: &'static str) -> io::Result<()> {
+    Ok(())
+}
+
+const NEW_DIRECTORY: Mode = Mode::from_raw_mode(0o777);
+const NEW_FILE: Mode = Mode::from_raw_mode(0o666);
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// Opens a directory by its path, which may lead over links.
+pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    step("open the spool")?;
+    Ok(rustix::fs::openat(CWD, path, DIRECTORY | OFlags::PATH, Mode::empty())?)
+}
+
+/// Opens a directory in a directory, to reach what is in it. `NotADirectory`: it is none, or a link to one.
+pub fn enter(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    step("enter a directory")?;
+    Ok(rustix::fs::openat(directory, name, DIRECTORY | OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?)
+}
+
+/// Makes a directory unless it is there.
+pub fn make_directory(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
+    step("make a directory")?;
+    match rustix::fs::mkdirat(directory, name, NEW_DIRECTORY) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// The names in a directory, with whether each is a directory.
+pub fn list(directory: impl AsFd) -> io::Result<impl Iterator<Item = io::Result<(OsString, bool)>>> {
+    step("read a directory")?;
+    let readable = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
+    let names = rustix::fs::Dir::new(readable.try_clone()?)?.filter_map(move |entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            return None;
+        }
+        let is_directory = match entry.file_type() {
+            // Some file systems do not tell.
+            FileType::Unknown => {
+                metadata_at(&readable, name).is_ok_and(|stat| file_type(&stat) == FileType::Directory)
+            }
+            kind => kind == FileType::Directory,
+        };
+        Some(Ok((name.to_owned(), is_directory)))
+    });
+    Ok(names)
+}
+
+/// What a name stands for, a link itself and not what it points to.
+pub fn metadata_at(directory: impl AsFd, name: &OsStr) -> io::Result<Stat> {
+    step("stat a name")?;
+    Ok(rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// The kind of a file.
+pub fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Opens a file for reading, and neither a link nor, by waiting for its other side, a FIFO.
+pub fn open(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+    step("open a file")?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?.into())
+}
+
+/// What an open file is.
+pub fn metadata(file: &File) -> io::Result<Stat> {
+    step("stat a file")?;
+    Ok(rustix::fs::fstat(file)?)
+}
+
+/// Reads from a place in a file; 0: it ends before.
+pub fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    step("read a file")?;
+    loop {
+        match file.read_at(buffer, position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Reads a small file to its end.
+pub fn read(mut file: File) -> io::Result<Vec<u8>> {
+    step("read a file")?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Unlinks a file.
+pub fn unlink(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
+    step("unlink a file")?;
+    Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
+}
+
+/// Renames a file, over whatever has the new name.
+pub fn rename(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
+    step("rename a file")?;
+    Ok(rustix::fs::renameat(from, name, to, new)?)
+}
+
+/// Renames unless the new name is taken (`AlreadyExists`). File systems without the flag, such as NFS, are asked
+/// first, and a name taken within that instant is not noticed.
+pub fn rename_if_absent(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
+    step("rename a file")?;
+    let (from, to) = (from.as_fd(), to.as_fd());
+    match rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+        result => return Ok(result?),
+    }
+    match rustix::fs::statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(rustix::io::Errno::NOENT) => Ok(rustix::fs::renameat(from, name, to, new)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a file, which must not be there.
+pub fn create_new(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+    step("create a file")?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, NEW_FILE)?.into())
+}
+
+/// Writes a file and waits until its medium has it.
+pub fn write_and_sync(mut file: File, content: &[u8]) -> io::Result<()> {
+    step("write a file")?;
+    file.write_all(content)?;
+    step("sync a file")?;
+    file.sync_all()
+}
+
+/// Waits until the medium has the names in a directory.
+pub fn sync_directory(directory: impl AsFd) -> io::Result<()> {
+    step("sync a directory")?;
+    let readable = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
+    Ok(rustix::fs::fsync(readable)?)
+}
+
+/// Opens a file, made if it is not there, and locks it. `None`: somebody else has the lock.
+pub fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
+    step("lock a file")?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(directory, name, flags, NEW_FILE)?);
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Writes a file so that it is there in whole or not at all.
+pub fn replace(path: &Path, content: &str, permissions: Permissions) -> io::Result<()> {
+    let new = path.with_extension("tmp");
+    let mut file = File::create(&new)?;
+    file.set_permissions(permissions)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+/// How full the file system of a directory is.
+pub fn space(directory: impl AsFd) -> io::Result<StatVfs> {
+    step("ask for free space")?;
+    Ok(rustix::fs::fstatvfs(directory)?)
+}
 
 /// Which signal a broken lease raises: asm-generic/fcntl.h, which the libc crate leaves out for glibc.
 const F_SETSIG: libc::c_int = 10;
@@ -33,45 +217,6 @@ pub fn probe_lease(file: &File) -> Lease {
     }
 }
 
-/// Renames unless the new name is taken (`AlreadyExists`). File systems without the flag, such as NFS, are asked
-/// first, and a name taken within that instant is not noticed.
-pub fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {
-    let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
-    let (c_from, c_to) = (path(from)?, path(to)?);
-    // SAFETY: both paths are NUL-terminated and outlive the call.
-    let renamed = unsafe {
-        libc::renameat2(
-            libc::AT_FDCWD,
-            c_from.as_ptr(),
-            libc::AT_FDCWD,
-            c_to.as_ptr(),
-            libc::RENAME_NOREPLACE,
-        )
-    };
-    if renamed == 0 {
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) {
-        return Err(error);
-    }
-    match to.symlink_metadata() {
-        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes a file so that it is there in whole or not at all.
-pub fn replace(path: &Path, content: &str, permissions: Permissions) -> io::Result<()> {
-    let new = path.with_extension("tmp");
-    let mut file = File::create(&new)?;
-    file.set_permissions(permissions)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(new, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,10 +237,12 @@ mod tests {
         let (a, b) = (directory.path().join("a"), directory.path().join("b"));
         std::fs::write(&a, "a").unwrap();
         std::fs::write(&b, "b").unwrap();
-        assert_eq!(rename_if_absent(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let root = open_root(directory.path()).unwrap();
+        let rename = || rename_if_absent(&root, "a".as_ref(), &root, "b".as_ref());
+        assert_eq!(rename().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(&b).unwrap(), "b");
         std::fs::remove_file(&b).unwrap();
-        rename_if_absent(&a, &b).unwrap();
+        rename().unwrap();
         assert_eq!(std::fs::read_to_string(&b).unwrap(), "a");
     }
 }

@@ -1,120 +1,191 @@
-//! Putting a recording, and seeing that it arrived.
-//!
-//! One put for now. Multipart uploads and their journal come here.
+//! Putting a recording as a whole, and seeing that an object arrived.
 
+use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::deliver::{Outcome, Stop};
+use super::deliver::{Outcome, Stop, Works};
+use super::examine;
 use super::ledger::Job;
 use super::ports::{Broker, Bucket, Storage};
 use super::recording::Recording;
-use super::session::{NoSession, Sessions};
-use super::{blocking, examine};
+use super::session::NoSession;
+use super::stream::{ReadError, stream};
 use crate::api::{Answer, Crc64Nvme, DestinationDocument};
-use crate::domain::delivery::{Next, after_head, after_put, after_read_back};
-
-/// Largest object of one put: 5 GiB. Amazon S3 API reference, PutObject.
-const LARGEST_PUT: u64 = 5 << 30;
+use crate::aws::Body;
+use crate::domain::delivery::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
 
 /// What is sent.
 #[derive(Clone, Copy)]
 pub struct Sending<'a> {
     /// Where to.
+    pub destination: &'a Rc<DestinationDocument>,
+    /// Under which key.
     pub key: &'a str,
     /// The open file.
-    pub recording: &'a std::sync::Arc<Recording>,
-    /// Of all of it.
-    pub crc64nvme: Crc64Nvme,
+    pub recording: &'a Arc<Recording>,
 }
 
 /// What there is under the key now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// The recording.
     Verified,
     /// Something else.
     Conflict,
+    /// Nothing, and what was sent for it is lost. What S3 said.
+    Void(String),
 }
 
 /// A question to S3.
-#[derive(Clone, Copy)]
-enum Question {
-    Put,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Make the object.
+    Make,
+    /// What is there?
     Head,
+    /// Is there anything?
+    HeadOrAfresh,
+    /// Which bytes are there?
     ReadBack,
 }
 
-/// Puts a recording and asks S3 what it holds, until that is known or cannot be known now.
-pub async fn upload<B: Broker, S: Storage>(
-    sessions: &Sessions<B, S>,
-    destination: &Rc<DestinationDocument>,
-    sending: Sending<'_>,
-    job: &mut Job,
-) -> Result<Arrival, Stop> {
-    let state = (sending.recording.identity, sending.key.to_owned());
-    let mut question = if job.answered.as_ref() == Some(&state) { Question::Head } else { Question::Put };
-    let mut renewed = false;
-    loop {
-        let bucket = sessions.bucket(destination).await.map_err(|NoSession(why)| Outcome::Refused(why))?;
-        let (next, said) = match question {
-            Question::Put => {
-                job.attempts += 1;
-                put(&*bucket, sending).await?
-            }
-            Question::Head => {
-                let answer = bucket.head(sending.key).await;
-                let next = after_head(&answer, sending.crc64nvme, sending.recording.identity.size);
-                (next, said("HeadObject", &answer))
-            }
-            Question::ReadBack => {
-                let answer = bucket.read_back(sending.key).await;
-                (after_read_back(&answer, sending.crc64nvme), said("GetObject", &answer))
-            }
+impl<B: Broker, S: Storage> Works<B, S> {
+    /// Puts a recording as a whole, from memory if it is small.
+    pub(super) async fn put(
+        &self,
+        sending: Sending<'_>,
+        job: &mut Job,
+    ) -> Result<(Arrival, Crc64Nvme), Stop> {
+        let Sending { key, recording, .. } = sending;
+        if let Some(small) = examine::read_whole(recording, job).await? {
+            let crc64nvme = Crc64Nvme::of(&small);
+            let put = async |bucket: &S::Bucket| {
+                if let Some(pace) = &self.pace {
+                    tokio::time::sleep(pace.wait(small.len(), Instant::now())).await;
+                }
+                let answer = bucket.put_if_absent(key, Body::Bytes(small.clone()), crc64nvme).await;
+                Ok((after_put(&answer, crc64nvme), said("PutObject", &answer)))
+            };
+            return Ok((self.ask(Question::Make, put, sending, crc64nvme, job).await?, crc64nvme));
+        }
+        let _stream = self.streams.one().await;
+        let crc64nvme = examine::checksum(recording, job).await?;
+        let put = async |bucket: &S::Bucket| {
+            let (body, read_error) = stream(recording, recording.range(), self.pace.as_ref());
+            let answer = bucket.put_if_absent(key, body, crc64nvme).await;
+            sent(&answer, &read_error)?;
+            Ok((after_put(&answer, crc64nvme), said("PutObject", &answer)))
         };
+        Ok((self.ask(Question::Make, put, sending, crc64nvme, job).await?, crc64nvme))
+    }
+
+    /// Has an object made, and asks S3 what it holds, until that is known or cannot be known now.
+    pub(super) async fn ask(
+        &self,
+        first: Question,
+        make: impl AsyncFn(&S::Bucket) -> Result<(Next, String), NotRead>,
+        sending: Sending<'_>,
+        crc64nvme: Crc64Nvme,
+        job: &mut Job,
+    ) -> Result<Arrival, Stop> {
+        let Sending { destination, key, recording } = sending;
+        let (size, state) = (recording.identity.size, (recording.identity, key.to_owned()));
+        let mut question = if job.answered.as_ref() == Some(&state) { Question::Head } else { first };
+        let mut renewed = false;
+        loop {
+            let bucket = self.bucket(destination).await?;
+            let (next, said) = match question {
+                Question::Make => {
+                    job.attempts += 1;
+                    make(&bucket).await.map_err(|NotRead(error)| examine::unread(&error, job))?
+                }
+                Question::Head => {
+                    let answer = bucket.head(key).await;
+                    (after_head(&answer, crc64nvme, size), said("HeadObject", &answer))
+                }
+                Question::HeadOrAfresh => {
+                    let answer = bucket.head(key).await;
+                    (after_head_or_afresh(&answer, crc64nvme, size), said("HeadObject", &answer))
+                }
+                Question::ReadBack => {
+                    let answer = bucket.read_back(key).await;
+                    (after_read_back(&answer, crc64nvme), said("GetObject", &answer))
+                }
+            };
+            match next {
+                Next::Verified => return Ok(Arrival::Verified),
+                Next::Conflict => return Ok(Arrival::Conflict),
+                Next::Afresh => return Ok(Arrival::Void(said)),
+                Next::Head => {
+                    job.answered = Some(state.clone());
+                    question = Question::Head;
+                }
+                Next::HeadOrAfresh => question = Question::HeadOrAfresh,
+                Next::ReadBack => question = Question::ReadBack,
+                Next::RenewSession if !renewed => {
+                    renewed = true;
+                    self.sessions.discard(&bucket).await;
+                }
+                next => return Err(self.stop(next, said, recording, &bucket, job).await),
+            }
+        }
+    }
+
+    /// The bucket, for as long as recordings go there.
+    pub(super) async fn bucket(
+        &self,
+        destination: &Rc<DestinationDocument>,
+    ) -> Result<Rc<S::Bucket>, Outcome> {
+        if !self.sends_to(destination) {
+            return Err(Outcome::Interrupted);
+        }
+        self.sessions.bucket(destination).await.map_err(|NoSession(why)| Outcome::Refused(why))
+    }
+
+    /// What follows when S3 has said that there is nothing more to do now.
+    pub(super) async fn stop(
+        &self,
+        next: Next,
+        said: String,
+        recording: &Recording,
+        bucket: &Rc<S::Bucket>,
+        job: &mut Job,
+    ) -> Stop {
         match next {
-            Next::Verified => return Ok(Arrival::Verified),
-            Next::Conflict => return Ok(Arrival::Conflict),
-            Next::Head => {
-                job.answered = Some(state.clone());
-                question = Question::Head;
-            }
-            Next::ReadBack => question = Question::ReadBack,
-            Next::RenewSession if !renewed => {
-                renewed = true;
-                sessions.discard(&bucket).await;
-            }
-            Next::Reexamine => {
-                let unchanged = sending.recording.is_unchanged().unwrap_or(false);
-                return Err(if unchanged { Outcome::Failed(said).into() } else { examine::changed(job) });
-            }
-            Next::Retry => return Err(Outcome::Failed(said).into()),
+            Next::Reexamine if !recording.is_unchanged().unwrap_or(false) => examine::changed(job),
             Next::PutAgain => {
                 job.answered = None;
-                return Err(Outcome::Failed(said).into());
+                Outcome::Failed(said).into()
             }
             Next::RenewSession | Next::Pause => {
                 job.answered = None;
-                sessions.discard(&bucket).await;
-                return Err(Outcome::Refused(said).into());
+                self.sessions.discard(bucket).await;
+                Outcome::Refused(said).into()
             }
+            _ => Outcome::Failed(said).into(),
         }
     }
 }
 
-async fn put(bucket: &impl Bucket, sending: Sending<'_>) -> Result<(Next, String), Outcome> {
-    let size = sending.recording.identity.size;
-    if size > LARGEST_PUT {
-        return Err(Outcome::Postponed("it is larger than the 5 GiB of one put".to_owned()));
+/// The file could not be read while it was sent.
+#[derive(Debug)]
+pub struct NotRead(pub io::Error);
+
+/// Tells a call that broke because the file could not be read from one that broke on its way.
+pub fn sent<T>(answer: &Answer<T>, read_error: &ReadError) -> Result<(), NotRead> {
+    match (answer, read_error.get()) {
+        (Answer::Silent(_), Some(error)) => Err(NotRead(match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => error.kind().into(),
+        })),
+        _ => Ok(()),
     }
-    let recording = sending.recording.clone();
-    let file = blocking(move || recording.reopen()).await;
-    let file = file.map_err(|error| Outcome::Postponed(format!("it could not be opened again: {error}")))?;
-    let answer = bucket.put_if_absent(sending.key, file, size, sending.crc64nvme).await;
-    Ok((after_put(&answer, sending.crc64nvme), said("PutObject", &answer)))
 }
 
 /// The answer in words, for the log.
-fn said<T>(call: &str, answer: &Answer<T>) -> String {
+pub fn said<T>(call: &str, answer: &Answer<T>) -> String {
     match answer {
         Answer::Granted(_) => format!("S3 granted {call}"),
         Answer::Refused(refusal) => format!("S3 answered {call} with {} {}", refusal.status, refusal.code),

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 
+use super::place::{self, Place};
+use super::spool::Spool;
+use super::syscalls;
 use crate::domain::delivery::{Name, STATE_DIRECTORY, Sighting, classify};
 
 /// Buffer for events; the kernel's queue holds what does not fit.
@@ -51,31 +55,34 @@ pub struct Found {
     pub in_progress: usize,
     /// Files in quarantine; counted in a walk of all.
     pub quarantined: u64,
-    directories: Vec<(WatchDescriptor, PathBuf)>,
     /// The last error of watching or reading a directory.
     pub error: Option<(PathBuf, io::Error)>,
 }
 
 /// Watches all directories of a spool.
 pub struct Watcher {
-    root: PathBuf,
+    spool: Spool,
     /// Absent where the kernel gives out no more of them: then walks alone find files.
     inotify: Option<(Watches, EventStream<Vec<u8>>)>,
-    directories: HashMap<WatchDescriptor, PathBuf>,
+    directories: Directories,
 }
+
+/// The watched directories, some of which may have had other names before. Locked while one is added, so that no
+/// event of it is looked at before its name is known.
+type Directories = Arc<Mutex<HashMap<WatchDescriptor, PathBuf>>>;
 
 impl Watcher {
     /// Watches nothing yet: a walk adds each directory before it reads it, so that no file is missed.
-    pub fn new(root: &Path) -> io::Result<Self> {
+    pub fn new(spool: &Spool) -> io::Result<Self> {
         let inotify = Inotify::init()?;
         let watches = inotify.watches();
         let events = inotify.into_event_stream(vec![0; EVENT_BYTES])?;
-        Ok(Watcher { inotify: Some((watches, events)), ..Watcher::blind(root) })
+        Ok(Watcher { inotify: Some((watches, events)), ..Watcher::blind(spool) })
     }
 
     /// Notices nothing by itself.
-    pub fn blind(root: &Path) -> Self {
-        Watcher { root: root.to_owned(), inotify: None, directories: HashMap::new() }
+    pub fn blind(spool: &Spool) -> Self {
+        Watcher { spool: spool.clone(), inotify: None, directories: Directories::default() }
     }
 
     /// Whether it notices nothing by itself.
@@ -91,10 +98,11 @@ impl Watcher {
             return Ok(Notice::Walk(PathBuf::new()));
         }
         if event.mask.contains(EventMask::IGNORED) {
-            self.directories.remove(&event.wd);
+            self.directories.lock().unwrap().remove(&event.wd);
             return Ok(Notice::Nothing);
         }
-        let (Some(directory), Some(name)) = (self.directories.get(&event.wd), event.name) else {
+        let directory = self.directories.lock().unwrap().get(&event.wd).cloned();
+        let (Some(directory), Some(name)) = (directory, event.name) else {
             return Ok(Notice::Nothing);
         };
         let path = directory.join(name);
@@ -106,78 +114,98 @@ impl Watcher {
         } else if event.mask.contains(EventMask::ISDIR) {
             return Ok(Notice::Walk(path));
         } else if event.mask.contains(EventMask::MOVED_TO) {
-            Sighting::Renamed
+            // What we put back ourselves, its recorder may still be writing.
+            if self.spool.has_placed(&path) { Sighting::Found } else { Sighting::Renamed }
         } else if event.mask.contains(EventMask::CLOSE_WRITE) {
             Sighting::Closed
         } else {
             // Created: being written, or linked into place, which no other event tells.
             Sighting::Found
         };
-        Ok(sight(&self.root, path, sighting).map_or(Notice::Nothing, Notice::File))
+        Ok(sight(self.spool.root(), path, sighting).map_or(Notice::Nothing, Notice::File))
     }
 
-    /// A walk of the spool below `under`. It blocks; [`Watcher::adopt`] what it returns.
+    /// A walk of the spool below `under`. It blocks.
     pub fn walk(&self, under: PathBuf) -> impl FnOnce() -> Found + Send + 'static {
-        let root = self.root.clone();
-        let watches = self.inotify.as_ref().map(|(watches, _)| watches.clone());
-        move || walk(&root, watches, under)
-    }
-
-    /// Takes over the directories of a walk, some of which may have been watched under other names.
-    pub fn adopt(&mut self, found: &mut Found) {
-        self.directories.extend(found.directories.drain(..));
+        let root = self.spool.root().to_owned();
+        let (watches, directories) =
+            (self.inotify.as_ref().map(|(watches, _)| watches.clone()), self.directories.clone());
+        move || walk(&root, watches, &directories, under)
     }
 }
 
-fn walk(root: &Path, mut watches: Option<Watches>, under: PathBuf) -> Found {
-    let mask = WatchMask::CREATE
-        | WatchMask::CLOSE_WRITE
-        | WatchMask::MOVED_FROM
-        | WatchMask::MOVED_TO
-        | WatchMask::DELETE
-        | WatchMask::ONLYDIR
-        | WatchMask::DONT_FOLLOW;
+fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under: PathBuf) -> Found {
     let mut found = Found { under: under.clone(), ..Found::default() };
     if under.as_os_str().is_empty() {
-        found.quarantined = count(root.join(STATE_DIRECTORY).join("quarantine"));
+        found.quarantined = count(root, Path::new(STATE_DIRECTORY).join("quarantine"));
     }
     let mut directories = vec![under];
     while let Some(directory) = directories.pop() {
-        match watches.as_mut().map(|watches| watches.add(root.join(&directory), mask)) {
-            Some(Ok(watch)) => found.directories.push((watch, directory.clone())),
-            Some(Err(error)) => found.error = Some((directory.clone(), error)),
-            None => {}
-        }
-        let entries = match std::fs::read_dir(root.join(&directory)) {
+        let entries = place::directory(root, &directory).and_then(|open| {
+            if let Some(watches) = &mut watches
+                && let Err(error) = watch(watches, watched, &open, &directory)
+            {
+                found.error = Some((directory.clone(), error));
+            }
+            syscalls::list(open)
+        });
+        let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
                 found.error = Some((directory, error));
                 continue;
             }
         };
-        for entry in entries.flatten() {
-            let path = directory.join(entry.file_name());
+        for entry in entries {
+            let (name, is_directory) = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    found.error = Some((directory.clone(), error));
+                    break;
+                }
+            };
+            let path = directory.join(name);
             match classify(&path) {
                 Name::Reserved => {}
                 Name::InProgress => found.in_progress += 1,
-                Name::Recording if entry.file_type().is_ok_and(|kind| kind.is_dir()) => {
-                    directories.push(path)
-                }
+                Name::Recording if is_directory => directories.push(path),
                 Name::Recording => found.files.extend(sight(root, path, Sighting::Found)),
             }
         }
     }
-    found.error = found.error.filter(|(_, error)| error.kind() != io::ErrorKind::NotFound);
+    let has_gone =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    found.error = found.error.filter(|(_, error)| !has_gone(error));
     found
 }
 
+/// Watches the very directory that is open, whatever its path leads to by now.
+fn watch(
+    watches: &mut Watches,
+    watched: &Directories,
+    open: &impl AsRawFd,
+    directory: &Path,
+) -> io::Result<()> {
+    let mask = WatchMask::CREATE
+        | WatchMask::CLOSE_WRITE
+        | WatchMask::MOVED_FROM
+        | WatchMask::MOVED_TO
+        | WatchMask::DELETE
+        | WatchMask::ONLYDIR;
+    let mut watched = watched.lock().unwrap();
+    let watch = watches.add(format!("/proc/self/fd/{}", open.as_raw_fd()), mask)?;
+    watched.insert(watch, directory.to_owned());
+    Ok(())
+}
+
 /// Counts the files below a directory that may not be there.
-fn count(directory: PathBuf) -> u64 {
+fn count(root: &Path, directory: PathBuf) -> u64 {
     let (mut directories, mut files) = (vec![directory], 0);
     while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                directories.push(entry.path());
+        let entries = place::directory(root, &directory).and_then(syscalls::list);
+        for (name, is_directory) in entries.into_iter().flatten().flatten() {
+            if is_directory {
+                directories.push(directory.join(name));
             } else {
                 files += 1;
             }
@@ -188,9 +216,10 @@ fn count(directory: PathBuf) -> u64 {
 
 /// Notes a file, if it is still there.
 fn sight(root: &Path, path: PathBuf, sighting: Sighting) -> Option<Sighted> {
-    let metadata = root.join(&path).symlink_metadata().ok()?;
-    let changed = Duration::from_secs(metadata.ctime().try_into().unwrap_or_default());
-    Some(Sighted { path, sighting, size: metadata.size(), since: SystemTime::UNIX_EPOCH + changed })
+    let stat = Place::find(root, &path).and_then(|place| place.metadata()).ok()?;
+    let changed = Duration::from_secs(stat.st_ctime.try_into().unwrap_or_default());
+    let size = stat.st_size.try_into().unwrap_or_default();
+    Some(Sighted { path, sighting, size, since: SystemTime::UNIX_EPOCH + changed })
 }
 
 #[cfg(test)]
@@ -198,12 +227,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::uploader::recording::Identity;
 
-    async fn watcher(root: &Path) -> Watcher {
-        let mut watcher = Watcher::new(root).unwrap();
-        let mut found = watcher.walk(PathBuf::new())();
+    fn watcher(root: &Path) -> Watcher {
+        let watcher = Watcher::new(&Spool::new(root.to_owned())).unwrap();
+        let found = watcher.walk(PathBuf::new())();
         assert!(found.error.is_none(), "{:?}", found.error);
-        watcher.adopt(&mut found);
         watcher
     }
 
@@ -214,7 +243,6 @@ mod tests {
                 Notice::File(sighted) => return (sighted.path, sighted.sighting),
                 Notice::Walk(under) => {
                     let mut found = watcher.walk(under)();
-                    watcher.adopt(&mut found);
                     if let Some(sighted) = found.files.pop() {
                         return (sighted.path, sighted.sighting);
                     }
@@ -228,7 +256,7 @@ mod tests {
     async fn renaming_closing_and_creating_tell_themselves_apart() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let mut watcher = watcher(root).await;
+        let mut watcher = watcher(root);
         fs::write(root.join("a.wav.part"), "a").unwrap();
         fs::rename(root.join("a.wav.part"), root.join("a.wav")).unwrap();
         assert_eq!(next_file(&mut watcher).await, ("a.wav".into(), Sighting::Renamed));
@@ -241,7 +269,7 @@ mod tests {
     async fn files_in_new_and_renamed_directories_are_noticed() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let mut watcher = watcher(root).await;
+        let mut watcher = watcher(root);
         fs::create_dir_all(root.join("2026/11")).unwrap();
         fs::write(root.join("2026/11/a.wav"), "a").unwrap();
         assert_eq!(next_file(&mut watcher).await.0, Path::new("2026/11/a.wav"));
@@ -257,6 +285,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_the_uploader_itself_renames_is_only_found_and_what_the_recorder_renames_afterwards_is_renamed()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let spool = Spool::new(root.to_owned());
+        let mut watcher = Watcher::new(&spool).unwrap();
+        assert!(watcher.walk(PathBuf::new())().error.is_none());
+        fs::write(root.join("a.part"), "a").unwrap();
+        fs::rename(root.join("a.part"), root.join("a.wav")).unwrap();
+        assert_eq!(next_file(&mut watcher).await, ("a.wav".into(), Sighting::Renamed));
+        let identity = Identity::from(&rustix::fs::stat(root.join("a.wav")).unwrap());
+        spool.rename("a.wav".as_ref(), "b.wav".as_ref(), identity).unwrap();
+        assert_eq!(next_file(&mut watcher).await, ("b.wav".into(), Sighting::Found));
+        fs::rename(root.join("b.wav"), root.join("c.part")).unwrap();
+        fs::rename(root.join("c.part"), root.join("b.wav")).unwrap();
+        assert_eq!(next_file(&mut watcher).await, ("b.wav".into(), Sighting::Renamed));
+    }
+
+    #[tokio::test]
+    async fn more_events_than_the_kernel_keeps_end_in_a_walk_of_all() {
+        let most: usize =
+            fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut watcher = watcher(directory.path());
+        // Equal events in a row are one, so two names take turns.
+        let (a, b) = (directory.path().join("a.part"), directory.path().join("b.part"));
+        fs::write(&a, "").unwrap();
+        for _ in 0..=most / 2 {
+            fs::rename(&a, &b).unwrap();
+            fs::rename(&b, &a).unwrap();
+        }
+        let walks_all = async {
+            loop {
+                if let Notice::Walk(under) = watcher.next().await.unwrap() {
+                    break under;
+                }
+            }
+        };
+        assert_eq!(walks_all.await, PathBuf::new());
+    }
+
+    #[tokio::test]
     async fn a_walk_sees_everything_but_what_is_ours_or_in_progress() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
@@ -264,7 +334,7 @@ mod tests {
             fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
             fs::write(root.join(name), name).unwrap();
         }
-        let found = Watcher::new(root).unwrap().walk(PathBuf::new())();
+        let found = watcher(root).walk(PathBuf::new())();
         let mut names: Vec<_> = found.files.iter().map(|file| file.path.to_str().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names, ["b.wav", "d/a.wav"]);

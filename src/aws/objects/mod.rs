@@ -1,5 +1,6 @@
 //! Objects of one bucket, under one session.
 
+mod body;
 mod multipart;
 #[cfg(test)]
 mod tests;
@@ -7,18 +8,16 @@ mod tests;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, StorageClass};
 
-pub use multipart::Part;
+pub use body::Body;
 
 use super::calls::Calls;
 use super::{Connection, again_if_cut_off, answer, bare_answer, timeouts};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
 use crate::secret::SessionCredentials;
 
-/// How much of a file is read at a time.
-const READ_BYTES: usize = 256 * 1024;
 /// The slowest transfer that is not given up and begun again, in bytes per second.
 const SLOWEST_TRANSFER: u64 = 64 * 1024;
 /// Time for an object's first bytes to come, beside what its size needs.
@@ -41,14 +40,6 @@ pub enum Deleted {
     MarkerLeft,
 }
 
-/// What is put.
-pub enum Body {
-    /// Bytes in memory.
-    Bytes(Vec<u8>),
-    /// So many bytes of a file, from its present position. The position moves, for every clone of the handle.
-    File(std::fs::File, u64),
-}
-
 impl ObjectStore {
     /// The bucket that `target` names, with its ACL, encryption and owner on every call that takes them.
     pub fn new(connection: &Connection, target: BucketTarget, session: &SessionCredentials) -> Self {
@@ -67,8 +58,7 @@ impl ObjectStore {
         body: Body,
         crc64nvme: Crc64Nvme,
     ) -> Answer<Option<Crc64Nvme>> {
-        let size = body.size();
-        let Ok(body) = body.into_stream().await else { return Answer::Silent(Silence::Unsendable) };
+        let time = body.transfer_time();
         let result = self
             .client
             .put_object()
@@ -83,9 +73,9 @@ impl ObjectStore {
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.target.encryption.kms_key_arn.clone())
-            .body(body)
+            .body(body.into())
             .customize()
-            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(transfer_time(size))))
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(time)))
             // The checksum guards the bytes; a SHA-256 beside it would cost another pass over the file.
             .disable_payload_signing()
             .send()
@@ -213,29 +203,6 @@ fn with_etag<T>(answer: Answer<T>, has_etag: impl FnOnce(&T) -> bool) -> Answer<
     match answer {
         Answer::Granted(output) if !has_etag(&output) => Answer::Silent(Silence::Garbled),
         answer => answer,
-    }
-}
-
-impl Body {
-    fn size(&self) -> u64 {
-        match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(_, size) => *size,
-        }
-    }
-
-    async fn into_stream(self) -> Result<ByteStream, aws_sdk_s3::primitives::ByteStreamError> {
-        match self {
-            Body::Bytes(bytes) => Ok(ByteStream::from(bytes)),
-            Body::File(file, size) => {
-                ByteStream::read_from()
-                    .file(tokio::fs::File::from_std(file))
-                    .length(Length::Exact(size))
-                    .buffer_size(READ_BYTES)
-                    .build()
-                    .await
-            }
-        }
     }
 }
 

@@ -4,23 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
-use super::{Body, ObjectStore, content_type, full_object, transfer_time};
-use crate::api::{Answer, Crc64Nvme, Silence};
+use super::{Body, ObjectStore, content_type, full_object};
+use crate::api::{Answer, Crc64Nvme, Part, Silence};
 use crate::aws::{answer, timeouts};
 
 /// Time for S3 to assemble an object. It answers at once and keeps the line open with spaces meanwhile.
 const ASSEMBLY: Duration = Duration::from_secs(600);
-
-/// A part that S3 holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// From 1 to 10,000.
-    pub number: i32,
-    /// As S3 named it.
-    pub etag: String,
-    /// Of its bytes.
-    pub crc64nvme: Crc64Nvme,
-}
 
 impl ObjectStore {
     /// Begins an upload in parts; the answer is its ID. The object will have a checksum of all its bytes.
@@ -59,8 +48,7 @@ impl ObjectStore {
         body: Body,
         crc64nvme: Crc64Nvme,
     ) -> Answer<Part> {
-        let size = body.size();
-        let Ok(body) = body.into_stream().await else { return Answer::Silent(Silence::Unsendable) };
+        let time = body.transfer_time();
         let result = self
             .client
             .upload_part()
@@ -70,9 +58,9 @@ impl ObjectStore {
             .upload_id(upload_id)
             .part_number(number)
             .checksum_crc64_nvme(crc64nvme.to_string())
-            .body(body)
+            .body(body.into())
             .customize()
-            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(transfer_time(size))))
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(time)))
             // As for a whole object.
             .disable_payload_signing()
             .send()

@@ -1,6 +1,5 @@
 //! Against an S3 that says what the test wants, and remembers what was sent.
 
-use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::Request;
@@ -8,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::*;
-use crate::api::{Encryption, StorageClass};
+use crate::api::{Encryption, Part, StorageClass};
 
 /// Bytes of a request that reached the bucket, and its headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
@@ -60,14 +59,21 @@ fn assert_headers(headers: &HeaderMap, expected: &[(&str, &str)]) {
     }
 }
 
+/// A body whose bytes come in chunks.
+fn chunks(content: &[u8], promised: u64) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel(100);
+    for chunk in content.chunks(10_000) {
+        sender.try_send(Ok(bytes::Bytes::copy_from_slice(chunk))).unwrap();
+    }
+    Body::Chunks(receiver, promised)
+}
+
 #[tokio::test]
 async fn a_file_is_put_as_it_is_on_condition_that_the_key_is_free_and_the_bytes_are_right() {
-    let content = vec![b'x'; READ_BYTES * 3 + 1];
+    let content = vec![b'x'; 100_001];
     let checksum = Crc64Nvme::of(&content);
     let (store, seen) = s3("AAAAAAAAAAA=").await;
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&content).unwrap();
-    let body = Body::File(file.reopen().unwrap(), content.len() as u64);
+    let body = chunks(&content, content.len() as u64);
     let answer = store.put_if_absent("calls/a b.wav", body, checksum).await;
     assert_eq!(answer, Answer::Granted(Some(Crc64Nvme(0))));
 
@@ -108,12 +114,16 @@ async fn only_a_checksum_of_the_full_object_counts_as_one() {
 }
 
 #[tokio::test]
-async fn a_file_shorter_than_was_said_is_not_sent() {
-    let (store, seen) = s3("").await;
-    let body = Body::File(tempfile::tempfile().unwrap(), 1);
-    let answer = store.put_if_absent("calls/a.wav", body, Crc64Nvme(0)).await;
-    assert_eq!(answer, Answer::Silent(Silence::Unsendable));
-    assert!(seen.lock().unwrap().is_empty());
+async fn bytes_that_end_before_they_should_or_fail_to_come_are_a_call_that_broke_off() {
+    let (store, _) = s3("").await;
+    let (sender, failing) = tokio::sync::mpsc::channel(1);
+    sender.try_send(Err(std::io::ErrorKind::Other.into())).unwrap();
+    for body in [chunks(b"12345", 6), Body::Chunks(failing, 6)] {
+        let answer = store.put_if_absent("calls/a.wav", body, Crc64Nvme::of(b"12345")).await;
+        assert!(matches!(answer, Answer::Silent(Silence::Connection | Silence::Unsendable)), "{answer:?}");
+    }
+    let answer = store.put_if_absent("calls/a.wav", chunks(b"12345", 5), Crc64Nvme::of(b"12345")).await;
+    assert!(matches!(answer, Answer::Granted(_)), "{answer:?}");
 }
 
 #[test]
@@ -175,7 +185,7 @@ async fn an_object_in_parts_is_put_as_a_whole_one_is() {
     );
 
     let held = Part { number: 1, etag: "\"e1\"".into(), crc64nvme: part };
-    let answer = store.upload_part(key, "upload/1", 1, Body::Bytes(b"part".into()), part).await;
+    let answer = store.upload_part(key, "upload/1", 1, Body::Bytes("part".into()), part).await;
     assert_eq!(answer, Answer::Granted(held.clone()));
     let (call, headers, body) = sent();
     assert_eq!(call, "PUT /acme-recordings/calls/a.wav?x-id=UploadPart&partNumber=1&uploadId=upload%2F1");

@@ -24,6 +24,10 @@ pub enum Next {
     Retry,
     /// The key is free after all: put it again after a while.
     PutAgain,
+    /// S3 does not know the upload: either it made the object and its answer was lost, or begin another.
+    HeadOrAfresh,
+    /// The upload is void: begin another after a while.
+    Afresh,
     /// The destination refuses. Nothing is sent for a while; then one recording tries.
     Pause,
 }
@@ -38,7 +42,7 @@ pub fn after_put(answer: &Answer<Option<Crc64Nvme>>, ours: Crc64Nvme) -> Next {
             // The key exists, perhaps through an earlier put of ours whose answer was lost.
             (412, _) => Next::Head,
             (409, _) => Next::Retry,
-            (_, "BadDigest" | "XAmzContentChecksumMismatch" | "IncompleteBody") => Next::Reexamine,
+            _ if refusal.is_damage() => Next::Reexamine,
             _ => after_refusal(refusal),
         },
         Answer::Silent(_) => Next::Retry,
@@ -58,6 +62,15 @@ pub fn after_head(answer: &Answer<Head>, ours: Crc64Nvme, size: u64) -> Next {
     }
 }
 
+/// Judges the answer to a HEAD of a key that S3 may or may not have made an object of, as it does not know the upload
+/// any more. A role that may not list is told 403 where nothing is.
+pub fn after_head_or_afresh(answer: &Answer<Head>, ours: Crc64Nvme, size: u64) -> Next {
+    match answer {
+        Answer::Refused(Refusal { status: 403 | 404, .. }) => Next::Afresh,
+        answer => after_head(answer, ours, size),
+    }
+}
+
 /// Judges the checksum of the object's bytes, read back.
 pub fn after_read_back(answer: &Answer<Crc64Nvme>, ours: Crc64Nvme) -> Next {
     match answer {
@@ -68,7 +81,7 @@ pub fn after_read_back(answer: &Answer<Crc64Nvme>, ours: Crc64Nvme) -> Next {
     }
 }
 
-fn after_refusal(refusal: &Refusal) -> Next {
+pub(super) fn after_refusal(refusal: &Refusal) -> Next {
     if refusal.is_expired_token() {
         return Next::RenewSession;
     }
@@ -151,6 +164,21 @@ mod tests {
         for (status, code, expected) in COMMON {
             assert_eq!(after_head(&refused(status, code), OURS, 10), expected, "{status} {code}");
         }
+    }
+
+    #[test]
+    fn where_s3_does_not_know_the_upload_a_key_that_it_does_not_show_is_free() {
+        for (answer, expected) in [
+            (Answer::Granted(Head { crc64nvme: Some(OURS), size: 10 }), Next::Verified),
+            (Answer::Granted(Head { crc64nvme: Some(OTHER), size: 10 }), Next::Conflict),
+            (refused(403, ""), Next::Afresh),
+            (refused(404, ""), Next::Afresh),
+            (refused(400, "ExpiredToken"), Next::RenewSession),
+            (refused(503, ""), Next::Retry),
+        ] {
+            assert_eq!(after_head_or_afresh(&answer, OURS, 10), expected, "{answer:?}");
+        }
+        assert_eq!(after_head(&refused(403, ""), OURS, 10), Next::Pause);
     }
 
     #[test]

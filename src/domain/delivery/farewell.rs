@@ -18,8 +18,12 @@ pub struct Leftover {
     pub not_unlinked: usize,
     /// Files under names of recordings in progress.
     pub in_progress: usize,
+    /// A directory of the spool that could not be read in the end.
+    pub unread: Option<String>,
     /// Files moved to quarantine by this process.
     pub quarantined: u64,
+    /// Uploads in parts that S3 may still hold, as it did not say that they ended.
+    pub left_open: u64,
 }
 
 /// The message, empty when nothing is left.
@@ -30,6 +34,11 @@ pub fn farewell(left: &Leftover) -> String {
         sentences.push(format!(
             "{} recordings ({} bytes) are not uploaded{cause}: they last as long as the spool volume does",
             left.pending, left.pending_bytes
+        ));
+    }
+    if let Some(directory) = &left.unread {
+        sentences.push(format!(
+            "the directory \"{directory}\" of the spool could not be read: what is in it was not uploaded, nor counted here"
         ));
     }
     if left.in_progress > 0 {
@@ -49,6 +58,13 @@ pub fn farewell(left: &Leftover) -> String {
         sentences.push(format!(
             "{} recordings are uploaded and verified but could not be unlinked (SpoolNotWritable)",
             left.not_unlinked
+        ));
+    }
+    if left.left_open > 0 {
+        sentences.push(format!(
+            "{} uploads in parts may be left in the bucket; a lifecycle rule with AbortIncompleteMultipartUpload \
+             removes them",
+            left.left_open
         ));
     }
     if !left.examples.is_empty() {
@@ -73,6 +89,7 @@ mod tests {
         let left = Leftover {
             pending: 2,
             pending_bytes: 300,
+            unread: Some("2026".into()),
             examples: vec!["a.wav".into(), "b.wav".into()],
             cause: Some("the destination is Paused: Suspended".into()),
             quarantined: 1,
@@ -81,7 +98,8 @@ mod tests {
         assert_eq!(
             farewell(&left),
             "2 recordings (300 bytes) are not uploaded (the destination is Paused: Suspended): they last as long as \
-             the spool volume does. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
+             the spool volume does. the directory \"2026\" of the spool could not be read: what is in it was not \
+             uploaded, nor counted here. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
              why. not uploaded are, among others: a.wav, b.wav"
         );
     }

@@ -7,23 +7,23 @@
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
 //! - [`farewell`]: what a drained or killed uploader leaves behind
-//!
 //! - [`report_is_due`], [`enter`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
-//!
-//! The journal of multipart uploads will have its decisions here.
+//! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
 mod answers;
 mod completeness;
 mod farewell;
 mod names;
+mod parts;
 mod patience;
 mod poison;
 mod report;
 
-pub use answers::{Next, after_head, after_put, after_read_back};
+pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
 pub use completeness::{Completeness, Lease, Sighting, completeness};
 pub use farewell::{Leftover, farewell};
 pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
+pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
 pub use patience::{backoff, renew_at};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
-pub use report::{Entry, Heard, Sent, enter, prune, prune_at, report_is_due, trouble};
+pub use report::{Entry, Heard, NEARLY_FULL, Sent, enter, prune, prune_at, report_is_due, trouble};

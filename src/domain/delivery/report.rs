@@ -8,6 +8,8 @@ use crate::api::{DeliveryReport, Reason, RecordingDestinationStatus, Transition,
 
 /// How long a recording may wait before its uploader is late.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
+/// From where on a volume is nearly full, in percent.
+pub const NEARLY_FULL: u8 = 90;
 /// Between two reports in which nothing changed.
 const REPORT_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// How long a report stands when no other follows: three were missed.
@@ -19,7 +21,11 @@ const NAMED: usize = 50;
 
 /// What is the matter with the uploader that reports this, if anything.
 pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
-    if report.pending_files > 0 && report.oldest_pending_time.is_some_and(|oldest| oldest + LATE <= now) {
+    if report.volume_used_percent >= NEARLY_FULL {
+        Some(Reason::SpoolNearlyFull)
+    } else if report.pending_files > 0
+        && report.oldest_pending_time.is_some_and(|oldest| oldest + LATE <= now)
+    {
         Some(Reason::UploadsLate)
     } else if report.quarantined > 0 {
         Some(Reason::RecordingsQuarantined)
@@ -176,6 +182,12 @@ fn note(item: &Uploader) -> String {
              tried again; the condition Ready, or else the log of its container recording-uploader, says what is in \
              the way. status.uploaders names the other pods, if any"
         ),
+        _ if item.reason == Reason::SpoolNearlyFull.to_string() => format!(
+            "Pod {pod}: the volume of its spool is {NEARLY_FULL} % full or more; {pending_files} recordings wait in it, \
+             and {quarantined} files are in its quarantine. Nothing is dropped: a full volume keeps the recorder from \
+             writing. Make it larger, empty {STATE_DIRECTORY}/quarantine, or see to what keeps recordings from \
+             leaving: the condition Ready, or else the log of its container recording-uploader, says that"
+        ),
         _ => format!(
             "Pod {pod}: {quarantined} files that could not be sent as they are were moved to \
              {STATE_DIRECTORY}/quarantine in its spool; the log of its container recording-uploader says why. Move \
@@ -231,7 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn an_uploader_is_in_trouble_when_a_recording_waits_for_15_minutes_or_is_in_quarantine() {
+    fn an_uploader_is_in_trouble_when_a_recording_waits_for_15_minutes_or_is_in_quarantine_or_the_volume_is_nearly_full()
+     {
+        let filled = |volume_used_percent| DeliveryReport { volume_used_percent, ..report(0, "", 0) };
         let (late, quarantined) = (Some(Reason::UploadsLate), Some(Reason::RecordingsQuarantined));
         let table = [
             ("nothing waits", report(0, "", 0), None),
@@ -240,6 +254,8 @@ mod tests {
             ("a clock that is ahead", report(1, "13:00:00", 0), None),
             ("one is in quarantine", report(0, "", 1), quarantined),
             ("both", report(1, "11:45:00", 1), late),
+            ("a volume 89 % full", filled(89), None),
+            ("a volume 90 % full", filled(90), Some(Reason::SpoolNearlyFull)),
         ];
         for (what, report, expected) in table {
             assert_eq!(trouble(&report, at("12:00:00")), expected, "{what}");
@@ -391,6 +407,8 @@ mod tests {
         assert_eq!(told(&calm, &both), [(true, "UploadsLate".to_owned())], "one for both");
         let status = after(&both);
         assert_eq!(told(&status, &[from("c", late())]), []);
+        let full = DeliveryReport { volume_used_percent: 93, ..late() };
+        assert_eq!(told(&status, &[from("c", full)]), [(true, "SpoolNearlyFull".to_owned())]);
         assert_eq!(
             told(&status, &[from("c", report(0, "", 1))]),
             [(true, "RecordingsQuarantined".to_owned())]

@@ -194,8 +194,12 @@ pub(super) fn reports_are_news(status: &RecordingDestinationStatus) -> bool {
 /// The numbers are in `status.uploaders`: a message with them would be written anew at each report.
 fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &'static str) {
     let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let late = Reason::UploadsLate.to_string();
-    if items.iter().any(|item| item.reason == late) {
+    let is_told = |reason: Reason| items.iter().any(|item| item.reason == reason.to_string());
+    if is_told(Reason::SpoolNearlyFull) {
+        let message = "the volume of a spool is 90 % full or more: nothing is ever dropped from it, and a full one keeps \
+                       its recorder from writing; status.uploaders names the pods";
+        ("False", Reason::SpoolNearlyFull, message)
+    } else if is_told(Reason::UploadsLate) {
         let message = "recordings have waited in a spool for over 15 minutes; they are kept and tried again, and \
                        status.uploaders names the pods";
         ("False", Reason::UploadsLate, message)

@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,8 +14,10 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use super::destination;
 use crate::api::{
-    Answer, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument, Head, Refusal, Silence,
+    Answer, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument, Head, Part, Refusal, Silence,
 };
+use crate::aws::Body;
+use crate::domain::delivery::Sizes;
 use crate::secret::SessionCredentials;
 use crate::uploader::deliver::Works;
 use crate::uploader::driver::Driver;
@@ -28,8 +29,8 @@ use crate::uploader::report::Reporter;
 use crate::uploader::session::Sessions;
 use crate::uploader::spool::Spool;
 
-/// What the next put comes to.
-#[derive(Clone, Debug)]
+/// What a call comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It is carried out; the answer carries no checksum.
     NoChecksum,
@@ -37,6 +38,10 @@ pub enum Fault {
     AnswerLost,
     /// It is carried out with other bytes than were sent, and granted as if they were ours.
     Garbled,
+    /// It is granted, and nothing is done.
+    Lie,
+    /// It is carried out; the answer names the checksum of something else.
+    WrongChecksum,
     /// It never arrives.
     RequestLost,
     /// It is refused.
@@ -56,6 +61,14 @@ pub struct Outside {
     /// Of the coming puts, and of the coming heads.
     pub put_faults: VecDeque<Fault>,
     pub head_faults: VecDeque<(u16, &'static str)>,
+    /// Of the next calls that begin so, such as `PART 2`; each happens once.
+    pub faults: Vec<(&'static str, Fault)>,
+    /// Of the calls with these numbers, from 0.
+    pub plan: BTreeMap<usize, Fault>,
+    /// Uploads in parts that are open: their keys, and the bytes of their parts.
+    pub uploads: BTreeMap<String, (String, BTreeMap<i32, Vec<u8>>)>,
+    /// How many were begun.
+    pub uploads_begun: u32,
     /// Calls in the order in which they came, such as `PUT calls/a.wav`.
     pub calls: Vec<String>,
     /// What the broker says; `None`: it refuses.
@@ -69,7 +82,7 @@ pub struct Outside {
 
 pub type World = Rc<RefCell<Outside>>;
 
-struct FakeBroker(World);
+pub struct FakeBroker(pub World);
 
 impl Broker for FakeBroker {
     async fn destination(&self) -> Told<DestinationDocument> {
@@ -113,46 +126,179 @@ fn refused<T>(status: u16, code: &str) -> Answer<T> {
     Answer::Refused(Refusal { status, code: code.to_owned(), ..Refusal::default() })
 }
 
-impl Bucket for FakeBucket {
-    async fn put_if_absent(
-        &self,
+/// All of a body, or nothing if it breaks off.
+async fn read(body: Body) -> Option<Vec<u8>> {
+    let (mut chunks, size) = match body {
+        Body::Bytes(bytes) => return Some(bytes.to_vec()),
+        Body::Chunks(chunks, size) => (chunks, size),
+    };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        bytes.extend_from_slice(&chunk.ok()?);
+    }
+    (bytes.len() as u64 == size).then_some(bytes)
+}
+
+impl Outside {
+    /// Takes note of a call, and says what is to go wrong with it.
+    fn call(&mut self, call: String) -> Option<Fault> {
+        let named = self.faults.iter().position(|(begins, _)| call.starts_with(begins));
+        let planned = self.plan.remove(&self.calls.len());
+        self.calls.push(call);
+        named.map(|at| self.faults.remove(at).1).or(planned)
+    }
+
+    fn keep(
+        &mut self,
         key: &str,
-        mut file: File,
-        size: u64,
+        bytes: Vec<u8>,
         crc64nvme: Crc64Nvme,
+        fault: Option<&Fault>,
     ) -> Answer<Option<Crc64Nvme>> {
-        let mut bytes = Vec::new();
+        if self.objects.contains_key(key) {
+            return refused(412, "PreconditionFailed");
+        }
+        if fault == Some(&Fault::Lie) {
+            return Answer::Granted(None);
+        }
+        self.objects.insert(key.to_owned(), Object { bytes, has_checksum: true });
+        match fault {
+            Some(Fault::AnswerLost) => Answer::Silent(Silence::Connection),
+            Some(Fault::NoChecksum | Fault::Garbled) => Answer::Granted(None),
+            Some(Fault::WrongChecksum) => Answer::Granted(Some(Crc64Nvme(!crc64nvme.0))),
+            _ => Answer::Granted(Some(crc64nvme)),
+        }
+    }
+}
+
+impl Bucket for FakeBucket {
+    async fn put_if_absent(&self, key: &str, body: Body, crc64nvme: Crc64Nvme) -> Answer<Option<Crc64Nvme>> {
         if let Some(act) = self.0.borrow_mut().during_put.take() {
             act();
         }
-        file.read_to_end(&mut bytes).unwrap();
+        let bytes = read(body).await;
         tokio::task::yield_now().await;
         let mut outside = self.0.borrow_mut();
-        outside.calls.push(format!("PUT {key}"));
-        let fault = outside.put_faults.pop_front();
+        let fault = outside.call(format!("PUT {key}"));
+        let fault = outside.put_faults.pop_front().or(fault);
+        let Some(mut bytes) = bytes else { return Answer::Silent(Silence::Connection) };
         match fault {
             Some(Fault::RequestLost) => return Answer::Silent(Silence::Timeout),
             Some(Fault::Refused(status, code)) => return refused(status, code),
             Some(Fault::Garbled) => bytes = b"other".to_vec(),
-            _ if bytes.len() as u64 != size || Crc64Nvme::of(&bytes) != crc64nvme => {
-                return refused(400, "BadDigest");
-            }
+            _ if Crc64Nvme::of(&bytes) != crc64nvme => return refused(400, "BadDigest"),
             _ => {}
         }
-        if outside.objects.contains_key(key) {
-            return refused(412, "PreconditionFailed");
+        outside.keep(key, bytes, crc64nvme, fault.as_ref())
+    }
+
+    async fn create_multipart(&self, key: &str) -> Answer<String> {
+        let mut outside = self.0.borrow_mut();
+        let fault = outside.call(format!("CREATE {key}"));
+        match fault {
+            Some(Fault::RequestLost) => return Answer::Silent(Silence::Timeout),
+            Some(Fault::Refused(status, code)) => return refused(status, code),
+            _ => {}
         }
-        outside.objects.insert(key.to_owned(), Object { bytes, has_checksum: true });
+        outside.uploads_begun += 1;
+        let upload_id = format!("upload/{}", outside.uploads_begun);
+        if fault != Some(Fault::Lie) {
+            outside.uploads.insert(upload_id.clone(), (key.to_owned(), BTreeMap::new()));
+        }
+        if fault == Some(Fault::AnswerLost) {
+            Answer::Silent(Silence::Connection)
+        } else {
+            Answer::Granted(upload_id)
+        }
+    }
+
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        number: i32,
+        body: Body,
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Part> {
+        let bytes = read(body).await;
+        tokio::task::yield_now().await;
+        let mut outside = self.0.borrow_mut();
+        let fault = outside.call(format!("PART {number} {key}"));
+        let Some(bytes) = bytes else { return Answer::Silent(Silence::Connection) };
+        match fault {
+            Some(Fault::RequestLost) => return Answer::Silent(Silence::Timeout),
+            Some(Fault::Refused(status, code)) => return refused(status, code),
+            _ if Crc64Nvme::of(&bytes) != crc64nvme => return refused(400, "BadDigest"),
+            _ => {}
+        }
+        let Some((_, parts)) = outside.uploads.get_mut(upload_id) else {
+            return refused(404, "NoSuchUpload");
+        };
+        if fault != Some(Fault::Lie) {
+            parts.insert(number, bytes);
+        }
         match fault {
             Some(Fault::AnswerLost) => Answer::Silent(Silence::Connection),
-            Some(Fault::NoChecksum | Fault::Garbled) => Answer::Granted(None),
-            _ => Answer::Granted(Some(crc64nvme)),
+            _ => Answer::Granted(Part { number, etag: format!("\"{number}-{crc64nvme}\""), crc64nvme }),
+        }
+    }
+
+    async fn complete_multipart(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[Part],
+        crc64nvme: Crc64Nvme,
+    ) -> Answer<Option<Crc64Nvme>> {
+        let mut outside = self.0.borrow_mut();
+        let fault = outside.call(format!("COMPLETE {key}"));
+        match fault {
+            Some(Fault::RequestLost) => return Answer::Silent(Silence::Timeout),
+            Some(Fault::Refused(status, code)) => return refused(status, code),
+            _ => {}
+        }
+        if outside.objects.contains_key(key) && outside.uploads.contains_key(upload_id) {
+            return refused(412, "PreconditionFailed");
+        }
+        let Some((_, held)) = outside.uploads.get(upload_id) else { return refused(404, "NoSuchUpload") };
+        let mut bytes = Vec::new();
+        for part in parts {
+            match held.get(&part.number) {
+                Some(content) if part.etag == format!("\"{}-{}\"", part.number, Crc64Nvme::of(content)) => {
+                    bytes.extend_from_slice(content);
+                }
+                _ => return refused(400, "InvalidPart"),
+            }
+        }
+        if fault == Some(Fault::Garbled) {
+            bytes = b"other".to_vec();
+        } else if Crc64Nvme::of(&bytes) != crc64nvme {
+            return refused(400, "BadDigest");
+        }
+        if fault != Some(Fault::Lie) {
+            outside.uploads.remove(upload_id);
+        }
+        outside.keep(key, bytes, crc64nvme, fault.as_ref())
+    }
+
+    async fn abort_multipart(&self, key: &str, upload_id: &str) -> Answer {
+        let mut outside = self.0.borrow_mut();
+        match outside.call(format!("ABORT {key}")) {
+            Some(Fault::Refused(status, code)) => refused(status, code),
+            Some(_) => Answer::Silent(Silence::Timeout),
+            None if outside.uploads.remove(upload_id).is_none() => refused(404, "NoSuchUpload"),
+            None => Answer::Granted(()),
         }
     }
 
     async fn head(&self, key: &str) -> Answer<Head> {
         let mut outside = self.0.borrow_mut();
-        outside.calls.push(format!("HEAD {key}"));
+        if let Some(fault) = outside.call(format!("HEAD {key}")) {
+            return match fault {
+                Fault::Refused(status, code) => refused(status, code),
+                _ => Answer::Silent(Silence::Timeout),
+            };
+        }
         if let Some((status, code)) = outside.head_faults.pop_front() {
             return refused(status, code);
         }
@@ -176,10 +322,14 @@ impl Bucket for FakeBucket {
     }
 }
 
+/// Recordings of more than 20 bytes go in parts of 10.
+const SIZES: Sizes = Sizes { whole: 20, part: 10 };
+
 /// A spool with a sidecar, begun by [`Bench::start`].
 pub struct Bench {
     directory: tempfile::TempDir,
     pub world: World,
+    pub sizes: Sizes,
     shutdown: Option<oneshot::Sender<()>>,
     driver: Option<JoinHandle<()>>,
 }
@@ -191,6 +341,7 @@ impl Bench {
         let bench = Bench {
             directory: tempfile::tempdir().unwrap(),
             world: Rc::new(RefCell::new(outside)),
+            sizes: SIZES,
             shutdown: None,
             driver: None,
         };
@@ -209,10 +360,9 @@ impl Bench {
         let (heard, word) = watch::channel(Word::Unheard);
         let (shutdown, told) = oneshot::channel();
         let broker = Rc::new(FakeBroker(self.world.clone()));
-        let works = Works {
-            spool: Spool::new(self.path("")),
-            sessions: Sessions::new(broker.clone(), FakeStorage(self.world.clone())),
-        };
+        let sessions = Sessions::new(broker.clone(), FakeStorage(self.world.clone()));
+        let mut works = Works::new(Spool::new(self.path("")), sessions);
+        works.sizes = self.sizes;
         let metrics = UploaderMetrics::register(&mut Registry::default());
         let driver = Driver::new(works, metrics, self.directory.path().join("termination-log"));
         let reporter = Reporter::new(broker.clone(), driver.standing());
@@ -297,6 +447,12 @@ impl Bench {
 
     pub fn calls(&self) -> Vec<String> {
         self.world.borrow().calls.clone()
+    }
+
+    /// The calls made since this was asked last, without the prefix of their keys.
+    pub fn news(&self) -> Vec<String> {
+        let calls = std::mem::take(&mut self.world.borrow_mut().calls);
+        calls.into_iter().map(|call| call.replace(" calls/", " ")).collect()
     }
 
     pub fn pause(&self, reason: &str) {

@@ -1,10 +1,15 @@
 //! The driver with a real spool and real inotify, and with a broker and an S3 that do as they are told.
 
 mod broker;
+mod crash;
 mod fakes;
 mod faults;
+mod injections;
+mod ledger;
+mod multipart;
 mod pickup;
 mod reports;
+pub mod steps;
 
 use crate::api::{BucketTarget, DeliveryState, DestinationDocument, Encryption, ObjectACL};
 

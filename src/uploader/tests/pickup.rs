@@ -110,3 +110,116 @@ async fn poison_goes_to_quarantine_and_the_others_proceed() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn odd_names_are_keys_as_they_are() {
+    Bench::run(async |mut bench| {
+        let deep = format!("{}/a.wav", vec!["x".repeat(200); 5].join("/"));
+        let names = [
+            "a b.wav",
+            "ünï/ç ö.wav",
+            "line\nbreak.wav",
+            "a..wav",
+            "~",
+            "100%41.wav",
+            "-",
+            "a\\b.wav",
+            &deep,
+        ];
+        bench.start();
+        for name in names {
+            bench.record(name, name);
+        }
+        for name in names {
+            bench.until_delivered(name, name).await;
+        }
+        assert!(bench.drains().await);
+        assert_eq!(bench.world.borrow().objects.len(), names.len());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_swapped_for_a_link_sends_nothing_from_where_it_leads() {
+    for swapped in [false, true] {
+        Bench::run(async |mut bench| {
+            let outside = tempfile::tempdir().unwrap();
+            fs::write(outside.path().join("a.wav"), "not a recording").unwrap();
+            bench.pause("not yet");
+            bench.start();
+            bench.record("d/a.wav", "sound");
+            bench.wait(10).await;
+            if swapped {
+                fs::rename(bench.path("d"), bench.path(".d")).unwrap();
+                std::os::unix::fs::symlink(outside.path(), bench.path("d")).unwrap();
+            }
+            bench.resume();
+            let link = bench.path(".recording-uploader/quarantine/d");
+            match swapped {
+                false => bench.until_delivered("d/a.wav", "sound").await,
+                true => bench.until("the quarantine", |_| link.symlink_metadata().is_ok()).await,
+            }
+            bench.wait(600).await;
+            let expected = if swapped { vec![] } else { vec!["PUT calls/d/a.wav".to_owned()] };
+            assert_eq!(bench.calls(), expected);
+            assert!(outside.path().join("a.wav").exists());
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_grows_shrinks_or_vanishes_while_it_is_sent_is_sent_as_it_is_in_the_end() {
+    let long = "0123456789".repeat(30_000);
+    for (content, change, left) in [
+        ("first", "first and more", true),
+        ("first", "f", true),
+        (long.as_str(), "short", true),
+        ("first", "", false),
+    ] {
+        Bench::run(async |mut bench| {
+            bench.sizes = crate::domain::delivery::Sizes { whole: 1 << 20, part: 1 << 19 };
+            bench.start();
+            let path = bench.path("a.wav");
+            bench.world.borrow_mut().during_put = Some(Box::new(move || match left {
+                true => fs::write(&path, change).unwrap(),
+                false => fs::remove_file(&path).unwrap(),
+            }));
+            bench.record("a.wav", content);
+            let expected = if left { change } else { content };
+            bench
+                .until("the last content", |bench| {
+                    let has = bench
+                        .world
+                        .borrow()
+                        .objects
+                        .values()
+                        .any(|object| object.bytes == expected.as_bytes());
+                    has && !bench.path("a.wav").exists()
+                })
+                .await;
+            assert!(bench.drains().await);
+            assert!(bench.world.borrow().objects.len() <= 2, "{content:.9} then {change}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_files_are_all_sent() {
+    let many = if std::env::var_os("RECORDINGS_TEST_LONG").is_some() { 100_000 } else { 3_000 };
+    Bench::run(async |mut bench| {
+        for number in 0..many {
+            let path = bench.path(&format!("{:02}/{number}.wav", number % 100));
+            if number < 100 {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+            }
+            fs::write(path, number.to_string()).unwrap();
+        }
+        bench.start();
+        bench.until("all of them", |bench| bench.world.borrow().objects.len() == many).await;
+        assert!(bench.drains().await);
+        assert_eq!(bench.calls().len(), many, "each with one call");
+    })
+    .await;
+}

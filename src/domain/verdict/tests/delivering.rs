@@ -28,12 +28,15 @@ fn reported(reasons: &[Reason], uploaded: bool) -> RecordingDestination {
 #[test]
 fn a_destination_delivers_while_nobody_is_late_or_quarantines_and_ready_does_not_depend_on_it() {
     let (late, quarantines) = (Reason::UploadsLate, Reason::RecordingsQuarantined);
-    let table: [(&str, &[Reason], bool, &str, Reason); 6] = [
+    let full = Reason::SpoolNearlyFull;
+    let table: [(&str, &[Reason], bool, &str, Reason); 8] = [
         ("never heard of", &[], false, "Unknown", Reason::NotYetReported),
         ("uploaded", &[], true, "True", Reason::Delivered),
         ("one late, never uploaded", &[late], false, "False", late),
         ("one late", &[late], true, "False", late),
         ("one quarantines", &[quarantines], true, "False", quarantines),
+        ("one nearly full", &[full], true, "False", full),
+        ("one late, another nearly full", &[late, full], true, "False", full),
         ("one late, another quarantines", &[quarantines, late], true, "False", late),
     ];
     for (what, reasons, uploaded, value, reason) in table {

@@ -1,0 +1,88 @@
+//! The time that requests are signed with. AWS refuses signatures a quarter of an hour off, and says in each answer
+//! what time it is: a clock that is wrong is corrected by that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::date_time::{DateTime, Format};
+
+/// How far off a clock may be before it is corrected, in seconds: answers take time to come.
+const TOLERATED: i64 = 240;
+
+/// AWS's clock, as far as it is known. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AwsClock {
+    /// Seconds that AWS is ahead of us.
+    ahead: Arc<AtomicI64>,
+}
+
+impl AwsClock {
+    fn hear(&self, date: DateTime, now: SystemTime) {
+        let ahead = date.secs() - DateTime::from(now).secs();
+        let ahead = if ahead.abs() > TOLERATED { ahead } else { 0 };
+        if self.ahead.swap(ahead, Ordering::Relaxed) == 0 && ahead != 0 {
+            let remedy = "set the node's clock; until then requests are signed with AWS's time";
+            tracing::warn!(seconds = -ahead, remedy, "The clock is ahead of AWS's");
+        }
+    }
+
+    fn at(&self, now: SystemTime) -> SystemTime {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { now - by } else { now + by }
+    }
+}
+
+impl TimeSource for AwsClock {
+    fn now(&self) -> SystemTime {
+        self.at(SystemTime::now())
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for AwsClock {
+    fn name(&self) -> &'static str {
+        "AwsClock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(date) = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok()) {
+            self.hear(date, SystemTime::now());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_far_off_is_corrected_and_one_that_is_right_again_is_believed() {
+        let clock = AwsClock::default();
+        let ours = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (theirs, corrected) in [
+            (1_000_000, 1_000_000),
+            (1_000_239, 1_000_000),
+            (1_007_200, 1_007_200),
+            (992_800, 992_800),
+            (1_000_001, 1_000_000),
+        ] {
+            clock.hear(DateTime::from_secs(theirs), ours);
+            assert_eq!(clock.at(ours), SystemTime::UNIX_EPOCH + Duration::from_secs(corrected), "{theirs}");
+        }
+    }
+}

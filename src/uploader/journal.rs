@@ -1,0 +1,124 @@
+//! Journals of uploads in parts, on disk: one file for each, which is there in its old state or in its new one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::place::{self, Place};
+use super::spool::Spool;
+use super::syscalls;
+use crate::domain::delivery::{Journal, STATE_DIRECTORY};
+
+/// The journal of a recording's upload, if there is one that can be read.
+pub fn load(spool: &Spool, relative: &Path) -> io::Result<Option<Journal>> {
+    let content = Place::find(spool.root(), &file_of(relative)).and_then(|place| place.read());
+    match content {
+        // What is not a journal is as good as none: its upload is lost to us, and no recording with it.
+        Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a journal. Each try writes a file of its own: one whose pages a failed sync gave up is never synced again.
+pub fn save(spool: &Spool, journal: &Journal) -> io::Result<()> {
+    let file = file_of(Path::new(&journal.path));
+    let place = Place::make(spool.root(), &file)?;
+    let new = Place::make(spool.root(), &file.with_extension(format!("{:016x}.tmp", rand::random::<u64>())))?;
+    let content = serde_json::to_vec(journal).map_err(io::Error::other)?;
+    let written = new.write_new(&content).and_then(|()| new.replace(&place));
+    if written.is_err() {
+        let _ = new.unlink();
+    }
+    written?;
+    syscalls::sync_directory(place.directory())
+}
+
+/// Removes the journal of a recording's upload.
+pub fn remove(spool: &Spool, relative: &Path) -> io::Result<()> {
+    match Place::find(spool.root(), &file_of(relative)).and_then(|place| place.unlink()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The recordings, still there or not, whose uploads have journals; files that a process left half written are removed.
+pub fn recordings(spool: &Spool) -> io::Result<Vec<PathBuf>> {
+    let directory = match place::directory(spool.root(), &own()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        directory => directory?,
+    };
+    let mut recordings = Vec::new();
+    for entry in syscalls::list(&directory)? {
+        let (name, _) = entry?;
+        let place = Place::find(spool.root(), &own().join(&name))?;
+        if Path::new(&name).extension().is_some_and(|extension| extension == "tmp") {
+            place.unlink()?;
+        } else if let Ok(journal) = serde_json::from_slice::<Journal>(&place.read()?) {
+            recordings.push(journal.path.into());
+        }
+    }
+    Ok(recordings)
+}
+
+fn own() -> PathBuf {
+    Path::new(STATE_DIRECTORY).join("journal")
+}
+
+/// Paths are longer than names may be, so a journal goes by a hash.
+fn file_of(relative: &Path) -> PathBuf {
+    let hash = Sha256::digest(relative.as_os_str().as_encoded_bytes());
+    let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    own().join(name + ".json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(path: &str, upload_id: &str) -> Journal {
+        Journal {
+            path: path.into(),
+            size: 9,
+            bucket: "acme-recordings".into(),
+            region: "us-east-1".into(),
+            key: format!("calls/{path}"),
+            part_size: 4,
+            upload_id: Some(upload_id.into()),
+            parts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_recording_has_a_journal_of_its_own_and_the_last_one_written_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().to_owned());
+        assert_eq!(recordings(&spool).unwrap(), [""; 0].map(PathBuf::from));
+        for (path, upload_id) in [("a.wav", "1"), ("d/a.wav", "2"), ("a.wav", "3")] {
+            save(&spool, &journal(path, upload_id)).unwrap();
+        }
+        let load = |path| load(&spool, Path::new(path)).unwrap();
+        assert_eq!(load("a.wav"), Some(journal("a.wav", "3")));
+        assert_eq!(load("d/a.wav"), Some(journal("d/a.wav", "2")));
+        let mut known = recordings(&spool).unwrap();
+        known.sort();
+        assert_eq!(known, ["a.wav", "d/a.wav"].map(PathBuf::from));
+        remove(&spool, Path::new("a.wav")).unwrap();
+        remove(&spool, Path::new("a.wav")).unwrap();
+        assert_eq!(load("a.wav"), None);
+    }
+
+    #[test]
+    fn what_a_killed_process_had_half_written_is_removed_and_what_is_no_journal_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().to_owned());
+        save(&spool, &journal("a.wav", "1")).unwrap();
+        let own = directory.path().join(own());
+        std::fs::write(own.join("x.0123.tmp"), "{").unwrap();
+        std::fs::write(directory.path().join(file_of(Path::new("b.wav"))), "{").unwrap();
+        assert_eq!(recordings(&spool).unwrap(), [PathBuf::from("a.wav")]);
+        assert_eq!(std::fs::read_dir(own).unwrap().count(), 2);
+        assert_eq!(load(&spool, Path::new("b.wav")).unwrap(), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! A model of the ledger: whatever is seen, taken, put back, verified or gone, in whatever order, each recording is in
+//! it exactly once, is worked on by one at a time, and is worked on in the end.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use crate::domain::delivery::{Sighting, is_companion_of};
+use crate::uploader::lanes::Lanes;
+use crate::uploader::ledger::{Job, Ledger};
+use crate::uploader::recording::Identity;
+use crate::uploader::watch::Sighted;
+
+const PATHS: [&str; 7] = ["a.wav", "a.json", "a.mp3", "ab.wav", "d/a.wav", "d/a.json", "lone.json"];
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A file of this size was seen in this way.
+    Seen(usize, Sighting, u64),
+    /// A path was seen to be gone.
+    Gone(usize),
+    /// So many seconds pass, and whoever is due is taken.
+    Take(u64),
+    /// The n-th of those taken is put back, for so many seconds, and verified or not.
+    PutBack(usize, u64, bool),
+    /// The n-th of those taken has left the spool.
+    Left(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let sighting = prop_oneof![Just(Sighting::Found), Just(Sighting::Closed), Just(Sighting::Renamed)];
+    prop_oneof![
+        4 => (0..PATHS.len(), sighting, prop_oneof![Just(10), Just(10_000_000)]).prop_map(|(path, sighting, size)| Event::Seen(path, sighting, size)),
+        1 => (0..PATHS.len()).prop_map(Event::Gone),
+        3 => (0_u64..5).prop_map(Event::Take),
+        2 => (any::<usize>(), 0_u64..10, any::<bool>()).prop_map(|(nth, wait, verified)| Event::PutBack(nth, wait, verified)),
+        2 => any::<usize>().prop_map(Event::Left),
+    ]
+}
+
+/// What there ought to be.
+#[derive(Default)]
+struct Model {
+    /// By path: whether it is verified.
+    present: BTreeMap<String, bool>,
+    taken: Vec<Job>,
+    /// Seen while they were taken.
+    seen_again: Vec<String>,
+}
+
+impl Model {
+    fn is_taken(&self, path: &str) -> bool {
+        self.taken.iter().any(|job| job.path == Path::new(path))
+    }
+
+    fn has_media_to_wait_for(&self, companion: &Path) -> bool {
+        self.present.iter().any(|(path, verified)| !verified && is_companion_of(companion, Path::new(path)))
+    }
+
+    fn nth(&mut self, nth: usize) -> Option<Job> {
+        if self.taken.is_empty() {
+            return None;
+        }
+        let at = nth % self.taken.len();
+        Some(self.taken.swap_remove(at))
+    }
+
+    fn leave(&mut self, path: &Path) {
+        let path = path.to_str().unwrap().to_owned();
+        self.present.remove(&path);
+        // Another file has come under its name.
+        if self.seen_again.contains(&path) {
+            self.present.insert(path.clone(), false);
+        }
+        self.seen_again.retain(|seen| *seen != path);
+    }
+}
+
+fn check(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
+    let pending = ledger.pending();
+    let verified = model.present.values().filter(|verified| **verified).count();
+    prop_assert_eq!((pending.files, pending.not_unlinked), (model.present.len() - verified, verified));
+    let unverified: Vec<_> = ledger.unverified().map(|path| path.to_str().unwrap()).collect();
+    let mut expected: Vec<_> =
+        model.present.iter().filter(|(_, verified)| !**verified).map(|(path, _)| path.as_str()).collect();
+    expected.sort_by(|a, b| Path::new(a).cmp(Path::new(b)));
+    prop_assert_eq!(unverified, expected);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_recording_is_in_the_ledger_once_and_is_worked_on_in_the_end(events in prop::collection::vec(event(), 0..60)) {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = Identity::from(&rustix::fs::stat(directory.path()).unwrap());
+        let (mut ledger, mut model, lanes, mut now) = (Ledger::default(), Model::default(), Lanes::default(), Instant::now());
+        for event in events {
+            match event {
+                Event::Seen(path, sighting, size) => {
+                    let path = PATHS[path].to_owned();
+                    ledger.note(Sighted { path: path.clone().into(), sighting, size, since: SystemTime::UNIX_EPOCH }, now);
+                    if model.is_taken(&path) {
+                        model.seen_again.push(path);
+                    } else {
+                        model.present.entry(path).or_insert(false);
+                    }
+                }
+                Event::Gone(path) => {
+                    ledger.forget(Path::new(PATHS[path]), now);
+                    if !model.is_taken(PATHS[path]) {
+                        model.present.remove(PATHS[path]);
+                    }
+                }
+                Event::Take(seconds) => {
+                    now += Duration::from_secs(seconds);
+                    if let Some(job) = ledger.take_due(&lanes, now) {
+                        let path = job.path.to_str().unwrap().to_owned();
+                        prop_assert!(model.present.contains_key(&path) && !model.is_taken(&path), "{} twice", path);
+                        prop_assert!(!model.has_media_to_wait_for(&job.path), "{} before its media file", path);
+                        model.taken.push(job);
+                    }
+                }
+                Event::PutBack(nth, seconds, verified) => {
+                    let Some(mut job) = model.nth(nth) else { continue };
+                    job.verified = verified.then_some(identity);
+                    let path = job.path.to_str().unwrap().to_owned();
+                    model.seen_again.retain(|seen| *seen != path);
+                    model.present.insert(path, verified);
+                    ledger.put_back(job, now + Duration::from_secs(seconds));
+                }
+                Event::Left(nth) => {
+                    let Some(job) = model.nth(nth) else { continue };
+                    ledger.strike_out(&job, now);
+                    model.leave(&job.path);
+                }
+            }
+            check(&ledger, &model)?;
+        }
+        // Everything comes up again, media files first, and leaves.
+        now += Duration::from_secs(60);
+        for job in std::mem::take(&mut model.taken) {
+            ledger.strike_out(&job, now);
+            model.leave(&job.path);
+        }
+        while let Some(job) = ledger.take_due(&lanes, now) {
+            prop_assert!(!model.has_media_to_wait_for(&job.path));
+            ledger.strike_out(&job, now);
+            model.leave(&job.path);
+            check(&ledger, &model)?;
+        }
+        prop_assert!(model.present.is_empty(), "never worked on: {:?}", model.present.keys());
+    }
+}
