@@ -6,6 +6,7 @@ mod apply;
 mod claims;
 mod credentials;
 mod denials;
+mod durability;
 mod faults;
 mod logs;
 mod permissions;
