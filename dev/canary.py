@@ -1,7 +1,8 @@
 """No External ID, key, session token, request ID or bearer token in what people read: a search of all that a run left.
 
 Searched: statuses, events, pods, config maps, the API server's audit log (in which the bodies of Secrets, and of token
-requests and reviews, have no place), the logs of the operator and of the sidecars, deleted pods' too, and the metrics.
+requests and reviews, have no place), the logs of the operator and of the sidecars, deleted pods' too, the metrics, and
+all that crossed the pods' network.
 Not searched: Secrets, which are where an External ID belongs. Not looked for: access key IDs, which are names, and
 External IDs that other texts hold by chance (see `telling`).
 
@@ -18,7 +19,7 @@ import time
 import urllib.parse
 from collections import defaultdict
 
-from . import operator
+from . import capture, environment, operator
 from .aws import PLATFORM_CREDENTIALS
 from .control_plane import AUDIT_LOG
 from .kube import Kube
@@ -192,6 +193,8 @@ def _sources():
         "the operator's logs": own,
         "the sidecars' logs": sidecars,
         "metrics": _metrics(kube),
+        # Last: the metrics were just asked for over it, in plain HTTP.
+        "the pods' network": {"capture": _network()},
     }
 
 
@@ -243,6 +246,15 @@ def _metrics(kube):
     return answers
 
 
+def _network():
+    """What pods said, and were told. The broker and AWS must be among those who spoke, or nothing is shown."""
+    said = capture.end()
+    for who, port in {"the broker or the webhook": 8443, "the stand-in for AWS": environment.AWS_TLS_PORT}.items():
+        if not said.by_port(port):
+            raise Failure(f"{who} said nothing in the pods' network: the capture is not of it")
+    return said.everything()
+
+
 def _prove_that_it_can_fail(secrets, sources):
     """Each source holds what such a source of this run must hold; a secret in any encoding would be seen."""
     if missing := KINDS - {kind for kind, _ in secrets}:
@@ -251,6 +263,7 @@ def _prove_that_it_can_fail(secrets, sources):
     names = {entry.get(key, "") for entry in used for key in ("bucket", "key", "roleARN")}
     of_this_run = Net([("name", name.encode()) for name in names if telling(name.encode())])
     controller = Net([("name", b"recording-operator-controller")])
+    metrics = Net([("name", b"recording_operator_broker_credentials_duration_seconds_count")])
     signs = {
         "statuses": of_this_run,
         "events": of_this_run,
@@ -258,7 +271,8 @@ def _prove_that_it_can_fail(secrets, sources):
         "the rest of the audit log": controller,
         "the operator's logs": of_this_run,
         "the sidecars' logs": of_this_run,
-        "metrics": Net([("name", b"recording_operator_broker_credentials_duration_seconds_count")]),
+        "metrics": metrics,
+        "the pods' network": metrics,
     }
     for name, files in sources.items():
         if not signs[name].found_in(_joined(files)):

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 
-from . import aws, control_plane, image, node, operator, process, sandbox, tools
+from . import aws, control_plane, image, node, operator, pki, process, sandbox, tools
 from .aws.accounts import PLATFORM_PRINCIPAL_ARN
 from .forward import forward, free_port
 from .kube import Kube
@@ -12,9 +12,9 @@ from .paths import ENV_FILE, IN_CI, IS_ROOT, KUBECONFIG, ROOT, RUN
 from .progress import Failure, say, step
 
 AWS_PORT = 4566
+# For pods, as AWS serves them: what crosses their network is encrypted.
+AWS_TLS_PORT = 4567
 AWS_PROCESS = "aws-proxy"
-# Pods know the stand-in by a name of the cluster's DNS, so that a test can take the DNS away: SERVICE.NAMESPACE.
-AWS_NAME = "aws.stand-in"
 # Clients before what they talk to.
 NODE_PROCESSES = ("kubelet", "kube-proxy", "coredns", "containerd", "kube-scheduler")
 CONTROL_PLANE_PROCESSES = ("kube-controller-manager", "kube-apiserver", "etcd")
@@ -39,7 +39,7 @@ def up(with_operator):
         "PLATFORM_PRINCIPAL_ARN": PLATFORM_PRINCIPAL_ARN,
     }
     if with_operator:
-        operator.install(f"http://{AWS_NAME}:{AWS_PORT}")
+        operator.install(*_endpoint_for_pods())
     ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     return values
 
@@ -101,9 +101,9 @@ def _cluster():
 
 def _name_the_stand_in():
     """A Service without pods: its name resolves to the node's address, where the stand-in listens."""
-    service, namespace = AWS_NAME.split(".")
+    service, namespace = pki.AWS_NAME.split(".")
     metadata = {"name": service, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}}
-    port = {"name": "http", "port": AWS_PORT}
+    port = {"name": "https", "port": AWS_TLS_PORT}
     items = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"clusterIP": "None", "ports": [port]}},
@@ -120,6 +120,11 @@ def _name_the_stand_in():
     Kube(KUBECONFIG).must("apply", "--filename", "-", given=manifest)
 
 
+def _endpoint_for_pods():
+    """URL and CA certificates of the stand-in."""
+    return f"https://{pki.AWS_NAME}:{AWS_TLS_PORT}", (pki.PKI / "ca.crt").read_text()
+
+
 def _aws():
     """The endpoint for an ordinary shell. What the stand-in holds is gone once it stops."""
     port_file = RUN / "aws-port"
@@ -127,5 +132,6 @@ def _aws():
         port = AWS_PORT if IS_ROOT else free_port(AWS_PORT)
         port_file.write_text(str(port))
         with step("starting the stand-in for AWS"):
-            aws.start(RUN, sandbox.NODE_IP, port, sandbox.network([]))
+            tls = aws.standin.TLS(AWS_TLS_PORT, pki.PKI / "aws.crt", pki.PKI / "aws.key") if IS_ROOT else None
+            aws.start(RUN, sandbox.NODE_IP, port, sandbox.network([]), tls)
     return f"http://127.0.0.1:{forward('aws', AWS_PORT, int(port_file.read_text()))}"

@@ -31,7 +31,7 @@ def build():
         raise Failure("the product does not build")
 
 
-def install(endpoint):
+def install(endpoint, endpoint_ca):
     """Builds, loads the image and installs the chart, or upgrades to what changed."""
     build()
     if not IS_ROOT:
@@ -51,6 +51,7 @@ def install(endpoint):
     for manifest in (namespace, secret):
         kube.must("apply", "--filename", "-", given=json.dumps(manifest))
     ours = {
+        "aws.endpointCABundle": endpoint_ca,
         "logLevel": "trace",  # the suite looks for secrets in all that can be logged
         "platform.controlRoleARN": CONTROL_ROLE_ARN,
     }

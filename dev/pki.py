@@ -11,6 +11,8 @@ from .sandbox import NODE_IP
 NODE = "recording-operator-dev"
 PKI = RUN / "pki"
 SERVICE_IP = "10.96.0.1"
+# Pods know the stand-in by a name of the cluster's DNS, so that a test can take the DNS away: SERVICE.NAMESPACE.
+AWS_NAME = "aws.stand-in"
 # NodeRestriction and RBAC know the components by these names.
 CLIENTS = {
     "admin": ("admin", "system:masters"),
@@ -28,6 +30,7 @@ SERVERS = {
         "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
     ],
     "kubelet-server": [NODE, NODE_IP],
+    "aws": [AWS_NAME, f"{AWS_NAME}.svc", f"{AWS_NAME}.svc.cluster.local", "localhost", "127.0.0.1", NODE_IP],
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 
-from . import canary, demo, environment, mutants, operator, packages, pki, rights, sdks, tools
+from . import canary, capture, demo, environment, mutants, operator, packages, pki, rights, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
@@ -81,6 +81,7 @@ def _environment_up():
     environment.up(with_operator=True)
     if IS_ROOT:
         canary.keep_logs()
+        capture.begin()
 
 
 def _cluster_tests():

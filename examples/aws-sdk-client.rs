@@ -3,6 +3,7 @@
 
 use aws_config::BehaviorVersion;
 use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -10,8 +11,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(bucket), Some(key)) = (arguments.next(), arguments.next()) else {
         return Err("usage: aws-sdk-client BUCKET KEY".into());
     };
-    let found =
-        aws_config::defaults(BehaviorVersion::latest()).http_client(Builder::new().build_http()).load();
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let found = aws_config::defaults(BehaviorVersion::latest()).http_client(https).load();
     let config = aws_sdk_s3::config::Builder::from(&found.await).force_path_style(true).build();
     let put = aws_sdk_s3::Client::from_conf(config).put_object().bucket(bucket).key(key);
     put.body(b"put by Rust\n".to_vec().into()).send().await?;

@@ -6,7 +6,7 @@ use std::env;
 use std::num::NonZeroU32;
 
 use recording_operator::api::{
-    Answer, BucketTarget, Crc64Nvme, Encryption, ObjectACL, PROBE_DIRECTORY, Refusal, RoleARN,
+    Answer, BucketTarget, Crc64Nvme, Encryption, Endpoint, ObjectACL, PROBE_DIRECTORY, Refusal, RoleARN,
 };
 use recording_operator::aws::{AssumeRole, Body, Connection, ObjectStore, PlatformKey, Sts};
 use recording_operator::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_policy};
@@ -33,7 +33,8 @@ impl Customer {
         std::fs::write(directory.path().join("accessKeyID"), setting("AWS_ACCESS_KEY_ID")).unwrap();
         std::fs::write(directory.path().join("secretAccessKey"), setting("AWS_SECRET_ACCESS_KEY")).unwrap();
         let key = PlatformKey::in_directory(directory.path().to_owned());
-        let connection = Connection::new(env::var("AWS_ENDPOINT_URL").ok());
+        let endpoint = env::var("AWS_ENDPOINT_URL").ok().map(|url| Endpoint { url, ca_bundle: None });
+        let connection = Connection::new(endpoint);
         let role: RoleARN = setting("TEST_ROLE_ARN").parse().expect("TEST_ROLE_ARN is a role's ARN");
         let target = BucketTarget {
             bucket: setting("TEST_BUCKET"),

@@ -29,14 +29,14 @@ from . import standin
 PLATFORM_CREDENTIALS = "platform-credentials.json"
 
 
-def start(run_dir: Path, bind: str, port: int, nsenter: Sequence[str] = ()) -> None:
+def start(run_dir: Path, bind: str, port: int, nsenter: Sequence[str] = (), tls: standin.TLS | None = None) -> None:
     """Starts the stand-in on ``bind``:``port`` and writes the platform's credentials into ``run_dir``.
 
     The state is in memory: what runs already is stopped first. ``nsenter`` is a command prefix by
-    which all of it, the first calls included, runs in a network namespace.
+    which all of it, the first calls included, runs in a network namespace. ``tls`` adds a port that serves HTTPS.
     """
     stop(run_dir)
-    standin.spawn(run_dir, bind, port, nsenter)
+    standin.spawn(run_dir, bind, port, nsenter, tls)
     seed = [sys.executable, "-m", "dev.aws", "platform", "--endpoint-url", f"http://{bind}:{port}"]
     seed += ["--credentials-file", str(run_dir / PLATFORM_CREDENTIALS)]
     if subprocess.run([*nsenter, *seed], cwd=ROOT).returncode:

@@ -1,6 +1,6 @@
 """The proxy before the stand-in: corrects its answers by `rules` and records every call.
 
-    python3 -m dev.aws.proxy --listen HOST:PORT --upstream SOCKET --log FILE
+    python3 -m dev.aws.proxy --listen HOST:PORT --upstream SOCKET --log FILE [--tls HOST:PORT --certificate FILE --key FILE]
 
 A client's bytes are passed on as they came, Host header included, so signatures stay valid.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+import ssl
 import struct
 import time
 from pathlib import Path
@@ -247,13 +248,27 @@ async def _main() -> None:
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
     parser.add_argument("--upstream", required=True, metavar="SOCKET", help="the stand-in's Unix socket")
     parser.add_argument("--log", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--tls", metavar="HOST:PORT", help="serve HTTPS there as well")
+    parser.add_argument("--certificate", type=Path, metavar="FILE")
+    parser.add_argument("--key", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    host, _, port = arguments.listen.rpartition(":")
-    # Bound before the log is created: who finds the log knows that the port is ours.
-    listener = socket.create_server((host, int(port)), backlog=512)
+    # Bound before the log is created: who finds the log knows that the ports are ours.
+    listeners = [(_bound(arguments.listen), None)]
+    if arguments.tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(arguments.certificate, arguments.key)
+        listeners.append((_bound(arguments.tls), context))
     proxy = Proxy(arguments.upstream, arguments.log)
-    server = await asyncio.start_server(proxy.serve, sock=listener, limit=_STREAM_LIMIT)
-    await server.serve_forever()
+    servers = [
+        await asyncio.start_server(proxy.serve, sock=listener, ssl=context, limit=_STREAM_LIMIT)
+        for listener, context in listeners
+    ]
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+def _bound(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_server((host, int(port)), backlog=512)
 
 
 if __name__ == "__main__":

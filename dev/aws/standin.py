@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..packages import python
 from ..paths import ROOT
@@ -28,7 +29,15 @@ _children: dict[int, subprocess.Popen[bytes]] = {}  # of this process; those of 
 _START_SECONDS, _STOP_SECONDS = 30, 10
 
 
-def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str]) -> None:
+class TLS(NamedTuple):
+    """A port for HTTPS, and what it is served with."""
+
+    port: int
+    certificate: Path
+    key: Path
+
+
+def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str], tls: TLS | None = None) -> None:
     """Starts both processes. The command prefix ``nsenter`` puts them into a network namespace."""
     directory = run_dir / "aws"
     directory.mkdir(parents=True, exist_ok=True)
@@ -50,6 +59,8 @@ def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str]) -> None:
     for written in (log, directory / canaries.FILE):
         written.unlink(missing_ok=True)
     listen = ["--listen", f"{bind}:{port}", "--upstream", _SOCKET, "--log", ACCESS_LOG]
+    if tls:
+        listen += ["--tls", f"{bind}:{tls.port}", "--certificate", str(tls.certificate), "--key", str(tls.key)]
     _start(run_dir, _PROXY, [*nsenter, sys.executable, "-m", "dev.aws.proxy", *listen], environment)
     # On a port that somebody else holds, health would be answered by that somebody.
     wait_for("the proxy of the AWS stand-in", lambda: log.exists() or not _runs(run_dir, _PROXY), _START_SECONDS)

@@ -17,11 +17,22 @@ pub struct DestinationDocument {
     /// Where and how to put objects.
     #[serde(flatten)]
     pub target: BucketTarget,
-    /// S3 endpoint to use instead of AWS's, from the operator's flag.
+    /// S3 endpoint to use instead of AWS's, from the operator's flags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint_url: Option<String>,
+    pub endpoint: Option<Endpoint>,
     /// CA certificates by which the broker is to be trusted from now on, PEM.
     pub ca_bundle: String,
+}
+
+/// An endpoint in place of AWS's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Base URL.
+    pub url: String,
+    /// CA certificates by which it is known, PEM. The public ones when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
 }
 
 /// Whether a sidecar may upload.

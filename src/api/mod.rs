@@ -12,7 +12,7 @@ mod object;
 
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
-pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocument};
+pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocument, Endpoint};
 pub use condition::{ConditionType, Objection, Reason, Transition};
 pub use crd::crd;
 pub use destination::*;

@@ -4,6 +4,7 @@
 mod budget;
 mod calls;
 mod clock;
+mod endpoint;
 mod objects;
 mod platform_key;
 mod size;
@@ -24,11 +25,12 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 
+pub use endpoint::{EndpointArgs, UnusableCA};
 pub use objects::*;
 pub use platform_key::PlatformKey;
 pub use sts::{AssumeRole, Sts};
 
-use crate::api::{Answer, Refusal, Silence};
+use crate::api::{Answer, Endpoint, Refusal, Silence};
 use crate::secret::SessionCredentials;
 use calls::Calls;
 use clock::AwsClock;
@@ -45,24 +47,25 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Connection {
     http: SharedHttpClient,
-    endpoint_url: Option<String>,
+    endpoint: Option<Endpoint>,
     calls: Calls,
     clock: AwsClock,
 }
 
 impl Connection {
-    /// A pool that trusts the compiled-in roots. `endpoint_url` replaces AWS's own endpoints for every service.
-    pub fn new(endpoint_url: Option<String>) -> Self {
-        let roots = TrustStore::empty().with_pem_certificate(root_certificates());
-        let tls = TlsContext::builder()
-            .with_trust_store(roots)
-            .build()
-            .expect("the compiled-in roots are well-formed");
+    /// A pool that trusts the compiled-in roots. `endpoint` replaces AWS's own endpoints for every service; it is known
+    /// by its own CA certificates where it has some, and nobody else is then.
+    pub fn new(endpoint: Option<Endpoint>) -> Self {
+        let own = endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone());
+        // One that cannot be used would end the process when the first connection is made.
+        let own = own.filter(|bundle| endpoint::usable(bundle).is_ok());
+        let roots = TrustStore::empty().with_pem_certificate(own.unwrap_or_else(root_certificates));
+        let tls = TlsContext::builder().with_trust_store(roots).build().expect("the roots are well-formed");
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
             .build_https();
-        Connection { http, endpoint_url, calls: Calls::default(), clock: AwsClock::default() }
+        Connection { http, endpoint, calls: Calls::default(), clock: AwsClock::default() }
     }
 
     /// Shows in `registry` how many calls are made, and how they end.
@@ -71,8 +74,8 @@ impl Connection {
     }
 
     /// The endpoint override, if the operator was given one.
-    pub fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_deref()
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
     }
 
     /// An S3 client for one region and one session.
@@ -94,9 +97,9 @@ impl Connection {
             .time_source(self.clock.clone())
             .interceptor(self.clock.clone())
             .interceptor(BoundedAnswers);
-        if let Some(url) = &self.endpoint_url {
+        if let Some(endpoint) = &self.endpoint {
             // A stand-in has no DNS name for each bucket.
-            config = config.endpoint_url(url).force_path_style(true);
+            config = config.endpoint_url(&endpoint.url).force_path_style(true);
         }
         aws_sdk_s3::Client::from_conf(config.build())
     }

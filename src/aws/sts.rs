@@ -71,8 +71,8 @@ impl Sts {
             .time_source(connection.clock.clone())
             .interceptor(connection.clock.clone())
             .interceptor(BoundedAnswers);
-        if let Some(url) = connection.endpoint_url() {
-            config = config.endpoint_url(url);
+        if let Some(endpoint) = connection.endpoint() {
+            config = config.endpoint_url(&endpoint.url);
         }
         Sts {
             client: aws_sdk_sts::Client::from_conf(config.build()),

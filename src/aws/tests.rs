@@ -70,7 +70,7 @@ impl Aws {
         let says: Says = Arc::new(does);
         let http = http_client_fn(move |_, _| SharedHttpConnector::new(Network(says.clone())));
         let connection =
-            Connection { http, endpoint_url: None, calls: Calls::default(), clock: AwsClock::default() };
+            Connection { http, endpoint: None, calls: Calls::default(), clock: AwsClock::default() };
         let key = tempfile::tempdir().unwrap();
         for file in ["accessKeyID", "secretAccessKey"] {
             std::fs::write(key.path().join(file), "EXAMPLE").unwrap();

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::memory::{Memory, Recalled};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
-use crate::api::{DeliveryReport, DestinationDocument, RecordingDestination, RoleARN, Transition};
+use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN, Transition};
 use crate::domain::delivery::{Entry, Heard};
 use crate::domain::grant::{self, Denial, Identity, NotIssued, PodClaim, SessionKey};
 use crate::secret::SessionCredentials;
@@ -108,7 +108,7 @@ pub(super) struct Grants<C, I> {
     /// The broker's CA certificates, PEM, which are replaced while we run.
     authorities: watch::Receiver<String>,
     /// S3 endpoint that sidecars are to use instead of AWS's.
-    endpoint_url: Option<String>,
+    endpoint: Option<Endpoint>,
     clock: fn() -> Timestamp,
     decisions: Memory<TokenHash, Decision, String>,
     strangers: Memory<TokenHash, Decision, String>,
@@ -123,14 +123,14 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         cluster: C,
         issuer: I,
         authorities: watch::Receiver<String>,
-        endpoint_url: Option<String>,
+        endpoint: Option<Endpoint>,
         clock: fn() -> Timestamp,
     ) -> Self {
         Grants {
             cluster,
             issuer,
             authorities,
-            endpoint_url,
+            endpoint,
             clock,
             decisions: Memory::new(DECISIONS, DECISION_LIFE_UNASKED),
             strangers: Memory::new(STRANGERS, DECISION_LIFE),
@@ -171,7 +171,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             let identity = self.identify(token).await?;
             let destination = self.destination_of(&identity)?;
             let ca_bundle = authorities.borrow_and_update().clone();
-            let document = grant::document(&destination, self.endpoint_url.as_deref(), &ca_bundle);
+            let document = grant::document(&destination, self.endpoint.as_ref(), &ca_bundle);
             if is_news(&document) {
                 return Ok(document);
             }

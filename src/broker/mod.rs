@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use kube::Client;
 use prometheus_client::registry::Registry;
 
-use crate::aws::{Connection, PlatformKey, Sts};
+use crate::aws::{Connection, EndpointArgs, PlatformKey, Sts};
 use crate::cluster::{DestinationCache, Events};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::Metrics;
@@ -50,8 +50,8 @@ pub struct Config {
     #[arg(long, default_value = "us-east-1")]
     pub aws_region: String,
     /// Endpoint that replaces AWS's own, for the broker and for the sidecars.
-    #[arg(long)]
-    pub aws_endpoint_url: Option<String>,
+    #[command(flatten)]
+    pub aws_endpoint: EndpointArgs,
     /// Calls to STS in a second, at most, by this process.
     #[arg(long, default_value = "50")]
     pub sts_calls_per_second: NonZeroU32,
@@ -81,7 +81,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let tls = TlsDirectory::new(config.tls_dir);
     let (destinations, watch) = DestinationCache::watch(client.clone());
 
-    let connection = Connection::new(config.aws_endpoint_url.clone());
+    let endpoint = config.aws_endpoint.endpoint();
+    let connection = Connection::new(endpoint.clone());
     connection.register(&mut registry);
     let key = PlatformKey::in_directory(config.platform_key_dir);
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
@@ -89,7 +90,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone(), events };
     let sessions = LiveSessions { client, sts };
     let (mut authorities, follow_authorities) = tls.follow_authorities();
-    let grants = Grants::new(cluster, sessions, authorities.clone(), config.aws_endpoint_url, Timestamp::now);
+    let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);
     let broker = Arc::new(Broker { grants, requests });
     let app = router(broker.clone());
 

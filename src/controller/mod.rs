@@ -17,7 +17,7 @@ use futures::channel::mpsc;
 use kube::Client;
 use kube::runtime::{Controller, watcher};
 
-use crate::aws::{Connection, PlatformKey, Sts};
+use crate::aws::{Connection, EndpointArgs, PlatformKey, Sts};
 use crate::cluster::{Events, NamespaceAccounts, destinations};
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
@@ -38,8 +38,8 @@ pub struct Config {
     #[arg(long, default_value = "us-east-1")]
     pub aws_region: String,
     /// Endpoint that replaces AWS's own.
-    #[arg(long)]
-    pub aws_endpoint_url: Option<String>,
+    #[command(flatten)]
+    pub aws_endpoint: EndpointArgs,
     /// The principal that customers' roles trust, by ARN.
     #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
     pub platform_principal_arn: String,
@@ -81,7 +81,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     let client = Client::try_default().await?;
-    let connection = Connection::new(config.aws_endpoint_url.clone());
+    let connection = Connection::new(config.aws_endpoint.endpoint());
     let mut metrics = Registry::default();
     connection.register(&mut metrics);
     let (wake, woken) = mpsc::channel(1);

@@ -92,11 +92,11 @@ impl Storage for S3 {
 
     fn bucket(&self, destination: &DestinationDocument, session: &SessionCredentials) -> Self::Bucket {
         let mut held = self.connection.borrow_mut();
-        let endpoint = destination.endpoint_url.as_deref();
-        if held.as_ref().is_none_or(|connection| connection.endpoint_url() != endpoint) {
+        let endpoint = &destination.endpoint;
+        if held.as_ref().is_none_or(|connection| connection.endpoint() != endpoint.as_ref()) {
             *held = None;
         }
-        let connection = held.get_or_insert_with(|| aws::Connection::new(endpoint.map(str::to_owned)));
+        let connection = held.get_or_insert_with(|| aws::Connection::new(endpoint.clone()));
         aws::ObjectStore::new(connection, destination.target.clone(), session)
     }
 }

@@ -37,6 +37,14 @@ impl Clients {
             .unwrap();
         let mut variables =
             BTreeMap::from([("AWS_REGION", json!("us-east-1")), ("AWS_ENDPOINT_URL", json!(endpoint))]);
+        // The stand-in's certificate is by the CA that every namespace is told of.
+        let ca = json!({"name": "ca", "mountPath": "/ca"});
+        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(ca);
+        let ca = json!({"name": "ca", "configMap": {"name": "kube-root-ca.crt"}});
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(ca);
+        for name in ["AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
+            variables.insert(name, json!("/ca/ca.crt"));
+        }
         let own = self.0["environment"].as_object().unwrap();
         variables.extend(own.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let variables = variables.into_iter().map(|(name, value)| json!({"name": name, "value": value}));

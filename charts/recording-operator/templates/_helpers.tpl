@@ -66,6 +66,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- with .Values.aws.endpointURL }}
 - --aws-endpoint-url={{ . }}
 {{- end }}
+{{- with .Values.aws.endpointCABundle }}
+- {{ printf "--aws-endpoint-ca=%s" . | quote }}
+{{- end }}
 - --sts-calls-per-second={{ .Values.aws.stsCallsPerSecond }}
 - --platform-key-dir=/var/run/secrets/recording-operator/aws
 {{- end -}}

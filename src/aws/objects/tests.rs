@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::*;
-use crate::api::{Encryption, Part, StorageClass};
+use crate::api::{Encryption, Endpoint, Part, StorageClass};
 
 /// Bytes of a request that reached the bucket, and its headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
@@ -50,7 +50,7 @@ async fn s3_that(says: impl Fn(&str) -> Response + Clone + Send + Sync + 'static
             kms_key_arn: Some("arn:aws:kms:us-east-1:111111111111:key/1".into()),
         },
     };
-    (ObjectStore::new(&Connection::new(Some(url)), target, &session), seen)
+    (ObjectStore::new(&Connection::new(Some(Endpoint { url, ca_bundle: None })), target, &session), seen)
 }
 
 fn assert_headers(headers: &HeaderMap, expected: &[(&str, &str)]) {

@@ -1,7 +1,7 @@
 //! From a pod to what it may have of its destination.
 
 use super::{Denial, Identity};
-use crate::api::{ConditionType, DeliveryState, DestinationDocument, RecordingDestination};
+use crate::api::{ConditionType, DeliveryState, DestinationDocument, Endpoint, RecordingDestination};
 
 /// Whether the pod may use the destination. `destination` is the one of the identity's namespace
 /// and name: another namespace's cannot be named.
@@ -31,11 +31,11 @@ pub fn may_have_credentials(destination: &RecordingDestination) -> Result<(), De
     Ok(())
 }
 
-/// What a sidecar is told of its destination. `endpoint_url` is the operator's S3 override,
+/// What a sidecar is told of its destination. `endpoint` is the operator's S3 override,
 /// `ca_bundle` the broker's CA certificates, PEM.
 pub fn document(
     destination: &RecordingDestination,
-    endpoint_url: Option<&str>,
+    endpoint: Option<&Endpoint>,
     ca_bundle: &str,
 ) -> DestinationDocument {
     let reason = paused_because(destination);
@@ -43,7 +43,7 @@ pub fn document(
         state: if reason.is_some() { DeliveryState::Paused } else { DeliveryState::Active },
         reason,
         target: (&destination.spec).into(),
-        endpoint_url: endpoint_url.map(str::to_owned),
+        endpoint: endpoint.cloned(),
         ca_bundle: ca_bundle.to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Denial::*;
 use super::*;
-use crate::api::{DeliveryState, RecordingDestination};
+use crate::api::{DeliveryState, Endpoint, RecordingDestination};
 
 /// Everything a decision is made from, as JSON that a row can change.
 struct World {
@@ -320,8 +320,9 @@ fn a_proof_and_a_spec_that_both_lack_a_generation_do_not_match() {
 #[test]
 fn a_document_says_whether_to_upload_and_if_not_why() {
     let told = |world: World| {
-        let document = document(&world.destination().unwrap(), Some("http://aws.test"), "the CA");
-        assert_eq!(document.endpoint_url.as_deref(), Some("http://aws.test"));
+        let endpoint = Endpoint { url: "https://aws.test".into(), ca_bundle: Some("its CA".into()) };
+        let document = document(&world.destination().unwrap(), Some(&endpoint), "the CA");
+        assert_eq!(document.endpoint, Some(endpoint));
         assert_eq!(
             (document.target.bucket.as_str(), document.ca_bundle.as_str()),
             ("acme-recordings", "the CA")

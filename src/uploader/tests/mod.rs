@@ -27,7 +27,7 @@ pub fn destination() -> DestinationDocument {
             storage_class: None,
             encryption: Encryption::default(),
         },
-        endpoint_url: None,
+        endpoint: None,
         ca_bundle: String::new(),
     }
 }
