@@ -1,7 +1,6 @@
 //! HTTPS with a certificate that is replaced while it is in use.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,24 +11,32 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum_server::Handle;
-use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
 
+use super::connections::Admission;
 use super::{Error, POLL, Readiness, TlsDirectory, UnusableCertificate};
 
-/// Time for a client's handshake, and again for its first request.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
-/// Time without a request after which a connection is closed. Go's HTTP client, which is the API server's, gives an
-/// idle connection up after 90 s: if we closed it first, a call just sent on it would fail.
-const IDLE: Duration = Duration::from_secs(120);
-/// Time for one request, its body included.
-const REQUEST: Duration = Duration::from_secs(30);
+/// How long a client may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// For its handshake, and again for its first request.
+    first_request: Duration,
+    /// For its next request.
+    idle: Duration,
+    /// For one request, its body and our answer included.
+    request: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    first_request: Duration::from_secs(10),
+    // Go's HTTP client, which is the API server's, gives an idle connection up after 90 s: if we closed it first, a call
+    // just sent on it would fail.
+    idle: Duration::from_secs(120),
+    request: Duration::from_secs(30),
+};
 /// Time for the requests in flight when the process is told to end.
 const DRAIN: Duration = Duration::from_secs(20);
-/// Connections at the same time: beyond it, new ones are dropped rather than memory run out of.
-const CONNECTIONS: usize = 1000;
 
 /// Serves `app` over TLS until `shutdown` ends, then finishes the requests in flight. Waits for the
 /// certificate to exist, as the controller may yet have to make it, and takes a new one up within seconds.
@@ -39,6 +46,17 @@ pub async fn https(
     app: Router,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    serve(listen, tls, app, readiness, shutdown, PATIENCE).await
+}
+
+async fn serve(
+    listen: SocketAddr,
+    tls: &TlsDirectory,
+    app: Router,
+    readiness: &Readiness,
+    shutdown: impl Future<Output = ()>,
+    patience: Patience,
 ) -> Result<(), Error> {
     tokio::pin!(shutdown);
     let ready = readiness.part("certificate");
@@ -51,15 +69,15 @@ pub async fn https(
 
     let handle = Handle::new();
     let acceptor = RustlsAcceptor::new(config.clone())
-        .handshake_timeout(FIRST_REQUEST)
-        .acceptor(Admission { handle: handle.clone() });
+        .handshake_timeout(patience.first_request)
+        .acceptor(Admission::default());
     let mut server = axum_server::bind(listen)
         .handle(handle.clone())
         .acceptor(acceptor)
-        .first_request_timeout(FIRST_REQUEST)
+        .first_request_timeout(patience.first_request)
         .http1_only();
-    server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(super::LARGEST_BUFFER);
-    let app = app.layer(middleware::from_fn(in_time));
+    server.http_builder().http1().header_read_timeout(patience.idle).max_buf_size(super::LARGEST_BUFFER);
+    let app = app.layer(middleware::from_fn(move |request, next| in_time(patience.request, request, next)));
     let serving = server.serve(app.into_make_service());
     tokio::pin!(serving);
     tokio::select! {
@@ -120,34 +138,14 @@ async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) 
 }
 
 /// A client that sends its request slower than this is told so, and holds nothing any longer.
-async fn in_time(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(REQUEST, next.run(request)).await;
+async fn in_time(time: Duration, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(time, next.run(request)).await;
     answer.unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response())
-}
-
-/// Drops connections that come when there are too many.
-#[derive(Clone)]
-struct Admission {
-    handle: Handle<SocketAddr>,
-}
-
-impl<S> Accept<TcpStream, S> for Admission {
-    type Stream = TcpStream;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(TcpStream, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let within = self.handle.connection_count() <= CONNECTIONS;
-        std::future::ready(match within {
-            true => stream.set_nodelay(true).map(|()| (stream, service)),
-            false => Err(io::Error::other("too many connections")),
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{self, Read as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener};
     use std::path::Path;
 
@@ -169,15 +167,23 @@ mod tests {
         made.cert.pem()
     }
 
-    /// One request on a connection of its own, trusting that certificate only.
-    fn ask(address: SocketAddr, trusted: &str, path: &str) -> io::Result<String> {
+    /// A connection, trusting that certificate only.
+    fn connect(
+        address: SocketAddr,
+        trusted: &str,
+    ) -> io::Result<StreamOwned<ClientConnection, std::net::TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
         let client = ClientConnection::new(Arc::new(config), NAME.try_into().unwrap()).unwrap();
-        let mut stream = StreamOwned::new(client, std::net::TcpStream::connect(address)?);
+        Ok(StreamOwned::new(client, std::net::TcpStream::connect(address)?))
+    }
+
+    /// One request on a connection of its own.
+    fn ask(address: SocketAddr, trusted: &str, path: &str) -> io::Result<String> {
+        let mut stream = connect(address, trusted)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -233,6 +239,64 @@ mod tests {
         stop.send(()).unwrap();
         assert_eq!(slow.await.unwrap().unwrap(), "finished");
         serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_slow_is_cut_off_and_holds_up_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let trusted = write_certificate(directory.path());
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let app = Router::new()
+            .route("/", get(async || "served").post(async |body: String| format!("read {}", body.len())));
+        let tls = TlsDirectory::new(directory.path());
+        let time = Duration::from_secs(1);
+        let patience = Patience { first_request: time, idle: 2 * time, request: time };
+        tokio::spawn(async move {
+            serve(free, &tls, app, &Readiness::default(), std::future::pending(), patience).await
+        });
+        until_answered(free, &trusted).await;
+
+        let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+        // What each sends at once, what it then sends byte by byte, and how its answer begins.
+        let clients = [
+            ("a body in time", format!("{post}body"), "", "HTTP/1.1 200"),
+            ("a slow body", post.to_owned(), "bod", "HTTP/1.1 408"),
+            ("no request", String::new(), "", ""),
+            ("a slow head", String::new(), "GET / HTTP/1.1", ""),
+            ("no second request", "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "", "HTTP/1.1 200"),
+        ];
+        let asked = clients.map(|(what, at_once, slowly, expected)| {
+            let trusted = trusted.clone();
+            tokio::task::spawn_blocking(move || {
+                let mut stream = connect(free, &trusted).unwrap();
+                let mut answer = Vec::new();
+                let mut talk = || {
+                    stream.write_all(at_once.as_bytes())?;
+                    for byte in slowly.bytes() {
+                        std::thread::sleep(Duration::from_millis(400));
+                        stream.write_all(&[byte])?;
+                    }
+                    // To its end: the server closes the connection.
+                    stream.read_to_end(&mut answer)
+                };
+                _ = talk();
+                _ = stream.read_to_end(&mut answer);
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                assert!(
+                    answer.starts_with(expected) && answer.is_empty() == expected.is_empty(),
+                    "{what}: {answer}"
+                );
+            })
+        });
+        for _ in 0..5 {
+            let trusted = trusted.clone();
+            let other = tokio::task::spawn_blocking(move || ask(free, &trusted, "/"));
+            assert_eq!(other.await.unwrap().unwrap(), "served");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for asked in asked {
+            asked.await.unwrap();
+        }
     }
 
     #[tokio::test]

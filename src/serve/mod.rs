@@ -1,5 +1,6 @@
 //! Serving: HTTPS with a certificate that is replaced while it is in use, and health and metrics.
 
+mod connections;
 mod health;
 mod https;
 mod tls;
