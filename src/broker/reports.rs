@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -15,6 +17,10 @@ use crate::domain::delivery::{Heard, enter};
 const GATHER: Duration = Duration::from_secs(1);
 /// How long to wait for the watch to tell of a change that our write ran into.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// Destinations that are written at the same time, so that one which changes all the time holds up no other.
+const AT_ONCE: usize = 16;
+/// Time for one destination.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Writes tried for one destination. Its sidecars report again in five minutes.
 const TRIES: u32 = 10;
 
@@ -42,18 +48,29 @@ impl Reports {
         self.news.notify_one();
     }
 
-    /// Writes what comes, one destination after the other, each once however many of its pods have reported.
+    /// Writes what comes, each destination once however many of its pods have reported.
     pub(super) async fn write<C: Cluster>(&self, cluster: &C) -> Infallible {
         loop {
             self.news.notified().await;
             sleep(GATHER).await;
             let all = std::mem::take(&mut *self.heard.lock().unwrap());
-            for ((namespace, destination), heard) in all {
-                let heard: Vec<_> = heard.into_values().collect();
-                if let Err(error) = enter_into_status(cluster, &namespace, &destination, &heard).await {
-                    tracing::warn!(namespace, destination, %error, "reports of sidecars could not be written; they report again");
-                }
-            }
+            let entered =
+                stream::iter(all).for_each_concurrent(AT_ONCE, async |((namespace, destination), heard)| {
+                    let heard: Vec<_> = heard.into_values().collect();
+                    let entered = enter_into_status(cluster, &namespace, &destination, &heard);
+                    let error = match timeout(PATIENCE, entered).await {
+                        Ok(Ok(())) => return,
+                        Ok(Err(error)) => error.to_string(),
+                        Err(_) => format!("it took more than {} s", PATIENCE.as_secs()),
+                    };
+                    tracing::warn!(
+                        namespace,
+                        destination,
+                        error,
+                        "reports of sidecars could not be written; they report again"
+                    );
+                });
+            entered.await;
         }
     }
 }

@@ -21,11 +21,11 @@ const NAMED: usize = 50;
 
 /// What is the matter with the uploader that reports this, if anything.
 pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
+    // The time is the pod's to choose: nothing may be added to it.
+    let is_late = |oldest| now.duration_since(oldest) >= LATE;
     if report.volume_used_percent >= NEARLY_FULL {
         Some(Reason::SpoolNearlyFull)
-    } else if report.pending_files > 0
-        && report.oldest_pending_time.is_some_and(|oldest| oldest + LATE <= now)
-    {
+    } else if report.pending_files > 0 && report.oldest_pending_time.is_some_and(is_late) {
         Some(Reason::UploadsLate)
     } else if report.quarantined > 0 {
         Some(Reason::RecordingsQuarantined)
@@ -247,11 +247,14 @@ mod tests {
      {
         let filled = |volume_used_percent| DeliveryReport { volume_used_percent, ..report(0, "", 0) };
         let (late, quarantined) = (Some(Reason::UploadsLate), Some(Reason::RecordingsQuarantined));
+        let since = |time| DeliveryReport { oldest_pending_time: Some(time), ..report(1, "11:59:59", 0) };
         let table = [
             ("nothing waits", report(0, "", 0), None),
             ("one waits for 14 min 59 s", report(1, "11:45:01", 0), None),
             ("one waits for 15 min", report(1, "11:45:00", 0), late),
             ("a clock that is ahead", report(1, "13:00:00", 0), None),
+            ("the end of time", since(Timestamp::MAX), None),
+            ("its beginning", since(Timestamp::MIN), late),
             ("one is in quarantine", report(0, "", 1), quarantined),
             ("both", report(1, "11:45:00", 1), late),
             ("a volume 89 % full", filled(89), None),
@@ -319,6 +322,21 @@ mod tests {
         let better = entered(&status, &[from("a", report(0, "", 0))]);
         assert_eq!(pods(&better), (1, vec!["c"]));
         assert_eq!(entered(&better, &[from("c", report(0, "", 0))]).uploaders, None);
+    }
+
+    #[test]
+    fn a_report_of_the_first_or_last_of_times_is_entered_and_dropped_as_others_are() {
+        for time in [Timestamp::MIN, Timestamp::MAX] {
+            let report = DeliveryReport {
+                oldest_pending_time: Some(time),
+                last_upload_time: Some(time),
+                ..report(1, "11:59:00", 1)
+            };
+            let status = after(&[from("a", report)]);
+            assert_eq!(pods(&status), (1, vec!["a"]));
+            let uploaders = status.uploaders.unwrap();
+            assert_eq!(prune(&uploaders, at("12:15:00")), Some(None));
+        }
     }
 
     #[test]
