@@ -31,7 +31,7 @@ def _missing():
         yield "Python 3.10 or later", "apt-get install python3"
     yield from _toolchain("go", ["go", "env", "GOVERSION"], _go_version(), "apt-get install golang-go")
     yield from _toolchain("cargo", ["cargo", "--version"], _rust_version(), "rustup update stable")
-    yield from _commands({"make": "make", "git": "git", "cc": "gcc"})
+    yield from _commands({"make": "make", "git": "git", "cc": "gcc", "c++": "g++"})
     if shutil.which("cc") and not _has_static_libc():
         yield "the C library to link statically", "apt-get install libc6-dev"
     if IS_ROOT:

@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 
-from . import canary, capture, demo, environment, mutants, operator, packages, pki, rights, sdks, tools
+from . import canary, capture, demo, environment, fuzz, mutants, operator, packages, pki, process, rights, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
@@ -46,6 +46,7 @@ def _run(steps):
             say("without root the tests that need a node were left out")
     finally:
         canary.end_keeping_logs()
+        process.stop(capture.NAME)
         if not was_up:
             _timed(table, "environment down", environment.down)
         _print(table)
@@ -130,6 +131,7 @@ STEPS = (
     ("clippy", _clippy),
     ("licences, bans, sources", _deny),
     ("unit tests", _unit_tests),
+    ("fuzzing what strangers send", fuzz.run),
     ("the stand-in's own tests", _stand_in),
     ("static release build", operator.build),
     ("environment up", _environment_up),

@@ -19,7 +19,7 @@ use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH
 use crate::domain::grant::Denial;
 
 /// Longest time that a request waits for news. Shorter than the time that a server which ends gives to what is in flight.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Largest report, in bytes. Ours have a few hundred.
 const LARGEST_REPORT: usize = 4096;
@@ -94,7 +94,7 @@ async fn unknown<C: Cluster, I: IssueSession>(State(broker): State<Arc<Broker<C,
 }
 
 /// How long the caller would wait for news: `Prefer: wait=15`, in seconds (RFC 7240).
-fn wait(request: &HeaderMap) -> Duration {
+pub(super) fn wait(request: &HeaderMap) -> Duration {
     let preferences = request.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut waits = preferences
         .flat_map(|value| value.split(','))

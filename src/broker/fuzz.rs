@@ -1,0 +1,43 @@
+//! What a stranger can send to the broker, for a fuzzer.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret as _;
+
+use super::routes::{LONGEST_WAIT, wait};
+use super::{answers, token};
+use crate::api::{DeliveryReport, RecordingDestinationStatus};
+use crate::domain::delivery::{self, Heard};
+use crate::domain::grant;
+
+/// Reads a request: header lines, an empty line, and a report.
+pub fn request(bytes: &[u8]) {
+    let (head, body) = match bytes.windows(2).position(|pair| pair == b"\n\n") {
+        Some(end) => (&bytes[..end], &bytes[end + 2..]),
+        None => (bytes, &[][..]),
+    };
+    let mut headers = HeaderMap::new();
+    for line in head.split(|&byte| byte == b'\n') {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&line[..colon]), value) {
+            _ = headers.try_append(name, value);
+        }
+    }
+    let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_000);
+    if let Ok(token) = token::bearer(&headers) {
+        _ = grant::may_pass(token.expose_secret(), now);
+    }
+    assert!(wait(&headers) <= LONGEST_WAIT);
+    answers::has(&headers, "\"tag\"");
+    let Ok(report) = serde_json::from_slice::<DeliveryReport>(body) else { return };
+    let heard = [Heard { pod: "recorder".to_owned(), uid: "1".to_owned(), report, at: now }];
+    let mut status = RecordingDestinationStatus::default();
+    let Some(entry) = delivery::enter(&status, &heard) else { return };
+    (status.uploaders, status.last_upload_time) = (entry.uploaders, entry.last_upload_time);
+    assert!(serde_json::to_string(&status).expect("a status serializes").len() < 4096);
+    assert_eq!(delivery::enter(&status, &heard), None, "the same report again is no news");
+    if let Some(uploaders) = &status.uploaders {
+        delivery::prune(uploaders, now + SignedDuration::from_hours(1)).expect("it is dropped in the end");
+    }
+}
