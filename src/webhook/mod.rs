@@ -4,20 +4,23 @@
 //! and nothing is written: each replica answers on its own.
 
 mod admit;
+mod budget;
 mod destinations;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod metrics;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod unambiguous;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kube::Client;
 use prometheus_client::registry::Registry;
 
-use crate::cluster::DestinationCache;
+use crate::cluster::{self, DestinationCache};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::Metrics;
 use admit::Webhook;
@@ -61,7 +64,7 @@ pub enum Error {
 
 /// Serves until `shutdown` ends.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = cluster::client().await?;
     let mut registry = Registry::default();
     let admissions = Admissions::register(&mut registry);
     let readiness = Readiness::default();

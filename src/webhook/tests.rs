@@ -1,6 +1,6 @@
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -76,7 +76,9 @@ fn review(namespace: &str, pod: &Value) -> Value {
 impl Bench {
     async fn post(&self, body: impl Into<Body>) -> (StatusCode, String) {
         let request = Request::post("/inject").header("content-type", "application/json").body(body.into());
-        let answer = self.app.clone().oneshot(request.unwrap()).await.unwrap();
+        let mut request = request.unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 77, 0, 2], 40_000))));
+        let answer = self.app.clone().oneshot(request).await.unwrap();
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -203,6 +205,22 @@ async fn a_review_of_another_version_or_of_no_pod_is_a_bad_request() {
 }
 
 #[tokio::test]
+async fn a_review_with_a_key_twice_is_a_bad_request() {
+    let bench = bench();
+    let once = review("calls", &recorder()).to_string();
+    assert_eq!(bench.post(once.clone()).await.0, StatusCode::OK);
+    for (key, twice) in [
+        ("containers", once.replacen("\"containers\":", "\"containers\":[],\"containers\":", 1)),
+        ("uid", once.replacen("\"uid\":", "\"uid\":\"1\",\"uid\":", 1)),
+    ] {
+        assert_ne!(twice, once);
+        let (status, message) = bench.post(twice).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(message.contains(&format!("the key \"{key}\" is there twice")), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn a_review_that_is_nested_without_end_is_a_bad_request() {
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let mut text = review("calls", &json!({"spec": "HERE"})).to_string();
@@ -317,7 +335,7 @@ mod anything {
     }
 
     fn now<T>(work: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
     }
 
     proptest! {

@@ -1,0 +1,22 @@
+//! The way of a review through the webhook, for a fuzzer.
+
+use super::routes::read;
+use crate::domain::injection::{self, Settings};
+
+/// Reads a review and injects its pod. An injected pod must be what its patch makes of the one sent, and a second look
+/// must change nothing.
+pub fn review(body: &[u8]) {
+    let Ok((_, pod)) = read(body) else { return };
+    let settings = Settings {
+        image: "recording-operator:1".to_owned(),
+        image_pull_policy: "Never".to_owned(),
+        broker_url: "https://broker:8443".to_owned(),
+        broker_ca: "a CA".to_owned(),
+    };
+    let Ok(injected) = injection::inject(&pod, &settings) else { return };
+    let patch = json_patch::diff(&pod, &injected);
+    let mut patched = pod;
+    json_patch::patch(&mut patched, &patch).expect("the patch fits its pod");
+    assert_eq!(patched, injected);
+    assert_eq!(injection::inject(&injected, &settings), Ok(injected));
+}
