@@ -1,61 +1,99 @@
-//! Connections that a server holds at a time: in all, and of one peer.
+//! Connections that a server holds at a time, and whom one gives way to when there are too many.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum_server::accept::Accept;
+use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
-/// At the same time, in all: beyond it, new ones are dropped rather than memory run out of.
-pub(super) const CONNECTIONS: usize = 1000;
-/// The same of one address, so that no pod keeps others out. Behind some networks a whole node has one address.
-pub(super) const CONNECTIONS_OF_A_PEER: usize = 250;
-
-/// Counts connections while they last, and drops those that come when there are too many.
-#[derive(Clone, Debug, Default)]
+/// Counts connections while they last. When there are too many, the newest of the peer with most of them ends for a
+/// peer with fewer: so nobody, nor several together, can keep others out.
+#[derive(Clone, Debug)]
 pub(super) struct Admission {
-    held: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most: usize,
+    unread: Duration,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    of_peers: HashMap<IpAddr, BTreeMap<u64, Arc<Ending>>>,
+    number: u64,
+    all: usize,
+}
+
+/// Tells a connection that it must end.
+#[derive(Debug, Default)]
+struct Ending {
+    told: AtomicBool,
+    waker: AtomicWaker,
 }
 
 /// A connection that is counted until it ends.
 #[derive(Debug)]
 pub(super) struct Counted {
     stream: TcpStream,
-    _place: Place,
+    place: Place,
+    unread: Duration,
+    /// Runs while the other side takes nothing of what we have to say.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 /// A place among the connections of a peer.
 #[derive(Debug)]
 struct Place {
-    admission: Admission,
+    held: Arc<Mutex<Held>>,
     peer: IpAddr,
+    number: u64,
+    ending: Arc<Ending>,
 }
 
 impl Admission {
-    /// A place for a connection of `peer`, if there is one.
+    /// Room for `most` connections. One that does not read what it is sent for `unread` ends.
+    pub(super) fn new(most: usize, unread: Duration) -> Self {
+        Admission { most, unread, held: Arc::default() }
+    }
+
+    /// A place for a connection of `peer`, if it has fewer than others.
     fn admit(&self, peer: IpAddr) -> Option<Place> {
         let mut held = self.held.lock().expect("nobody panics while holding it");
-        let of_peer = held.get(&peer).copied().unwrap_or_default();
-        if of_peer >= CONNECTIONS_OF_A_PEER || held.values().sum::<usize>() >= CONNECTIONS {
-            return None;
+        if held.all >= self.most {
+            let own = held.of_peers.get(&peer).map_or(0, BTreeMap::len);
+            let heaviest = held.of_peers.values_mut().max_by_key(|connections| connections.len())?;
+            if heaviest.len() <= own + 1 {
+                return None;
+            }
+            let (_, ending) = heaviest.pop_last()?;
+            held.all -= 1;
+            ending.told.store(true, Ordering::Release);
+            ending.waker.wake();
         }
-        held.insert(peer, of_peer + 1);
-        Some(Place { admission: self.clone(), peer })
+        held.number += 1;
+        held.all += 1;
+        let (number, ending) = (held.number, Arc::<Ending>::default());
+        held.of_peers.entry(peer).or_default().insert(number, ending.clone());
+        Some(Place { held: self.held.clone(), peer, number, ending })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.admission.held.lock().expect("nobody panics while holding it");
-        match held.get_mut(&self.peer) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => _ = held.remove(&self.peer),
+        let mut held = self.held.lock().expect("nobody panics while holding it");
+        let Some(connections) = held.of_peers.get_mut(&self.peer) else { return };
+        let was_held = connections.remove(&self.number).is_some();
+        if connections.is_empty() {
+            held.of_peers.remove(&self.peer);
         }
+        held.all -= usize::from(was_held);
     }
 }
 
@@ -66,12 +104,34 @@ impl<S> Accept<TcpStream, S> for Admission {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let counted = || {
-            let peer = stream.peer_addr().map(|address: SocketAddr| address.ip().to_canonical())?;
+            let peer = stream.peer_addr()?.ip().to_canonical();
             let place = self.admit(peer).ok_or_else(|| io::Error::other("too many connections"))?;
             stream.set_nodelay(true)?;
-            Ok(Counted { stream, _place: place })
+            Ok(Counted { stream, place, unread: self.unread, stuck: None })
         };
         std::future::ready(counted().map(|counted| (counted, service)))
+    }
+}
+
+impl Counted {
+    /// Fails once the connection must end; else the one who polls is woken when it must.
+    fn is_welcome(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.place.ending.waker.register(cx.waker());
+        match self.place.ending.told.load(Ordering::Acquire) {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Fails when nothing of what is written has been taken for too long.
+    fn in_time<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let unread = self.unread;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(unread)));
+        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -81,13 +141,16 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.is_welcome(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.is_welcome(cx)?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -108,25 +171,22 @@ mod tests {
     }
 
     #[test]
-    fn one_peer_never_takes_the_places_of_others() {
-        let admission = Admission::default();
-        let mut greedy: Vec<_> = (0..CONNECTIONS_OF_A_PEER).map(|_| admission.admit(peer(1))).collect();
-        assert!(greedy.iter().all(Option::is_some));
-        assert!(admission.admit(peer(1)).is_none());
-        assert!(admission.admit(peer(2)).is_some());
-        greedy.pop();
-        assert!(admission.admit(peer(1)).is_some(), "one that ended makes room");
-    }
+    fn peers_that_hold_all_connections_make_room_for_those_with_fewer() {
+        let admission = Admission::new(100, Duration::ZERO);
+        let greedy: Vec<_> = (0..100).map(|n| admission.admit(peer(n % 4)).unwrap()).collect();
+        assert!(admission.admit(peer(0)).is_none(), "not for one of those");
+        let newcomers: Vec<_> = (10..30).map(|number| admission.admit(peer(number)).unwrap()).collect();
+        let told = |places: &[Place]| {
+            places.iter().filter(|place| place.ending.told.load(Ordering::Acquire)).count()
+        };
+        assert_eq!((told(&greedy), told(&newcomers)), (20, 0));
+        assert_eq!(told(&greedy[..80]), 0, "the newest go");
+        assert!(admission.admit(peer(0)).is_none());
 
-    #[test]
-    fn there_is_an_end_to_all_of_them_together_and_what_ended_is_forgotten() {
-        let admission = Admission::default();
-        let all: Vec<_> =
-            (0..CONNECTIONS).map(|n| admission.admit(peer((n / CONNECTIONS_OF_A_PEER) as u8))).collect();
-        assert!(all.iter().all(Option::is_some));
-        assert!(admission.admit(peer(99)).is_none());
-        drop(all);
-        assert!(admission.admit(peer(99)).is_some());
-        assert!(admission.held.lock().unwrap().is_empty());
+        drop(greedy);
+        assert_eq!(admission.held.lock().unwrap().all, 20);
+        drop(newcomers);
+        let held = admission.held.lock().unwrap();
+        assert!(held.all == 0 && held.of_peers.is_empty(), "what ended is forgotten");
     }
 }

@@ -10,9 +10,14 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 
 use super::Error;
+use super::connections::Admission;
 use crate::telemetry::Metrics;
 
-/// Time for one connection's first request, and between its requests.
+/// Connections at the same time: of the kubelet, and of who gathers metrics.
+const CONNECTIONS: usize = 64;
+/// Time for a connection's first request, and for its answer to be read.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Time between a connection's requests.
 const PATIENCE: Duration = Duration::from_secs(60);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -55,7 +60,10 @@ impl Part {
 /// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (it can do its work, else 503 and
 /// what it waits for) for as long as it is polled.
 pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
-    let mut server = axum_server::bind(listen).first_request_timeout(PATIENCE).http1_only();
+    let mut server = axum_server::bind(listen)
+        .acceptor(Admission::new(CONNECTIONS, FIRST_REQUEST))
+        .first_request_timeout(FIRST_REQUEST)
+        .http1_only();
     server.http_builder().http1().header_read_timeout(PATIENCE).max_buf_size(super::LARGEST_BUFFER);
     let served = server.serve(routes(metrics, readiness).into_make_service()).await;
     served.map_err(|source| Error { listen, source })

@@ -17,6 +17,9 @@ use rustls::ServerConfig;
 use super::connections::Admission;
 use super::{Error, POLL, Readiness, TlsDirectory, UnusableCertificate};
 
+/// Connections at the same time. An idle one takes some 40 KiB.
+const CONNECTIONS: usize = 1000;
+
 /// How long a client may take.
 #[derive(Clone, Copy)]
 struct Patience {
@@ -70,7 +73,7 @@ async fn serve(
     let handle = Handle::new();
     let acceptor = RustlsAcceptor::new(config.clone())
         .handshake_timeout(patience.first_request)
-        .acceptor(Admission::default());
+        .acceptor(Admission::new(CONNECTIONS, patience.request));
     let mut server = axum_server::bind(listen)
         .handle(handle.clone())
         .acceptor(acceptor)
@@ -78,7 +81,7 @@ async fn serve(
         .http1_only();
     server.http_builder().http1().header_read_timeout(patience.idle).max_buf_size(super::LARGEST_BUFFER);
     let app = app.layer(middleware::from_fn(move |request, next| in_time(patience.request, request, next)));
-    let serving = server.serve(app.into_make_service());
+    let serving = server.serve(app.into_make_service_with_connect_info::<SocketAddr>());
     tokio::pin!(serving);
     tokio::select! {
         result = &mut serving => return result.map_err(|source| Error { listen, source }),
@@ -263,6 +266,13 @@ mod tests {
             ("a slow body", post.to_owned(), "bod", "HTTP/1.1 408"),
             ("no request", String::new(), "", ""),
             ("a slow head", String::new(), "GET / HTTP/1.1", ""),
+            // 20,000 refusals of 100 bytes and more: far beyond what the sockets hold.
+            (
+                "answers that nobody reads",
+                "GET /none HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000),
+                "",
+                "HTTP/1.1 404",
+            ),
             ("no second request", "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "", "HTTP/1.1 200"),
         ];
         let asked = clients.map(|(what, at_once, slowly, expected)| {
