@@ -6,6 +6,8 @@
 //! between requests. There is no leader: each replica answers on its own.
 
 mod answers;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod grants;
 mod live;
 mod memory;
@@ -22,11 +24,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::Client;
 use prometheus_client::registry::Registry;
 
 use crate::aws::{Connection, EndpointArgs, PlatformKey, Sts};
-use crate::cluster::{DestinationCache, Events};
+use crate::cluster::{self, DestinationCache, Events};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::Metrics;
 use grants::Grants;
@@ -74,7 +75,7 @@ pub enum Error {
 /// Serves until `shutdown` ends. Nothing is served before the destinations are known: an unknown
 /// destination is refused, and that must be no accident of starting.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = cluster::client().await?;
     let mut registry = Registry::default();
     let requests = Requests::register(&mut registry);
     let readiness = Readiness::default();

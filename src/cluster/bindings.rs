@@ -28,7 +28,7 @@ impl NamespaceAccounts {
         changed: impl Fn() + Send,
     ) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
-        let config = watcher::Config::default().page_size(PAGE);
+        let config = super::watch_pages(PAGE);
         let mut known = HashMap::<String, String>::new();
         let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config)
             .modify(|namespace| {

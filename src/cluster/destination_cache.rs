@@ -11,10 +11,6 @@ use tokio::sync::watch;
 
 use crate::api::RecordingDestination;
 
-/// Longest time, in seconds, that one watch call lasts. A connection that died unnoticed is
-/// noticed within it: a revocation must not wait for longer.
-const WATCH_SECONDS: u32 = 30;
-
 /// Destinations in one answer of a list: bounds what must be held while it is read.
 const PAGE: u32 = 50;
 
@@ -30,7 +26,7 @@ impl DestinationCache {
     pub fn watch(client: Client) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
         let (changed, changes) = watch::channel(());
-        let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+        let config = super::watch_pages(PAGE);
         let watch = watcher(Api::<RecordingDestination>::all(client), config)
             // Tenants decide how much the rest holds, and every process would hold it for all of them.
             .modify(|destination| {

@@ -2,6 +2,7 @@
 
 mod bindings;
 pub mod certificates;
+mod client;
 mod destination_cache;
 pub mod destinations;
 mod events;
@@ -10,5 +11,6 @@ pub mod secrets;
 pub mod tokens;
 
 pub use bindings::NamespaceAccounts;
+pub use client::{client, watch_pages};
 pub use destination_cache::DestinationCache;
 pub use events::Events;

@@ -14,11 +14,10 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
-use kube::Client;
-use kube::runtime::{Controller, watcher};
+use kube::runtime::Controller;
 
 use crate::aws::{Connection, EndpointArgs, PlatformKey, Sts};
-use crate::cluster::{Events, NamespaceAccounts, destinations};
+use crate::cluster::{self, Events, NamespaceAccounts, destinations};
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
@@ -80,7 +79,7 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    let client = Client::try_default().await?;
+    let client = cluster::client().await?;
     let connection = Connection::new(config.aws_endpoint.endpoint());
     let mut metrics = Registry::default();
     connection.register(&mut metrics);
@@ -91,8 +90,7 @@ pub async fn run(
         _ = changed.clone().try_send(());
     });
     let controller =
-        Controller::new(destinations::everywhere(&client), watcher::Config::default().page_size(50))
-            .reconcile_all_on(woken);
+        Controller::new(destinations::everywhere(&client), cluster::watch_pages(50)).reconcile_all_on(woken);
     let listed = controller.store();
     let (keeper, kept) = (client.clone(), config.certificates);
     let certificates = async {
