@@ -228,7 +228,8 @@ fn only_the_named_groups_bind_a_namespace() {
     let name = &tenant.namespace;
     let rights = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
-         "rules": [{"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [name], "verbs": ["get", "patch"]}]},
+         "rules": [{"apiGroups": [""], "resources": ["namespaces", "namespaces/status"],
+                    "resourceNames": [name], "verbs": ["get", "patch"]}]},
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
          "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
          "subjects": [{"kind": "User", "name": "namespace-editor", "apiGroup": "rbac.authorization.k8s.io"}]},
@@ -241,6 +242,23 @@ fn only_the_named_groups_bind_a_namespace() {
     wait_for("the editor's rights", String::new, || as_editor("note=1").ok.then_some(()));
     let forged = as_editor("recordings.revenue.io/allowed-accounts=111111111111");
     assert!(!forged.ok && forged.stderr.contains("tenancy.bindingGroups"), "{}", forged.stderr);
+    let through_status = |patch: &str| {
+        let patch = format!("--patch={patch}");
+        kubectl(&[
+            "--as=namespace-editor",
+            "patch",
+            "namespace",
+            name,
+            "--subresource=status",
+            "--type=merge",
+            &patch,
+        ])
+    };
+    let forged = through_status(
+        r#"{"metadata":{"annotations":{"recordings.revenue.io/allowed-accounts":"111111111111"}}}"#,
+    );
+    assert!(!forged.ok && forged.stderr.contains("tenancy.bindingGroups"), "{}", forged.stderr);
+    through_status(r#"{"metadata":{"annotations":{"note":"3"}}}"#).expect_ok();
     bind(&tenant, "111111111111");
     let widened = as_editor("recordings.revenue.io/allowed-accounts-");
     assert!(!widened.ok && widened.stderr.contains("tenancy.bindingGroups"), "{}", widened.stderr);

@@ -98,6 +98,19 @@ fn a_new_pod_whose_sidecar_is_not_ours_in_any_respect_is_refused_and_told_why() 
         ("a library before all others", at("env/-"), variable("LD_PRELOAD"), "env of others"),
         ("environment from a Secret", at("envFrom"), json!([{"secretRef": {"name": "x"}}]), "envFrom"),
         ("a hook", at("lifecycle"), json!({"preStop": {"sleep": {"seconds": 1}}}), "lifecycle"),
+        (
+            "a command for a probe",
+            at("livenessProbe"),
+            json!({"exec": {"command": ["/recording-uploader"]}}),
+            "exec probes",
+        ),
+        ("another variable of ours", at("env/-"), variable("RECORDINGS_BROKER_PROXY"), "env of others"),
+        (
+            "something beside the token",
+            format!("{sources}/-"),
+            json!({"configMap": {"name": "kube-root-ca.crt"}}),
+            "must project one",
+        ),
         ("a binary mounted over ours", at("volumeMounts/-"), mount("/recording-uploader"), "mounted over"),
         ("the same in other words", at("volumeMounts/-"), mount("/./recording-uploader"), "mounted over"),
         ("a root mounted over all", at("volumeMounts/-"), mount("//"), "mounted over"),
@@ -238,7 +251,10 @@ fn a_debugger_may_look_at_the_recorder_and_not_at_the_sidecar() {
     let tenant = Tenant::new("debugged");
     tenant.apply_destination("acme", json!({}));
     tenant.start_recorder("recorder");
-    let debug = |name: &str, change: Value| {
+    let mut shared = tenant.recorder("shared");
+    shared["spec"]["shareProcessNamespace"] = json!(true);
+    tenant.apply(&shared).expect_ok();
+    let debug_in = |pod: &str, name: &str, change: Value| {
         let mut debugger =
             json!({"name": name, "image": "busybox:stable", "imagePullPolicy": "Never", "command": ["true"]});
         debugger.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -246,12 +262,13 @@ fn a_debugger_may_look_at_the_recorder_and_not_at_the_sidecar() {
         tenant.kubectl(&[
             "patch",
             "pod",
-            "recorder",
+            pod,
             "--subresource=ephemeralcontainers",
             "--type=strategic",
             &patch,
         ])
     };
+    let debug = |name: &str, change: Value| debug_in("recorder", name, change);
     let mount = |volume: &str| json!({"volumeMounts": [{"name": volume, "mountPath": "/seen"}]});
     let refused = debug("one", json!({"targetContainerName": "recording-uploader"}));
     assert!(
@@ -263,6 +280,8 @@ fn a_debugger_may_look_at_the_recorder_and_not_at_the_sidecar() {
         let refused = debug("two", mount(volume));
         assert!(!refused.ok && refused.stderr.contains("may not mount"), "{volume}: {}", refused.stderr);
     }
+    let refused = debug_in("shared", "two", json!({}));
+    assert!(!refused.ok && refused.stderr.contains("shareProcessNamespace"), "{}", refused.stderr);
     debug("three", json!({"targetContainerName": "recorder"})).expect_ok();
     debug("four", mount("recordings")).expect_ok();
 }
