@@ -1,8 +1,7 @@
 //! The operator's flags for an endpoint in place of AWS's own.
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
 use crate::api::Endpoint;
 
@@ -19,7 +18,9 @@ pub struct EndpointArgs {
 
 /// Text that is no CA bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no CA certificates in PEM form, each from -----BEGIN CERTIFICATE----- to its END")]
+#[error(
+    "no CA certificates in PEM form, each from -----BEGIN CERTIFICATE----- to its END, and nothing else: every sidecar is told of it"
+)]
 pub struct UnusableCA;
 
 impl EndpointArgs {
@@ -30,11 +31,14 @@ impl EndpointArgs {
     }
 }
 
-/// The bundle, if all in it can be used.
+/// The bundle, if it is certificates that can be used, and nothing else.
 pub(super) fn usable(bundle: &str) -> Result<String, UnusableCA> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-        roots.add(certificate.map_err(|_| UnusableCA)?).map_err(|_| UnusableCA)?;
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bundle.as_bytes()) {
+        let (SectionKind::Certificate, certificate) = section.map_err(|_| UnusableCA)? else {
+            return Err(UnusableCA);
+        };
+        roots.add(certificate.into()).map_err(|_| UnusableCA)?;
     }
     if roots.is_empty() { Err(UnusableCA) } else { Ok(bundle.to_owned()) }
 }
@@ -53,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_ca_bundle_is_one_of_certificates_and_belongs_to_an_endpoint() {
-        let made = rcgen::generate_simple_self_signed(["aws.test".to_owned()]).unwrap().cert.pem();
+        let made = rcgen::generate_simple_self_signed(["aws.test".to_owned()]).unwrap();
+        let (made, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let broken = made.replacen('M', "#", 1);
         let url = "--aws-endpoint-url=https://aws.test";
         for (arguments, expected) in [
@@ -63,6 +68,7 @@ mod tests {
             (vec![format!("--aws-endpoint-ca={made}")], Err("--aws-endpoint-url")),
             (vec![url.to_owned(), "--aws-endpoint-ca=".to_owned()], Err("--aws-endpoint-ca")),
             (vec![url.to_owned(), format!("--aws-endpoint-ca={broken}")], Err("--aws-endpoint-ca")),
+            (vec![url.to_owned(), format!("--aws-endpoint-ca={made}{key}")], Err("--aws-endpoint-ca")),
         ] {
             let parsed = Command::try_parse_from(std::iter::once("x".to_owned()).chain(arguments.clone()));
             match (parsed, expected) {

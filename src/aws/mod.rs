@@ -57,9 +57,9 @@ impl Connection {
     /// by its own CA certificates where it has some, and nobody else is then.
     pub fn new(endpoint: Option<Endpoint>) -> Self {
         let own = endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone());
-        // One that cannot be used would end the process when the first connection is made.
-        let own = own.filter(|bundle| endpoint::usable(bundle).is_ok());
-        let roots = TrustStore::empty().with_pem_certificate(own.unwrap_or_else(root_certificates));
+        let roots =
+            own.map_or_else(root_certificates, |bundle| endpoint::usable(&bundle).unwrap_or_default());
+        let roots = TrustStore::empty().with_pem_certificate(roots);
         let tls = TlsContext::builder().with_trust_store(roots).build().expect("the roots are well-formed");
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
