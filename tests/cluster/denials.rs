@@ -1,104 +1,12 @@
 //! Who gets credentials from the broker: real tokens, before the real API server. One way in, and every way beside it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-
-use base64::Engine as _;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::environment_or_skip;
-use crate::support::{Tenant, get, repository, setting, wait_for};
-
-const BROKER: &str = "recording-operator-broker.recording-operator.svc";
-
-/// The broker's port, forwarded to this process.
-struct Door {
-    forward: Child,
-    address: String,
-    tls: Arc<ClientConfig>,
-}
-
-impl Door {
-    fn open() -> Self {
-        let mut forward = Command::new(repository().join("target/dev/bin/kubectl"))
-            .args([
-                "--namespace=recording-operator",
-                "port-forward",
-                "service/recording-operator-broker",
-                ":8443",
-            ])
-            .env("KUBECONFIG", setting("KUBECONFIG").unwrap())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(forward.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        // Forwarding from 127.0.0.1:40123 -> 8443
-        let address =
-            line.split(' ').nth(2).unwrap_or_else(|| panic!("kubectl port-forward said: {line}")).to_owned();
-        let secret =
-            get(&["--namespace=recording-operator", "secret", "recording-operator-broker-tls"]).unwrap();
-        let ca = secret["data"]["ca.crt"].as_str().unwrap();
-        let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&ca) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let tls = Arc::new(tls.with_root_certificates(roots).with_no_client_auth());
-        Door { forward, address, tls }
-    }
-
-    /// What a request with these header lines gets, but for the date.
-    fn ask(&self, request: &str, headers: &[String]) -> String {
-        let client = ClientConnection::new(self.tls.clone(), BROKER.try_into().unwrap()).unwrap();
-        let mut stream = StreamOwned::new(client, TcpStream::connect(&self.address).unwrap());
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        write!(stream, "{request} HTTP/1.1\r\nHost: {BROKER}\r\nConnection: close\r\n{headers}\r\n").unwrap();
-        let mut answer = Vec::new();
-        // Some ends of a connection are not announced.
-        _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        answer.split_inclusive("\r\n").filter(|line| !line.to_lowercase().starts_with("date:")).collect()
-    }
-
-    fn credentials(&self, token: &str) -> String {
-        self.ask("GET /v1/credentials", &[format!("Authorization: Bearer {token}")])
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        _ = self.forward.kill();
-        _ = self.forward.wait();
-    }
-}
+use crate::support::{Tenant, wait_for};
 
 impl Tenant {
-    /// A token of the namespace's service account `name`.
-    fn token(&self, name: &str, options: &[&str]) -> String {
-        self.kubectl(&[&["create", "token", name], options].concat()).expect_ok().text().trim().to_owned()
-    }
-
-    /// A token such as the kubelet projects into the pod.
-    fn pod_token(&self, service_account: &str, pod: &str) -> String {
-        let uid = self.get(&["pod", pod]).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
-        let bound = [
-            "--audience=recordings.revenue.io".to_owned(),
-            "--bound-object-kind=Pod".to_owned(),
-            format!("--bound-object-name={pod}"),
-            format!("--bound-object-uid={uid}"),
-        ];
-        self.token(service_account, &bound.each_ref().map(String::as_str))
-    }
-
     fn start(&self, pod: &Value) {
         self.apply(pod).expect_ok();
         let name = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());

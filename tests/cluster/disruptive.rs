@@ -342,6 +342,37 @@ fn restart_controller() {
     kubectl(&[NAMESPACE, "rollout", "status", "--timeout=90s", deployment]).expect_ok();
 }
 
+/// No controller, until this is dropped. A new one looks at all certificates when it starts.
+struct StoppedController;
+
+impl StoppedController {
+    fn new() -> Self {
+        let stopped = StoppedController;
+        Self::scale(0);
+        let selector = format!("--selector={CONTROLLER}");
+        kubectl(&[NAMESPACE, "wait", "--for=delete", "--timeout=90s", "pods", &selector]).expect_ok();
+        stopped
+    }
+
+    fn scale(replicas: u8) {
+        let replicas = format!("--replicas={replicas}");
+        kubectl(&[NAMESPACE, "scale", "deployment/recording-operator-controller", &replicas]).expect_ok();
+    }
+}
+
+impl Drop for StoppedController {
+    fn drop(&mut self) {
+        Self::scale(1);
+        kubectl(&[
+            NAMESPACE,
+            "rollout",
+            "status",
+            "--timeout=90s",
+            "deployment/recording-operator-controller",
+        ]);
+    }
+}
+
 /// A process of the environment that answers nobody, until this is dropped.
 struct Frozen(&'static str);
 

@@ -1,11 +1,12 @@
 //! What changes of the operator's own pods cost those who use it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::NAMESPACE;
 use super::load::under_load;
+use super::{Frozen, NAMESPACE, StoppedController};
+use crate::door::Door;
 use crate::environment_or_skip;
-use crate::support::{Tenant, kubectl};
+use crate::support::{Tenant, is_long, kubectl, wait_for};
 
 #[test]
 fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admission_fails() {
@@ -20,4 +21,48 @@ fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admis
         // The old pods are still on their way out.
         std::thread::sleep(Duration::from_secs(10));
     });
+}
+
+#[test]
+fn while_there_is_no_controller_pods_are_admitted_and_their_recordings_arrive() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("headless");
+    let stopped = StoppedController::new();
+    tenant.start_recorder("recorder");
+    tenant
+        .shell("recorder", "echo sound > /recordings/a.part; mv /recordings/a.part /recordings/a.wav")
+        .expect_ok();
+    wait_for("a recording", || tenant.describe(), || tenant.object("a.wav"));
+    drop(stopped);
+}
+
+#[test]
+fn without_an_api_server_known_pods_get_credentials_and_nobody_new_does_and_the_metric_says_so() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("cut-off");
+    for pod in ["known", "stranger"] {
+        tenant.start_recorder(pod);
+    }
+    let (known, stranger) = (tenant.pod_token("default", "known"), tenant.pod_token("default", "stranger"));
+    let door = Door::open();
+    let is_served = |token: &str| door.credentials(token).starts_with("HTTP/1.1 200");
+    assert!(is_served(&known));
+    let undecided = door.counted("Unavailable");
+
+    let (frozen, gone) = (Frozen::new("kube-apiserver"), Instant::now());
+    // Longer than a decision stands where there is somebody to ask.
+    let seconds = if is_long() { 60 } else { 35 };
+    let mut rounds = 0;
+    while gone.elapsed() < Duration::from_secs(seconds) {
+        assert!(is_served(&known), "after {:?}", gone.elapsed());
+        let answer = door.credentials(&stranger);
+        assert!(answer.starts_with("HTTP/1.1 503"), "after {:?}: {}", gone.elapsed(), answer.len());
+        rounds += 1;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(rounds > 1 && door.counted("Unavailable") >= undecided + rounds);
+    drop(frozen);
+
+    let served = || is_served(&stranger).then_some(());
+    wait_for("credentials for the other pod, too", || tenant.describe(), served);
 }

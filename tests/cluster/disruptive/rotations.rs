@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
 
-use super::NAMESPACE;
 use super::load::under_load;
+use super::{NAMESPACE, StoppedController};
 use crate::environment_or_skip;
 use crate::support::{Tenant, get, is_long, kubectl, wait_for};
 
@@ -118,29 +118,6 @@ impl Told {
         };
         let described = || format!("{:?} after {:?}", self.counts(), self.expected);
         self.expected = wait_for(self.line, described, said);
-    }
-}
-
-/// No controller, until this is dropped. A new one looks at all certificates when it starts.
-struct StoppedController;
-
-impl StoppedController {
-    fn new() -> Self {
-        Self::scale(0);
-        let selector = format!("--selector={}", super::CONTROLLER);
-        kubectl(&[NAMESPACE, "wait", "--for=delete", "--timeout=90s", "pods", &selector]).expect_ok();
-        StoppedController
-    }
-
-    fn scale(replicas: u8) {
-        let replicas = format!("--replicas={replicas}");
-        kubectl(&[NAMESPACE, "scale", "deployment/recording-operator-controller", &replicas]).expect_ok();
-    }
-}
-
-impl Drop for StoppedController {
-    fn drop(&mut self) {
-        Self::scale(1);
     }
 }
 

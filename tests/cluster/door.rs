@@ -1,0 +1,115 @@
+//! The broker's door, as whoever is in the pods' network finds it: one replica, without the API server in between.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::support::{Tenant, get, wait_for};
+
+const BROKER: &str = "recording-operator-broker.recording-operator.svc";
+/// The cluster's network: dev/sandbox.py.
+const NETWORK: &str = "/run/netns/recording-operator-dev";
+
+/// A way to one replica of the broker.
+pub struct Door {
+    pod: IpAddr,
+    tls: Arc<ClientConfig>,
+}
+
+impl Door {
+    pub fn open() -> Self {
+        let namespace = "--namespace=recording-operator";
+        let ready = || {
+            let selector = "--selector=app.kubernetes.io/component=broker";
+            let pods = get(&[namespace, "pods", selector])?;
+            let pods = pods["items"].as_array().unwrap();
+            let lives = |pod: &&serde_json::Value| {
+                pod["metadata"]["deletionTimestamp"].is_null()
+                    && pod["status"]["containerStatuses"][0]["ready"] == true
+            };
+            pods.iter().find(lives)?["status"]["podIP"].as_str()?.parse().ok()
+        };
+        let pod = wait_for("a broker", String::new, ready);
+        let secret = get(&[namespace, "secret", "recording-operator-broker-tls"]).unwrap();
+        let ca = secret["data"]["ca.crt"].as_str().unwrap();
+        let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&ca) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_root_certificates(roots).with_no_client_auth());
+        Door { pod, tls }
+    }
+
+    /// A connection whose request is up to the test.
+    pub fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let client = ClientConnection::new(self.tls.clone(), BROKER.try_into().unwrap()).unwrap();
+        StreamOwned::new(client, connect_inside(self.pod, 8443))
+    }
+
+    /// What a request with these header lines gets, but for the date.
+    pub fn ask(&self, request: &str, headers: &[String]) -> String {
+        let mut stream = self.connect();
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        write!(stream, "{request} HTTP/1.1\r\nHost: {BROKER}\r\nConnection: close\r\n{headers}\r\n").unwrap();
+        let mut answer = Vec::new();
+        // Some ends of a connection are not announced.
+        _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        answer.split_inclusive("\r\n").filter(|line| !line.to_lowercase().starts_with("date:")).collect()
+    }
+
+    pub fn credentials(&self, token: &str) -> String {
+        self.ask("GET /v1/credentials", &[format!("Authorization: Bearer {token}")])
+    }
+
+    /// The replica's count of requests that ended so.
+    pub fn counted(&self, result: &str) -> u64 {
+        let mut stream = connect_inside(self.pod, 8080);
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let name = format!("recording_operator_broker_requests_total{{result=\"{result}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
+    }
+}
+
+/// A connection in the cluster's network, which the socket keeps though only one thread goes there to make it.
+fn connect_inside(host: IpAddr, port: u16) -> TcpStream {
+    let made = std::thread::spawn(move || {
+        let network = File::open(NETWORK).unwrap();
+        // SAFETY: an open descriptor; the thread ends with this.
+        assert_eq!(unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+        TcpStream::connect((host, port)).unwrap()
+    });
+    made.join().unwrap()
+}
+
+impl Tenant {
+    /// A token of the namespace's service account `name`.
+    pub fn token(&self, name: &str, options: &[&str]) -> String {
+        self.kubectl(&[&["create", "token", name], options].concat()).expect_ok().text().trim().to_owned()
+    }
+
+    /// A token such as the kubelet projects into the pod.
+    pub fn pod_token(&self, service_account: &str, pod: &str) -> String {
+        let uid = self.get(&["pod", pod]).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+        let bound = [
+            "--audience=recordings.revenue.io".to_owned(),
+            "--bound-object-kind=Pod".to_owned(),
+            format!("--bound-object-name={pod}"),
+            format!("--bound-object-uid={uid}"),
+        ];
+        self.token(service_account, &bound.each_ref().map(String::as_str))
+    }
+}
