@@ -25,5 +25,11 @@ class CaptureTest(unittest.TestCase):
         found = said(HEADER + packet(b"answer", source=8443, destination=40000) + packet(b"", 9))
         self.assertEqual((found.by_port(8443), found.by_port(40000)), (6, 0))
 
-    def test_the_last_packet_may_be_cut_off(self):
-        self.assertEqual(said(HEADER + packet(b"whole") + packet(b"cut", 6)[:-60]).by_port(40000), 5)
+    def test_pieces_are_joined_in_the_order_of_their_bytes_and_the_longer_of_two_counts(self):
+        capture = HEADER + packet(b"c", 0) + packet(b"ab", 2**32 - 2) + packet(b"cd", 0) + packet(b"e", 2)
+        self.assertEqual(list(said(capture).streams.values()), [b"abcde"])
+
+    def test_the_last_packet_may_be_cut_off_anywhere(self):
+        last = packet(b"cut", 6)
+        for length in range(len(last)):
+            self.assertIn(b"whole", said(HEADER + packet(b"whole") + last[:length]).everything())
