@@ -21,6 +21,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("webhook", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("broker", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("uploader", &["api", "secret", "domain", "aws", "serve", "telemetry"]),
+    ("cli", &["api", "secret", "domain", "aws", "cluster"]),
 ];
 
 /// What makes a decision depend on more than its inputs.

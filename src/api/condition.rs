@@ -98,6 +98,51 @@ pub enum Reason {
     NotYetReported,
 }
 
+/// Who can do something about a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+pub enum Side {
+    /// The customer, in its AWS account.
+    Customer,
+    /// Whoever applies the tenant's YAML.
+    Tenant,
+    /// Whoever administers the platform.
+    Platform,
+    /// Whoever runs the pod that records.
+    Pod,
+    /// Nobody: it is tried again.
+    Nobody,
+}
+
+impl Reason {
+    /// Who can do something about it; `None` where nothing is to be done.
+    pub fn side(self) -> Option<Side> {
+        use Reason::*;
+        match self {
+            AssumeRoleDenied
+            | STSRegionDisabled
+            | ExternalIDNotEnforced
+            | BucketNotFound
+            | WrongRegion
+            | PutObjectDenied
+            | ACLDenied
+            | GetObjectDenied
+            | MultipartUploadDenied
+            | ReadBackMismatch
+            | KMSAccessDenied
+            | KMSKeyUnusable
+            | DeleteObjectDenied => Some(Side::Customer),
+            SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed | InvalidSpec
+            | Suspended => Some(Side::Tenant),
+            PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
+            UploadsLate | RecordingsQuarantined => Some(Side::Pod),
+            Progressing | ProbeInconclusive | Throttled | NotEvaluated => Some(Side::Nobody),
+            Validated | Delivered | DeleteMarkerLeft | NotYetReported => None,
+        }
+    }
+}
+
 /// Why a destination may not be had, in the words of its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {

@@ -2,6 +2,7 @@
 
 mod bindings;
 pub mod certificates;
+mod connect;
 mod destination_cache;
 pub mod destinations;
 mod events;
@@ -10,5 +11,6 @@ pub mod secrets;
 pub mod tokens;
 
 pub use bindings::NamespaceAccounts;
+pub use connect::{ConnectError, connect};
 pub use destination_cache::DestinationCache;
 pub use events::Events;
