@@ -3,8 +3,11 @@
 
 mod budget;
 mod calls;
+mod examine;
 mod objects;
+mod own_key;
 mod platform_key;
+mod probe;
 mod size;
 mod sts;
 #[cfg(test)]
@@ -23,7 +26,9 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 
+pub use examine::Examiner;
 pub use objects::*;
+pub use own_key::{NoCredentials, OwnKey};
 pub use platform_key::PlatformKey;
 pub use sts::{AssumeRole, Sts};
 
