@@ -1,6 +1,6 @@
 //! The conditions of a destination and the reasons they carry.
 
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// Condition types. All are normal-true, except `Reconciling` and `Stalled`, which are present
 /// only while true (kstatus).
@@ -27,7 +27,9 @@ pub enum ConditionType {
 }
 
 /// Reasons. One reason, one cause to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumIter, EnumString, IntoStaticStr,
+)]
 pub enum Reason {
     /// True: proved.
     Validated,

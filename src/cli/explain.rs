@@ -3,19 +3,17 @@
 use jiff::Timestamp;
 
 use super::explanation::Explanation;
-use super::kubernetes::Kubernetes;
+use super::kubernetes::Named;
 use super::output::Failure;
 
 /// What to explain.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name of the RecordingDestination.
-    name: String,
     #[command(flatten)]
-    kubernetes: Kubernetes,
+    destination: Named,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
-    let (_, destination) = arguments.kubernetes.destination(&arguments.name).await?;
+    let (_, destination) = arguments.destination.find().await?;
     Ok(Explanation::of(&destination, Timestamp::now()))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output::{BAD, DIM, DOUBTFUL, GOOD, Outcome, Report, paint};
 use crate::api::{
     Check, CheckResult, ConditionType, Reason, RecordingDestination, RecordingDestinationStatus, Side,
-    Uploaders,
+    UPLOADER_CONTAINER, Uploaders,
 };
 
 /// Whether a destination is Ready, for the spec as it now stands.
@@ -139,6 +139,18 @@ impl Explanation {
     }
 }
 
+impl Explanation {
+    /// Of a destination that was looked at here and now, and about which nothing else is known.
+    pub(super) fn of_one_look(destination: &RecordingDestination, now: Timestamp) -> Self {
+        let mut told = Explanation::of(destination, now);
+        (told.readiness.since, told.delivering) = (None, None);
+        (told.last_validation_time, told.last_enforcement_time) = (None, None);
+        // Who else claims it cannot be seen from here.
+        told.checks.retain(|check| check.name != "Exclusive");
+        told
+    }
+}
+
 /// What is wrong, that which Ready speaks of first, and each remedy once.
 fn problems(
     destination: &RecordingDestination,
@@ -153,7 +165,10 @@ fn problems(
             problems.push(Problem {
                 side: side(&check.reason),
                 reason: check.reason.clone(),
-                message: format!("{}: {}", check.name, check.message),
+                message: match check.message.starts_with(&check.name) {
+                    true => check.message.clone(),
+                    false => format!("{}: {}", check.name, check.message),
+                },
                 remedy: check.remedy.clone(),
                 is_clear: check.result == CheckResult::Failed,
             });
@@ -227,7 +242,8 @@ impl Report for Explanation {
     }
 
     fn outcome(&self) -> Outcome {
-        self.readiness.outcome()
+        let waits = self.delivering.as_ref().is_some_and(|delivering| delivering.status == "False");
+        if waits { Outcome::Wrong } else { self.readiness.outcome() }
     }
 }
 
@@ -244,8 +260,8 @@ impl Explanation {
             let waits = pod.oldest_pending_time.as_ref().map(|oldest| age(self.now.duration_since(oldest.0)));
             let waits = waits.map(|waits| format!(", the oldest for {waits}")).unwrap_or_default();
             text.push_str(&format!(
-                "    pod {}: {}, {} waiting{waits}, {} in quarantine\n",
-                pod.pod, pod.reason, pod.pending_files, pod.quarantined
+                "    {}, {} waiting{waits}, {} in quarantine; why: kubectl logs {} --namespace {} --container {}\n",
+                pod.reason, pod.pending_files, pod.quarantined, pod.pod, self.namespace, UPLOADER_CONTAINER
             ));
         }
         text
@@ -256,8 +272,8 @@ impl Explanation {
             time.map(|time| format!("{what} {} ago", age(self.now.duration_since(time))))
         };
         let times = [
-            ago("role assumed", self.last_validation_time),
-            ago("wrong callers refused", self.last_enforcement_time),
+            ago("role last asked", self.last_validation_time),
+            ago("wrong callers last tried", self.last_enforcement_time),
             ago("last upload", self.last_upload_time),
         ];
         let times: Vec<_> = times.into_iter().flatten().collect();

@@ -11,9 +11,6 @@ use crate::cluster::{self, destinations};
 /// The caller's cluster.
 #[derive(clap::Args)]
 pub(super) struct Kubernetes {
-    /// Namespace; that of the context when absent.
-    #[arg(short, long)]
-    namespace: Option<String>,
     /// Context of the kubeconfig; the current one when absent.
     #[arg(long)]
     context: Option<String>,
@@ -22,17 +19,32 @@ pub(super) struct Kubernetes {
     kubeconfig: Option<PathBuf>,
 }
 
-impl Kubernetes {
-    /// A client, and the namespace that was named.
-    pub(super) async fn connect(&self) -> Result<(Client, Option<String>), Failure> {
-        let (client, _) = self.client().await?;
-        Ok((client, self.namespace.clone()))
-    }
+/// One destination of the caller's cluster.
+#[derive(clap::Args)]
+pub(super) struct Named {
+    /// Name of the RecordingDestination.
+    pub name: String,
+    /// Its namespace; that of the context when absent.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    kubernetes: Kubernetes,
+}
 
-    /// A client, and the destination of that name.
-    pub(super) async fn destination(&self, name: &str) -> Result<(Client, RecordingDestination), Failure> {
-        let (client, namespace) = self.client().await?;
-        let found = destinations::get(&client, &namespace, name).await.map_err(|error| failure(&error))?;
+impl Kubernetes {
+    /// A client, and the namespace of the context.
+    pub(super) async fn connect(&self) -> Result<(Client, String), Failure> {
+        let connected = cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await;
+        connected.map_err(|error| Failure::Undone(error.to_string()))
+    }
+}
+
+impl Named {
+    /// A client, and the destination.
+    pub(super) async fn find(&self) -> Result<(Client, RecordingDestination), Failure> {
+        let (client, current) = self.kubernetes.connect().await?;
+        let (name, namespace) = (&self.name, self.namespace.as_ref().unwrap_or(&current));
+        let found = destinations::get(&client, namespace, name).await.map_err(|error| failure(&error))?;
         let destination = found.ok_or_else(|| {
             Failure::Undone(format!(
                 "there is no RecordingDestination {name} in namespace {namespace}: kubectl recordings status shows all, \
@@ -40,12 +52,6 @@ impl Kubernetes {
             ))
         })?;
         Ok((client, destination))
-    }
-
-    async fn client(&self) -> Result<(Client, String), Failure> {
-        let connected = cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await;
-        let (client, current) = connected.map_err(|error| Failure::Undone(error.to_string()))?;
-        Ok((client, self.namespace.clone().unwrap_or(current)))
     }
 }
 

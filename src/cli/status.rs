@@ -3,15 +3,18 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::explanation::{Readiness, age};
+use super::explanation::{Readiness, age, side};
 use super::kubernetes::{Kubernetes, failure};
 use super::output::{BAD, DIM, DOUBTFUL, Failure, GOOD, Outcome, Report, paint};
 use crate::api::{ConditionType, RecordingDestination};
 use crate::cluster::destinations;
 
-/// Whose status to show: of all namespaces, or of one.
+/// Whose status to show.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    /// Namespace; all when absent.
+    #[arg(short, long)]
+    namespace: Option<String>,
     #[command(flatten)]
     kubernetes: Kubernetes,
 }
@@ -29,6 +32,7 @@ pub(super) struct Overview {
 struct Row {
     namespace: String,
     name: String,
+    /// Of one that is ready, the reason is that of its deliveries or of its role, where these are not in order.
     #[serde(flatten)]
     readiness: Readiness,
     /// Of the condition ExternalIDEnforced: under `enforcement: warn` one may be ready without.
@@ -53,13 +57,14 @@ enum Grade {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Overview, Failure> {
-    let (client, namespace) = arguments.kubernetes.connect().await?;
-    let all = destinations::list(&client, namespace.as_deref()).await.map_err(|error| failure(&error))?;
+    let (client, _) = arguments.kubernetes.connect().await?;
+    let all =
+        destinations::list(&client, arguments.namespace.as_deref()).await.map_err(|error| failure(&error))?;
     Ok(Overview::of(&all, Timestamp::now()))
 }
 
 impl Overview {
-    fn of(all: &[RecordingDestination], now: Timestamp) -> Self {
+    pub(super) fn of(all: &[RecordingDestination], now: Timestamp) -> Self {
         let mut destinations: Vec<_> = all.iter().map(Row::of).collect();
         let place = |row: &Row| (row.grade(), row.namespace.clone(), row.name.clone());
         destinations.sort_by_key(place);
@@ -71,7 +76,7 @@ impl Row {
     fn of(destination: &RecordingDestination) -> Self {
         let value = |kind| destination.condition(kind).map_or("Unknown".to_owned(), |c| c.status.clone());
         let status = destination.status.as_ref();
-        Row {
+        let mut row = Row {
             namespace: destination.metadata.namespace.clone().unwrap_or_default(),
             name: destination.metadata.name.clone().unwrap_or_default(),
             readiness: Readiness::of(destination),
@@ -79,7 +84,18 @@ impl Row {
             delivering: value(ConditionType::Delivering),
             last_validation_time: status.and_then(|s| Some(s.last_validation_time.as_ref()?.0)),
             last_upload_time: status.and_then(|s| Some(s.last_upload_time.as_ref()?.0)),
+        };
+        let concern = match row.grade() {
+            Grade::Stuck => destination.condition(ConditionType::Delivering),
+            Grade::Open => destination.condition(ConditionType::ExternalIDEnforced),
+            _ => None,
+        };
+        if let Some(condition) = concern {
+            row.readiness.reason = condition.reason.clone();
+            row.readiness.side = side(&condition.reason);
+            row.readiness.message = condition.message.clone();
         }
+        row
     }
 
     fn grade(&self) -> Grade {
@@ -164,10 +180,11 @@ impl Report for Overview {
 
     /// The worst of all.
     fn outcome(&self) -> Outcome {
-        match self.destinations.first().map(Row::grade) {
-            Some(Grade::Failing | Grade::Stuck) => Outcome::Wrong,
-            Some(Grade::Unknown | Grade::Suspended) => Outcome::Unclear,
-            Some(Grade::Open | Grade::Well) | None => Outcome::Well,
-        }
+        let outcomes = self.destinations.iter().map(|row| match row.grade() {
+            Grade::Failing | Grade::Stuck | Grade::Suspended => Outcome::Wrong,
+            Grade::Unknown => Outcome::Unclear,
+            Grade::Open | Grade::Well => Outcome::Well,
+        });
+        outcomes.max().unwrap_or(Outcome::Well)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::explanation::Explanation;
-use super::kubernetes::{Kubernetes, failure};
+use super::kubernetes::{Named, failure};
 use super::output::{Failure, note};
 use crate::api::{ConditionType, Reason, RecordingDestination};
 use crate::cluster::destinations;
@@ -14,17 +14,15 @@ use crate::cluster::destinations;
 /// What to validate.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name of the RecordingDestination.
-    name: String,
     /// How long to wait for the operator, e.g. 90s or 2m.
     #[arg(long, default_value = "60s", value_name = "DURATION")]
     timeout: SignedDuration,
     #[command(flatten)]
-    kubernetes: Kubernetes,
+    destination: Named,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
-    let (client, destination) = arguments.kubernetes.destination(&arguments.name).await?;
+    let (client, destination) = arguments.destination.find().await?;
     if let Some(why) = why_unheard(&destination) {
         note(&format!("nothing was validated: {why}"));
         return Ok(Explanation::of(&destination, Timestamp::now()));
@@ -46,13 +44,13 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
     end_progress();
     match answered {
         Ok(Ok(Some(validated))) => Ok(Explanation::of(&validated, Timestamp::now())),
-        Ok(Ok(None)) => Err(Failure::Undone(format!("{} was deleted meanwhile", arguments.name))),
+        Ok(Ok(None)) => Err(Failure::Undone(format!("{} was deleted meanwhile", arguments.destination.name))),
         Ok(Err(error)) => Err(Failure::Undone(format!("the wait was interrupted: {error}; try again"))),
         Err(_) => Err(Failure::Unanswered(format!(
             "no answer within {}s: see whether the operator's controller runs, or wait longer with --timeout; kubectl \
              recordings explain {} tells what is known",
             within.as_secs(),
-            arguments.name
+            arguments.destination.name
         ))),
     }
 }

@@ -4,6 +4,7 @@
 mod admission;
 mod apply;
 mod claims;
+mod cli;
 mod credentials;
 mod denials;
 mod faults;
