@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 
-from . import image, node
+from . import image, node, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import CONTROL_ROLE_ARN, PLATFORM_PRINCIPAL_ARN
 from .kube import Kube
@@ -14,6 +14,7 @@ from .progress import Failure, say, step
 
 NAME = "recording-operator"
 SECRET = f"{NAME}-aws"
+PLUGIN = "kubectl-recordings"
 BINARIES = ("recording-operator", "recording-uploader")
 TARGET_TRIPLE = f"{platform.machine()}-unknown-linux-gnu"
 RELEASE = ROOT / "target" / TARGET_TRIPLE / "release"
@@ -29,6 +30,9 @@ def build():
         )
     if result.returncode:
         raise Failure("the product does not build")
+    # The second name is the one under which kubectl asks for completions.
+    for name in (PLUGIN, "kubectl_complete-recordings"):
+        tools.link_command(RELEASE / PLUGIN, name)
 
 
 def install(endpoint, endpoint_ca):

@@ -81,10 +81,16 @@ def link_commands():
     directory = TARGET / "bin"
     directory.mkdir(parents=True, exist_ok=True)
     for path in (command("kubectl"), command("helm"), kstatus()):
-        link = directory / path.name
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
+        link_command(path)
     return directory
+
+
+def link_command(path, name=None):
+    """Puts a command into target/dev/bin, under another name where one is given."""
+    link = TARGET / "bin" / (name or path.name)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
 
 
 def _go_sources(module):

@@ -12,7 +12,7 @@
 //! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `domain` types |
 //! | [`serve`] | TLS serving and certificate reload, health, metrics endpoint | – |
 //! | [`telemetry`] | logs and metrics | – |
-//! | [`controller`], [`webhook`], [`broker`], [`uploader`] | one driver each: a short list of steps | everything above, never each other |
+//! | [`controller`], [`webhook`], [`broker`], [`uploader`], [`cli`] | one driver each: a short list of steps | everything above, never each other |
 //! | `main.rs`, `bin/*` | arguments and wiring | all |
 //!
 //! The rooms of `domain` do not use each other: `verdict` (observations → conditions, events, next
@@ -27,6 +27,7 @@
 pub mod api;
 pub mod aws;
 pub mod broker;
+pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod domain;

@@ -1,6 +1,6 @@
 //! The conditions of a destination and the reasons they carry.
 
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// Condition types. All are normal-true, except `Reconciling` and `Stalled`, which are present
 /// only while true (kstatus).
@@ -27,7 +27,9 @@ pub enum ConditionType {
 }
 
 /// Reasons. One reason, one cause to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumIter, EnumString, IntoStaticStr,
+)]
 pub enum Reason {
     /// True: proved.
     Validated,
@@ -98,6 +100,51 @@ pub enum Reason {
     NotEvaluated,
     /// Unknown: no uploader has reported an upload yet.
     NotYetReported,
+}
+
+/// Who can do something about a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+pub enum Side {
+    /// The customer, in its AWS account.
+    Customer,
+    /// Whoever applies the tenant's YAML.
+    Tenant,
+    /// Whoever administers the platform.
+    Platform,
+    /// Whoever runs the pod that records.
+    Pod,
+    /// Nobody: it is tried again.
+    Nobody,
+}
+
+impl Reason {
+    /// Who can do something about it; `None` where nothing is to be done.
+    pub fn side(self) -> Option<Side> {
+        use Reason::*;
+        match self {
+            AssumeRoleDenied
+            | STSRegionDisabled
+            | ExternalIDNotEnforced
+            | BucketNotFound
+            | WrongRegion
+            | PutObjectDenied
+            | ACLDenied
+            | GetObjectDenied
+            | MultipartUploadDenied
+            | ReadBackMismatch
+            | KMSAccessDenied
+            | KMSKeyUnusable
+            | DeleteObjectDenied => Some(Side::Customer),
+            SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed | InvalidSpec
+            | Suspended => Some(Side::Tenant),
+            PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
+            UploadsLate | RecordingsQuarantined | SpoolNearlyFull => Some(Side::Pod),
+            Progressing | ProbeInconclusive | Throttled | NotEvaluated => Some(Side::Nobody),
+            Validated | Delivered | DeleteMarkerLeft | NotYetReported => None,
+        }
+    }
 }
 
 /// Why a destination may not be had, in the words of its status.

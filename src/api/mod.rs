@@ -13,7 +13,7 @@ mod object;
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
 pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocument, Endpoint};
-pub use condition::{ConditionType, Objection, Reason, Transition};
+pub use condition::{ConditionType, Objection, Reason, Side, Transition};
 pub use crd::crd;
 pub use destination::*;
 pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};

@@ -5,8 +5,11 @@ mod budget;
 mod calls;
 mod clock;
 mod endpoint;
+mod examine;
 mod objects;
+mod own_key;
 mod platform_key;
+mod probe;
 mod size;
 mod sts;
 #[cfg(test)]
@@ -26,7 +29,9 @@ use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 
 pub use endpoint::{EndpointArgs, UnusableCA};
+pub use examine::Examiner;
 pub use objects::*;
+pub use own_key::{NoCredentials, OwnKey};
 pub use platform_key::PlatformKey;
 pub use sts::{AssumeRole, Sts};
 

@@ -1,15 +1,58 @@
 //! Destinations: read, and status written.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::api::{CONTROLLER_FIELD_MANAGER, RecordingDestination, RecordingDestinationStatus, Uploaders};
+use crate::api::{
+    CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
+    Uploaders,
+};
 
 /// Destinations of all namespaces, to watch.
 pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
     Api::all(client.clone())
+}
+
+/// The destination of that name; `None` when there is none.
+pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
+    Api::namespaced(client.clone(), namespace).get_opt(name).await
+}
+
+/// The destinations of one namespace, or of all.
+pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<RecordingDestination>> {
+    let api: Api<RecordingDestination> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    Ok(api.list(&ListParams::default()).await?.items)
+}
+
+/// Asks the controller for a validation now, by an annotation with a value that it has not had.
+pub async fn request_validation(
+    client: &Client,
+    destination: &RecordingDestination,
+    value: &str,
+) -> kube::Result<()> {
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {REVALIDATE_ANNOTATION: value}}}));
+    api(client, destination).patch_metadata(&destination.name_any(), &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// Waits until the destination is as `wanted` says; `None` when it is deleted meanwhile.
+pub async fn wait_until(
+    client: &Client,
+    destination: &RecordingDestination,
+    wanted: impl Fn(&RecordingDestination) -> bool,
+) -> Result<Option<RecordingDestination>, kube::runtime::wait::Error> {
+    let uid = destination.metadata.uid.clone();
+    let condition = |seen: Option<&RecordingDestination>| {
+        seen.is_none_or(|seen| seen.metadata.uid != uid || wanted(seen))
+    };
+    let found = await_condition(api(client, destination), &destination.name_any(), condition).await?;
+    Ok(found.filter(|found| found.metadata.uid == uid))
 }
 
 /// Whether the API server has a destination of that name.

@@ -3,6 +3,7 @@
 mod bindings;
 pub mod certificates;
 mod client;
+mod connect;
 mod destination_cache;
 pub mod destinations;
 mod events;
@@ -12,5 +13,6 @@ pub mod tokens;
 
 pub use bindings::NamespaceAccounts;
 pub use client::{client, watch_pages};
+pub use connect::{ConnectError, connect};
 pub use destination_cache::DestinationCache;
 pub use events::Events;

@@ -1,20 +1,15 @@
 //! What is seen of a destination: its Secret, its role, its bucket.
 
-use futures::future::{join, join_all};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::probe::probe_bucket;
 use super::reconcile::Context;
-use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
-use crate::aws::AssumeRole;
+use crate::api::RecordingDestination;
 use crate::cluster::secrets;
-use crate::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_name, session_policy};
 use crate::domain::verdict::{
-    Enforcement, Evidence, NegativeAnswer, Platform, Recent, RoleEvidence, SecretObservation, Work,
-    bucket_is_due,
+    Enforcement, Evidence, Platform, Recent, SecretObservation, Work, bucket_is_due,
 };
-use crate::secret::{ExternalID, Fingerprint, SessionCredentials};
+use crate::secret::Fingerprint;
 
 /// What one look came to.
 pub(super) struct Gathered {
@@ -49,107 +44,22 @@ impl Context {
         let work = work.given(&secret, destination.status.as_ref(), recent);
         let role = match id {
             Some(_) if work == Work::Secret => return Ok(Gathered { evidence: None, external_id }),
-            Some(id) => Some(Box::new(self.ask_role(destination, &secret, &id, recent, work).await)),
+            Some(id) => {
+                let bucket_is_due = |enforcement: &Enforcement| {
+                    bucket_is_due(destination, &secret, enforcement, recent, &self.rules, Timestamp::now())
+                };
+                let further = (work == Work::Everything).then_some(bucket_is_due);
+                Some(Box::new(self.examiner.ask_role(destination, &id, further).await))
+            }
             None => None,
         };
         Ok(Gathered { evidence: Some(Evidence::Validated { secret, role }), external_id })
     }
 
-    async fn ask_role(
-        &self,
-        destination: &RecordingDestination,
-        secret: &SecretObservation,
-        id: &ExternalID,
-        recent: Option<&Recent>,
-        work: Work,
-    ) -> RoleEvidence {
-        let namespace = destination.namespace().unwrap_or_default();
-        let name = session_name(&namespace, &destination.name_any());
-        let target = BucketTarget::from(&destination.spec);
-        let policy = session_policy(&target, &self.rules.partition, Purpose::Probe);
-        let right = AssumeRole {
-            tenant: &namespace,
-            role_arn: &destination.spec.role_arn,
-            external_id: Some(id),
-            session_name: &name,
-            duration_seconds: destination.spec.session_duration_seconds,
-            policy: &policy,
-        };
-        let (assumed, session) = split(self.sts.assume_role(right.clone()).await);
-        let mut evidence = RoleEvidence {
-            assumed,
-            platform: Platform::NotKnown,
-            control: None,
-            enforcement: None,
-            bucket: None,
-        };
-        let Some(session) = session else {
-            evidence.platform = self.whose_key().await;
-            // Shown no External ID, as it is not the tenant's.
-            if let (Answer::Refused(_), Some(control)) = (&evidence.assumed, &self.control_role_arn) {
-                evidence.control = Some(self.try_wrong_caller(&right, control, None).await);
-            }
-            return evidence;
-        };
-        if work == Work::Everything {
-            let enforcement = self.try_wrong_callers(&right, id).await;
-            let now = Timestamp::now();
-            if bucket_is_due(destination, secret, &enforcement, recent, &self.rules, now) {
-                evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
-            }
-            evidence.enforcement = Some(enforcement);
-        }
-        evidence
-    }
-
-    /// The wrong callers, all at once, then the right one again.
-    async fn try_wrong_callers(&self, right: &AssumeRole<'_>, id: &ExternalID) -> Enforcement {
-        let probes = negative_probes(id, rand::random());
-        let negatives = join_all(probes.iter().map(async |probe| {
-            let answer = match &probe.external_id {
-                None => None,
-                Some(wrong) => Some(self.try_wrong_caller(right, right.role_arn, wrong.as_ref()).await),
-            };
-            NegativeAnswer { name: probe.caller.into(), answer }
-        }));
-        let control = join_all(self.control_role_arn.iter().flat_map(|control| {
-            let kinds = probes.iter().filter(|probe| probe.caller.is_unlike_the_right_one());
-            kinds.map(|probe| {
-                let wrong = probe.external_id.as_ref().and_then(Option::as_ref);
-                self.try_wrong_caller(right, control, wrong)
-            })
-        }));
-        let (negatives, control) = join(negatives, control).await;
-        let assumed_again = split(self.sts.assume_role(right.clone()).await).0;
-        Enforcement { negatives, control, assumed_again }
-    }
-
-    /// Like the right call, but with a wrong External ID, or none, and a session that may do nothing.
-    async fn try_wrong_caller(
-        &self,
-        right: &AssumeRole<'_>,
-        role_arn: &str,
-        wrong: Option<&ExternalID>,
-    ) -> Answer {
-        let call = AssumeRole { role_arn, external_id: wrong, policy: DENY_EVERYTHING, ..right.clone() };
-        split(self.sts.assume_role(call).await).0
-    }
-
-    /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.
-    async fn whose_key(&self) -> Platform {
-        match self.sts.caller_identity().await {
-            Answer::Granted(arn) if arn == self.platform_principal_arn => Platform::AsConfigured,
-            Answer::Granted(arn) => Platform::SomebodyElse(arn),
-            Answer::Refused(refusal) if refusal.status == 403 => Platform::Refused,
-            Answer::Silent(Silence::Unsendable) => Platform::Unreadable,
-            Answer::Refused(_) | Answer::Silent(_) => Platform::NotKnown,
-        }
-    }
-
     /// At start: a platform key that is not right is said once, loudly, before any tenant is looked at.
     pub(super) async fn report_platform_identity(&self) {
-        let principal = &self.platform_principal_arn;
-        match self.whose_key().await {
+        let principal = self.examiner.platform_principal_arn();
+        match self.examiner.whose_key().await {
             Platform::AsConfigured => {
                 tracing::info!(principal, "the platform's access key is the configured principal's")
             }
@@ -162,14 +72,5 @@ impl Context {
                 tracing::warn!(principal, "whose access key the platform holds could not be checked")
             }
         }
-    }
-}
-
-/// The session apart from the answer, so that evidence never holds a credential.
-fn split(answer: Answer<SessionCredentials>) -> (Answer, Option<SessionCredentials>) {
-    match answer {
-        Answer::Granted(session) => (Answer::Granted(()), Some(session)),
-        Answer::Refused(refusal) => (Answer::Refused(refusal), None),
-        Answer::Silent(silence) => (Answer::Silent(silence), None),
     }
 }

@@ -3,7 +3,6 @@
 mod certificates;
 mod claims;
 mod gather;
-mod probe;
 mod reconcile;
 mod turns;
 
@@ -16,7 +15,7 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::runtime::Controller;
 
-use crate::aws::{Connection, EndpointArgs, PlatformKey, Sts};
+use crate::aws::{Connection, EndpointArgs, Examiner, PlatformKey, Sts};
 use crate::cluster::{self, Events, NamespaceAccounts, destinations};
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
@@ -100,15 +99,14 @@ pub async fn run(
         }
     };
     let key = PlatformKey::in_directory(&config.platform_key_dir);
+    let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
+    let examiner = Examiner::new(connection, sts, config.platform_principal_arn, config.control_role_arn);
     // Every role is in the partition of the platform's principal: `due` refuses others.
-    let partition = config.platform_principal_arn.split(':').nth(1).unwrap_or("aws").to_owned();
+    let partition = examiner.partition().to_owned();
     let context = Arc::new(Context {
-        sts: Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second),
-        connection,
+        examiner,
         events: Events::new(client.clone(), "recording-controller"),
         client,
-        platform_principal_arn: config.platform_principal_arn,
-        control_role_arn: config.control_role_arn,
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
         turns: Turns::default(),

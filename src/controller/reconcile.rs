@@ -12,12 +12,11 @@ use kube::{Client, ResourceExt as _};
 use super::claims::Claims;
 use super::gather::Gathered;
 use super::turns::Turns;
-use crate::api::{BucketTarget, RecordingDestination};
-use crate::aws::{Connection, Sts};
+use crate::api::RecordingDestination;
+use crate::aws::Examiner;
 use crate::cluster::{Events, destinations};
 use crate::domain::delivery;
-use crate::domain::trust::{role_policy, trust_policy};
-use crate::domain::verdict::{Due, Evidence, Recent, Rules, Texts, Verdict, due, judge, next_look};
+use crate::domain::verdict::{Due, Evidence, Recent, Rules, Verdict, due, judge, next_look};
 
 /// Pause after the first error, doubled after each that follows, up to five minutes.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -27,10 +26,7 @@ const DOUBLINGS: u32 = 6;
 pub(super) struct Context {
     pub client: Client,
     pub events: Events,
-    pub connection: Connection,
-    pub sts: Sts,
-    pub platform_principal_arn: String,
-    pub control_role_arn: Option<String>,
+    pub examiner: Examiner,
     pub rules: Rules,
     pub claims: Claims,
     pub turns: Turns,
@@ -101,7 +97,7 @@ async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Opti
         let recent = recent.map(|recent| recent.after_secret_look(now));
         return Ok(Some(context.remember(&destination, recent, now)));
     };
-    let texts = context.texts(&destination);
+    let texts = context.examiner.texts(&destination);
     let verdict = context.claims.judge(&destination, gathered.external_id, |standing| {
         judge(&destination, &evidence, &texts, recent.as_ref(), &context.rules, standing, now)
     });
@@ -151,14 +147,6 @@ impl Context {
             }
         }
         Ok(reported)
-    }
-
-    fn texts(&self, destination: &RecordingDestination) -> Texts {
-        Texts {
-            platform_principal: self.platform_principal_arn.clone(),
-            trust_policy: trust_policy(&self.platform_principal_arn),
-            role_policy: role_policy(&BucketTarget::from(&destination.spec), &self.rules.partition),
-        }
     }
 
     fn due(&self, destination: &RecordingDestination, recent: Option<&Recent>) -> Due {

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::environment_or_skip;
-use crate::support::kubectl_with;
+use crate::support::{kubectl_with, recordings};
 
-/// A change to a sound spec → the sentence it is refused with; `None` when it is accepted.
+/// A change to a sound spec → the sentence it is refused with; `None` when it is accepted. What the API server refuses,
+/// `kubectl recordings lint` refuses without one, and nothing else.
 #[test]
 fn a_spec_that_cannot_work_is_refused_with_the_field_and_the_fix() {
     environment_or_skip!();
@@ -118,5 +119,7 @@ fn a_spec_that_cannot_work_is_refused_with_the_field_and_the_fix() {
             None => assert!(done.ok, "{case}: {}", done.stderr),
             Some(sentence) => assert!(!done.ok && done.stderr.contains(sentence), "{case}: {}", done.stderr),
         }
+        let linted = recordings(&["lint", "--filename=-"], &manifest.to_string(), &[]);
+        assert_eq!(linted.code, Some(if refusal.is_none() { 0 } else { 1 }), "{case}: {}", linted.text());
     }
 }

@@ -4,11 +4,12 @@
 mod admission;
 mod apply;
 mod claims;
+mod cli;
 mod credentials;
 mod denials;
-mod durability;
 mod door;
 mod drain;
+mod durability;
 mod faults;
 mod logs;
 mod permissions;

@@ -53,6 +53,7 @@ pub fn repository() -> &'static Path {
 /// A finished command.
 pub struct Done {
     pub ok: bool,
+    pub code: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
 }
@@ -72,7 +73,8 @@ impl Done {
 impl From<Output> for Done {
     fn from(output: Output) -> Self {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Done { ok: output.status.success(), stdout: output.stdout, stderr }
+        let (ok, code) = (output.status.success(), output.status.code());
+        Done { ok, code, stdout: output.stdout, stderr }
     }
 }
 
@@ -85,6 +87,16 @@ pub fn kubectl_with(arguments: &[&str], manifest: &str) -> Done {
     let mut command = Command::new(repository().join("target/dev/bin/kubectl"));
     command.args(arguments).env("KUBECONFIG", setting("KUBECONFIG").unwrap());
     run(command, manifest)
+}
+
+/// `kubectl recordings`, found by kubectl on PATH as people have it; `variables` are added to the environment.
+pub fn recordings(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Done {
+    let bin = repository().join("target/dev/bin");
+    let mut command = Command::new(bin.join("kubectl"));
+    command.arg("recordings").args(arguments).env("KUBECONFIG", setting("KUBECONFIG").unwrap());
+    command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
+    command.envs(variables.iter().copied());
+    run(command, input)
 }
 
 fn run(mut command: Command, input: &str) -> Done {

@@ -6,9 +6,11 @@ mod probes;
 #[cfg(test)]
 mod properties;
 mod session_name;
+mod strength;
 mod texts;
 
 pub use policy::{DENY_EVERYTHING, Purpose, session_policy};
 pub use probes::{NegativeProbe, WrongCaller, negative_probes};
 pub use session_name::session_name;
+pub use strength::{Weakness, weakness};
 pub use texts::{role_policy, trust_policy};

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::s3::{Bucket, Buckets, Fault};
-use crate::api::{Answer, Crc64Nvme, DestinationDocument, Head, Part};
+use crate::api::{Answer, Crc64Nvme, DestinationDocument, Endpoint, Head, Part};
 use crate::aws::{Body, ObjectStore};
 use crate::domain::delivery::Sizes;
 use crate::secret::SessionCredentials;
@@ -208,7 +208,7 @@ fn child() {
     let world = World::default();
     let mut to = destination();
     to.target.bucket = std::env::var(BUCKET).unwrap();
-    to.endpoint_url = std::env::var(ENDPOINT).ok();
+    to.endpoint = std::env::var(ENDPOINT).ok().map(|url| Endpoint { url, ca_bundle: None });
     world.borrow_mut().destination = Some(to);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {

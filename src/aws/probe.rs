@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::{Body, Connection, Deleted, ObjectStore};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY, Silence};
-use crate::aws::{Body, Connection, Deleted, ObjectStore};
 use crate::domain::verdict::{BucketCall, BucketEvidence};
 use crate::secret::SessionCredentials;
 

@@ -1,0 +1,153 @@
+//! A role and its bucket, asked in the name of the platform's principal: the same for the controller and by hand.
+
+use futures::future::{join, join_all};
+use kube::ResourceExt as _;
+
+use super::probe::probe_bucket;
+use super::{AssumeRole, Connection, Sts};
+use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
+use crate::domain::trust::{
+    DENY_EVERYTHING, Purpose, negative_probes, role_policy, session_name, session_policy, trust_policy,
+};
+use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
+use crate::secret::{ExternalID, SessionCredentials};
+
+/// Asks roles and buckets; what the answers come to is for `domain` to say.
+#[derive(Clone, Debug)]
+pub struct Examiner {
+    connection: Connection,
+    sts: Sts,
+    platform_principal_arn: String,
+    control_role_arn: Option<String>,
+}
+
+impl Examiner {
+    /// Asks with what `sts` signs with, which is to be a key of the principal. `control_role_arn` is a role of the
+    /// platform that accepts any External ID.
+    pub fn new(
+        connection: Connection,
+        sts: Sts,
+        platform_principal_arn: String,
+        control_role_arn: Option<String>,
+    ) -> Self {
+        Examiner { connection, sts, platform_principal_arn, control_role_arn }
+    }
+
+    /// The principal that customers' roles trust.
+    pub fn platform_principal_arn(&self) -> &str {
+        &self.platform_principal_arn
+    }
+
+    /// The partition of the platform's principal, in which every role must be.
+    pub fn partition(&self) -> &str {
+        self.platform_principal_arn.split(':').nth(1).unwrap_or("aws")
+    }
+
+    /// The texts to paste for a destination.
+    pub fn texts(&self, destination: &RecordingDestination) -> Texts {
+        Texts {
+            platform_principal: self.platform_principal_arn.clone(),
+            trust_policy: trust_policy(&self.platform_principal_arn),
+            role_policy: role_policy(&BucketTarget::from(&destination.spec), self.partition()),
+        }
+    }
+
+    /// Asks the role whether it lets us in; with `bucket_is_due` also whether it lets in wrong callers, and the bucket
+    /// where that says so.
+    pub async fn ask_role(
+        &self,
+        destination: &RecordingDestination,
+        id: &ExternalID,
+        bucket_is_due: Option<impl FnOnce(&Enforcement) -> bool>,
+    ) -> RoleEvidence {
+        let namespace = destination.namespace().unwrap_or_default();
+        let name = session_name(&namespace, &destination.name_any());
+        let target = BucketTarget::from(&destination.spec);
+        let policy = session_policy(&target, self.partition(), Purpose::Probe);
+        let right = AssumeRole {
+            tenant: &namespace,
+            role_arn: &destination.spec.role_arn,
+            external_id: Some(id),
+            session_name: &name,
+            duration_seconds: destination.spec.session_duration_seconds,
+            policy: &policy,
+        };
+        let (assumed, session) = split(self.sts.assume_role(right.clone()).await);
+        let mut evidence = RoleEvidence {
+            assumed,
+            platform: Platform::NotKnown,
+            control: None,
+            enforcement: None,
+            bucket: None,
+        };
+        let Some(session) = session else {
+            evidence.platform = self.whose_key().await;
+            // Shown no External ID, as it is not the tenant's.
+            if let (Answer::Refused(_), Some(control)) = (&evidence.assumed, &self.control_role_arn) {
+                evidence.control = Some(self.try_wrong_caller(&right, control, None).await);
+            }
+            return evidence;
+        };
+        if let Some(bucket_is_due) = bucket_is_due {
+            let enforcement = self.try_wrong_callers(&right, id).await;
+            if bucket_is_due(&enforcement) {
+                evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
+            }
+            evidence.enforcement = Some(enforcement);
+        }
+        evidence
+    }
+
+    /// The wrong callers, all at once, then the right one again.
+    async fn try_wrong_callers(&self, right: &AssumeRole<'_>, id: &ExternalID) -> Enforcement {
+        let probes = negative_probes(id, rand::random());
+        let negatives = join_all(probes.iter().map(async |probe| {
+            let answer = match &probe.external_id {
+                None => None,
+                Some(wrong) => Some(self.try_wrong_caller(right, right.role_arn, wrong.as_ref()).await),
+            };
+            NegativeAnswer { name: probe.caller.into(), answer }
+        }));
+        let control = join_all(self.control_role_arn.iter().flat_map(|control| {
+            let kinds = probes.iter().filter(|probe| probe.caller.is_unlike_the_right_one());
+            kinds.map(|probe| {
+                let wrong = probe.external_id.as_ref().and_then(Option::as_ref);
+                self.try_wrong_caller(right, control, wrong)
+            })
+        }));
+        let (negatives, control) = join(negatives, control).await;
+        let assumed_again = split(self.sts.assume_role(right.clone()).await).0;
+        Enforcement { negatives, control, assumed_again }
+    }
+
+    /// Like the right call, but with a wrong External ID, or none, and a session that may do nothing.
+    async fn try_wrong_caller(
+        &self,
+        right: &AssumeRole<'_>,
+        role_arn: &str,
+        wrong: Option<&ExternalID>,
+    ) -> Answer {
+        let call = AssumeRole { role_arn, external_id: wrong, policy: DENY_EVERYTHING, ..right.clone() };
+        split(self.sts.assume_role(call).await).0
+    }
+
+    /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.
+    pub async fn whose_key(&self) -> Platform {
+        match self.sts.caller_identity().await {
+            Answer::Granted(arn) if arn == self.platform_principal_arn => Platform::AsConfigured,
+            Answer::Granted(arn) => Platform::SomebodyElse(arn),
+            Answer::Refused(refusal) if refusal.status == 403 => Platform::Refused,
+            Answer::Silent(Silence::Unsendable) => Platform::Unreadable,
+            Answer::Refused(_) | Answer::Silent(_) => Platform::NotKnown,
+        }
+    }
+}
+
+/// The session apart from the answer, so that evidence never holds a credential.
+fn split(answer: Answer<SessionCredentials>) -> (Answer, Option<SessionCredentials>) {
+    match answer {
+        Answer::Granted(session) => (Answer::Granted(()), Some(session)),
+        Answer::Refused(refusal) => (Answer::Refused(refusal), None),
+        Answer::Silent(silence) => (Answer::Silent(silence), None),
+    }
+}

@@ -1,0 +1,167 @@
+//! `check`: the operator's own proof of a destination, made from here, before any cluster knows of it.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::explanation::Explanation;
+use super::files;
+use super::lint::{Findings, Manifests};
+use super::output::{Failure, Outcome, Report, note};
+use crate::api::{Endpoint, RecordingDestination};
+use crate::aws::{Connection, Examiner, OwnKey, Sts};
+use crate::domain::verdict::{
+    Due, Enforcement, Evidence, Platform, Rules, SecretObservation, bucket_is_due, due, judge,
+};
+use crate::secret::ExternalID;
+
+/// What to check.
+///
+/// Asks AWS as the platform's principal: it assumes each role with the External ID of the Secret in the files, tries
+/// wrong callers, and puts, reads and deletes two small objects below PREFIX.recording-operator/.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Files with destinations and their Secrets; - is standard input.
+    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The principal that customers' roles trust, by ARN. The AWS credentials of this shell must be its.
+    #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
+    platform_principal_arn: String,
+    /// ARN of a role of the platform that accepts any External ID, as the operator is told of it.
+    #[arg(long)]
+    control_role_arn: Option<String>,
+    /// Region whose STS endpoint is used.
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    aws_region: String,
+    /// Endpoint that replaces AWS's own.
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    aws_endpoint_url: Option<String>,
+    /// File of the CA certificates by which that endpoint is known instead of the public ones, PEM.
+    #[arg(long, env = "AWS_CA_BUNDLE")]
+    aws_ca_bundle: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn endpoint(&self) -> Result<Option<Endpoint>, Failure> {
+        let Some(url) = self.aws_endpoint_url.clone() else { return Ok(None) };
+        let ca_bundle = match &self.aws_ca_bundle {
+            Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+                Failure::Undone(format!(
+                    "the CA certificates {}: {error}; AWS_CA_BUNDLE names them",
+                    file.display()
+                ))
+            })?),
+            None => None,
+        };
+        Ok(Some(Endpoint { url, ca_bundle }))
+    }
+}
+
+/// What came of it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Checked {
+    /// The manifests are not in order: AWS was not asked.
+    Unfit(Findings),
+    /// How each destination is.
+    Asked(Vec<Explanation>),
+}
+
+/// Calls to STS in a second; one destination needs ten.
+const CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
+
+pub(super) async fn run(arguments: &Arguments) -> Result<Checked, Failure> {
+    let sources = files::read(&arguments.files)?;
+    let Manifests { findings, destinations } = Manifests::read(&sources);
+    if findings.outcome() != Outcome::Well {
+        return Ok(Checked::Unfit(findings));
+    }
+    if destinations.is_empty() {
+        return Err(Failure::Undone("there is no RecordingDestination in the files".to_owned()));
+    }
+    if let Some((destination, _)) = destinations.iter().find(|(_, id)| id.is_none()) {
+        return Err(Failure::Undone(format!(
+            "the External ID of {} is not in the files: add the Secret {}, as kubectl recordings lint says",
+            destination.metadata.name.as_deref().unwrap_or_default(),
+            destination.spec.external_id_secret_ref.name
+        )));
+    }
+    let examiner = examiner(arguments).await?;
+    let mut all = Vec::new();
+    for (destination, id) in destinations.into_iter().filter_map(|(destination, id)| Some((destination, id?)))
+    {
+        note(&format!("asking AWS about {}", destination.metadata.name.as_deref().unwrap_or_default()));
+        all.push(check(&examiner, destination, id).await);
+    }
+    note("claims of other destinations are not looked at: the operator alone knows them");
+    Ok(Checked::Asked(all))
+}
+
+/// As the platform's principal, or not at all: what refuses another one proves nothing.
+async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
+    let connection = Connection::new(arguments.endpoint()?);
+    let key = OwnKey::find(&connection, &arguments.aws_region).await;
+    let key = key.map_err(|error| Failure::Undone(error.to_string()))?;
+    let sts = Sts::new(&connection, &arguments.aws_region, key, CALLS_PER_SECOND);
+    let principal = arguments.platform_principal_arn.clone();
+    let examiner = Examiner::new(connection, sts, principal.clone(), arguments.control_role_arn.clone());
+    let why = match examiner.whose_key().await {
+        Platform::AsConfigured => return Ok(examiner),
+        Platform::SomebodyElse(arn) => format!(
+            "the AWS credentials of this shell are those of {arn}, customers' roles trust {principal}: use its \
+             credentials, or name yours with --platform-principal-arn if roles trust that"
+        ),
+        Platform::Refused => {
+            format!(
+                "AWS does not accept the AWS credentials of this shell: use an active access key of {principal}"
+            )
+        }
+        Platform::Unreadable | Platform::NotKnown => {
+            "AWS did not say whose the AWS credentials of this shell are: see whether STS can be reached"
+                .to_owned()
+        }
+    };
+    Err(Failure::Unanswered(format!("inconclusive: {why}; nothing was asked of any role")))
+}
+
+/// Looks as the controller looks at a destination that it has never seen.
+async fn check(examiner: &Examiner, mut destination: RecordingDestination, id: ExternalID) -> Explanation {
+    (destination.metadata.generation, destination.status) = (Some(1), None);
+    let rules = Rules { partition: examiner.partition().to_owned(), ..Rules::default() };
+    let evidence = match due(&destination, None, &rules, &Ok(()), Timestamp::now()) {
+        Due::ReportSuspended => Evidence::Suspended,
+        Due::ReportInvalid(problem) => Evidence::InvalidSpec(problem),
+        _ => {
+            let secret = SecretObservation::Resolved { version: String::new(), known: false };
+            let bucket_is_due = |enforcement: &Enforcement| {
+                bucket_is_due(&destination, &secret, enforcement, None, &rules, Timestamp::now())
+            };
+            let role = examiner.ask_role(&destination, &id, Some(bucket_is_due)).await;
+            Evidence::Validated { secret, role: Some(Box::new(role)) }
+        }
+    };
+    let now = Timestamp::now();
+    let texts = examiner.texts(&destination);
+    let verdict = judge(&destination, &evidence, &texts, None, &rules, |_| Ok(()), now);
+    destination.status = Some(verdict.status);
+    Explanation::of_one_look(&destination, now)
+}
+
+impl Report for Checked {
+    fn text(&self) -> String {
+        match self {
+            Checked::Unfit(findings) => findings.text(),
+            Checked::Asked(all) => all.iter().map(Report::text).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    /// The worst of all.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Checked::Unfit(findings) => findings.outcome(),
+            Checked::Asked(all) => all.iter().map(Report::outcome).max().unwrap_or(Outcome::Unclear),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! `lint`: what is wrong with manifests, before they meet a cluster.
+
+mod marks;
+mod schema;
+mod secrets;
+mod tenants;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::files::{self, Source};
+use super::output::{BAD, DIM, DOUBTFUL, Failure, GOOD, Outcome, Report, paint};
+use super::pods;
+use super::yaml::{Content, Node};
+use crate::api::RecordingDestination;
+use crate::secret::ExternalID;
+
+/// What to lint.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Files with destinations, their Secrets, Namespaces and pods; - is standard input. What belongs together is best
+    /// given together: only then is seen what does not fit.
+    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// All that was found.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Findings {
+    /// Documents that were read.
+    documents: usize,
+    /// RecordingDestinations among them.
+    destinations: usize,
+    findings: Vec<Finding>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Severity {
+    /// It is refused, or cannot work, or lets others in.
+    Error,
+    /// It may be meant.
+    Warning,
+}
+
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    file: String,
+    line: usize,
+    severity: Severity,
+    /// Kind and name; empty when the text could not be read.
+    object: String,
+    field: String,
+    /// The rule and the fix.
+    message: String,
+}
+
+/// One object of one file.
+pub(super) struct Document<'a> {
+    file: &'a str,
+    node: &'a Node,
+}
+
+impl Document<'_> {
+    fn kind(&self) -> &str {
+        self.node.text(&["kind"]).unwrap_or_default()
+    }
+
+    fn name(&self) -> &str {
+        self.node.text(&["metadata", "name"]).unwrap_or_default()
+    }
+
+    /// `None` for the namespace that it is applied in.
+    fn namespace(&self) -> Option<&str> {
+        self.node.text(&["metadata", "namespace"])
+    }
+
+    /// Line of the key under a path, or of the nearest above it that is there.
+    fn line(&self, path: &[&str]) -> usize {
+        let mut node = self.node;
+        let mut line = node.line;
+        for key in path {
+            let Some(field) = node.fields().iter().rev().find(|field| field.name == *key) else { break };
+            (node, line) = (&field.value, field.line);
+        }
+        line
+    }
+}
+
+impl Findings {
+    fn add(&mut self, severity: Severity, document: &Document, line: usize, field: &str, message: String) {
+        let object = format!("{} {}", document.kind(), document.name()).trim().to_owned();
+        let (file, field) = (document.file.to_owned(), field.to_owned());
+        self.findings.push(Finding { file, line, severity, object, field, message });
+    }
+
+    fn error(&mut self, document: &Document, line: usize, field: &str, message: String) {
+        self.add(Severity::Error, document, line, field, message);
+    }
+
+    fn warning(&mut self, document: &Document, line: usize, field: &str, message: String) {
+        self.add(Severity::Warning, document, line, field, message);
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// Field and message of the first.
+    pub(super) fn first(&self) -> Option<(&str, &str)> {
+        self.findings.first().map(|finding| (finding.field.as_str(), finding.message.as_str()))
+    }
+
+    fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Findings, Failure> {
+    Ok(Manifests::read(&files::read(&arguments.files)?).findings)
+}
+
+/// Manifests, looked through.
+pub(super) struct Manifests {
+    /// What is wrong with them.
+    pub findings: Findings,
+    /// Those destinations that the API server would take, each with the External ID that the files have for it.
+    pub destinations: Vec<(RecordingDestination, Option<ExternalID>)>,
+}
+
+impl Manifests {
+    /// Looks through files.
+    pub(super) fn read(sources: &[Source]) -> Self {
+        let mut findings = Findings { documents: 0, destinations: 0, findings: Vec::new() };
+        let mut documents = Vec::new();
+        for Source { name, documents: read } in sources {
+            match read {
+                Ok(read) => read.iter().for_each(|node| collect(name, node, &mut documents)),
+                Err(malformed) => findings.findings.push(Finding {
+                    file: name.clone(),
+                    line: malformed.line,
+                    severity: Severity::Error,
+                    object: String::new(),
+                    field: String::new(),
+                    message: format!("this is not YAML that Kubernetes reads: {}", malformed.problem),
+                }),
+            }
+        }
+        findings.documents = documents.len();
+        let mut destinations = Vec::new();
+        for (index, document) in documents.iter().enumerate() {
+            alone(document, &documents[..index], &mut findings);
+            if is_destination(document) {
+                findings.destinations += 1;
+                destinations.extend(destination(document, &mut findings).map(|read| (document, read)));
+            }
+        }
+        let ids = tenants::check(&destinations, &documents, &mut findings);
+        let place = |file: &str| sources.iter().position(|source| source.name == file);
+        findings.findings.sort_by_key(|finding| (place(&finding.file), finding.line));
+        // Of a Secret that two destinations name.
+        findings.findings.dedup();
+        let destinations = destinations.into_iter().map(|(_, destination)| destination).zip(ids).collect();
+        Manifests { findings, destinations }
+    }
+}
+
+/// What any object can have wrong.
+fn alone(document: &Document, earlier: &[Document], findings: &mut Findings) {
+    duplicate_keys(document, document.node, "", findings);
+    namesakes(document, earlier, findings);
+    marks::check(document, findings);
+    for refusal in pods::of(document.node).iter().filter_map(pods::Pod::refusal) {
+        findings.error(document, document.node.line, "", format!("its pod would be refused: {refusal}"));
+    }
+}
+
+/// A List is what it holds.
+fn collect<'a>(file: &'a str, node: &'a Node, documents: &mut Vec<Document<'a>>) {
+    match node.at(&["items"]) {
+        Some(items) if node.text(&["kind"]).is_some_and(|kind| kind.ends_with("List")) => {
+            items.items().iter().for_each(|item| collect(file, item, documents));
+        }
+        _ => documents.push(Document { file, node }),
+    }
+}
+
+fn duplicate_keys(document: &Document, node: &Node, path: &str, findings: &mut Findings) {
+    for (index, field) in node.fields().iter().enumerate() {
+        let path = if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
+        if let Some(first) = node.fields()[..index].iter().find(|other| other.name == field.name) {
+            let message = format!(
+                "the key is there already, on line {}: remove one, as only one would count",
+                first.line
+            );
+            findings.error(document, field.line, &path, message);
+        }
+        duplicate_keys(document, &field.value, &path, findings);
+    }
+    for (index, item) in node.items().iter().enumerate() {
+        duplicate_keys(document, item, &format!("{path}[{index}]"), findings);
+    }
+}
+
+fn namesakes(document: &Document, earlier: &[Document], findings: &mut Findings) {
+    let same = |other: &&Document| {
+        (other.kind(), other.namespace(), other.name())
+            == (document.kind(), document.namespace(), document.name())
+    };
+    if document.name().is_empty() {
+        return;
+    }
+    if let Some(first) = earlier.iter().find(same) {
+        let message = format!(
+            "{}:{} has the same kind and name: the later one would replace it; rename one",
+            first.file, first.node.line
+        );
+        findings.error(document, document.line(&["metadata", "name"]), "metadata.name", message);
+    }
+}
+
+/// Whether it is, or is meant to be, a RecordingDestination.
+fn is_destination(document: &Document) -> bool {
+    let version = document.node.text(&["apiVersion"]).unwrap_or_default();
+    version.starts_with("recordings.revenue.io/") || document.kind() == KIND
+}
+
+const KIND: &str = "RecordingDestination";
+const VERSION: &str = "recordings.revenue.io/v1alpha1";
+
+/// The destination, if the API server would take it.
+fn destination(document: &Document, findings: &mut Findings) -> Option<RecordingDestination> {
+    let before = findings.errors();
+    for (field, wanted) in [("apiVersion", VERSION), ("kind", KIND)] {
+        if document.node.text(&[field]) != Some(wanted) {
+            findings.error(document, document.line(&[field]), field, format!("it must be {wanted}"));
+        }
+    }
+    for field in document.node.fields() {
+        let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+        if !known.contains(&field.name.as_str()) {
+            let meant = did_you_mean(&field.name, &known).unwrap_or("spec");
+            findings.error(
+                document,
+                field.line,
+                &field.name,
+                format!("there is no such field: did you mean {meant}?"),
+            );
+        }
+    }
+    let is_object_name = |name: &str| {
+        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        name.len() <= 253
+            && name.split('.').all(|label| {
+                label.starts_with(edge) && label.ends_with(edge) && label.chars().all(|c| edge(c) || c == '-')
+            })
+    };
+    if !document.node.text(&["metadata", "name"]).is_some_and(is_object_name) {
+        let message = "it must be a name of lower-case letters, digits, - and ., in quotes if it looks like a number, e.g. acme";
+        findings.error(document, document.line(&["metadata", "name"]), "metadata.name", message.to_owned());
+    }
+    match document.node.at(&["spec"]) {
+        Some(spec) if matches!(spec.content, Content::Map(_)) => {
+            schema::check(document, spec, findings);
+        }
+        _ => findings.error(
+            document,
+            document.node.line,
+            "spec",
+            "it is missing: write it below kind and metadata".to_owned(),
+        ),
+    }
+    if findings.errors() > before {
+        return None;
+    }
+    serde_json::from_value(document.node.value()).ok()
+}
+
+/// The known word that was probably meant.
+fn did_you_mean<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&given.to_lowercase(), &known.to_lowercase());
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.85).then_some(best)
+}
+
+impl Report for Findings {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for Finding { file, line, severity, field, message, .. } in &self.findings {
+            let severity = match severity {
+                Severity::Error => paint(BAD, "error"),
+                Severity::Warning => paint(DOUBTFUL, "warning"),
+            };
+            let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+            text.push_str(&format!("{file}:{line}: {severity}: {field}{message}\n"));
+        }
+        let counted = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let (errors, warnings) = (self.errors(), self.count(Severity::Warning));
+        let read =
+            format!("{}, {}", counted(self.documents, "document"), counted(self.destinations, "destination"));
+        let summary = match (errors, warnings) {
+            (0, 0) => paint(GOOD, "nothing is wrong with them"),
+            _ => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+        };
+        text.push_str(&format!("{} {summary}\n", paint(DIM, &format!("{read}:"))));
+        text
+    }
+
+    /// Warnings leave it well.
+    fn outcome(&self) -> Outcome {
+        if self.errors() > 0 { Outcome::Wrong } else { Outcome::Well }
+    }
+}

@@ -1,0 +1,90 @@
+//! `kubectl recordings`: what a platform engineer types, from the first YAML of a tenant to the question why its
+//! recordings wait.
+//!
+//! Each command is a module of its own: it reads, has `domain` decide, and returns a [`Report`](output::Report).
+
+mod check;
+mod completion;
+mod explain;
+mod explanation;
+mod files;
+mod init;
+mod kubernetes;
+mod lint;
+mod output;
+mod pods;
+mod preview;
+mod status;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod yaml;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::{Failure, Format, Outcome, print};
+
+/// On-boards tenants of the recording operator, and tells how they are.
+#[derive(Parser)]
+#[command(name = "kubectl-recordings", bin_name = "kubectl recordings", version, after_help = output::EXIT_CODES)]
+struct Arguments {
+    /// Text for people, or JSON or YAML for programs.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the manifests of a new tenant, with an External ID that nobody can guess. Needs no cluster.
+    Init(init::Arguments),
+    /// Find what is wrong with manifests: what the API server would refuse, and what does not fit. Needs no cluster.
+    Lint(lint::Arguments),
+    /// Ask AWS, as the operator would, whether a destination can be proved. Needs no cluster.
+    Check(check::Arguments),
+    /// Show pods as they are with their upload sidecar, or why they are refused. Needs no cluster.
+    Preview(preview::Arguments),
+    /// Show how all tenants are, those in trouble first.
+    Status(status::Arguments),
+    /// Tell what is wrong with one destination, who can mend it, and the text to paste.
+    Explain(explain::Arguments),
+    /// Have the operator prove a destination now, and wait for what comes of it.
+    Validate(validate::Arguments),
+    /// Print a script that completes commands and options in a shell.
+    Completion(completion::Arguments),
+}
+
+impl Command {
+    async fn run(self, format: Format) -> Result<Outcome, Failure> {
+        match self {
+            Command::Init(arguments) => print(&init::run(&arguments)?, format),
+            Command::Lint(arguments) => print(&lint::run(&arguments)?, format),
+            Command::Check(arguments) => print(&check::run(&arguments).await?, format),
+            Command::Preview(arguments) => print(&preview::run(&arguments)?, format),
+            Command::Status(arguments) => print(&status::run(&arguments).await?, format),
+            Command::Explain(arguments) => print(&explain::run(&arguments).await?, format),
+            Command::Validate(arguments) => print(&validate::run(&arguments).await?, format),
+            Command::Completion(arguments) => Ok(completion::run(&arguments)),
+        }
+    }
+}
+
+/// Reads the arguments of this process, does what they say, and returns the exit code.
+pub fn main() -> ExitCode {
+    if let Some(words) = completion::asked_by_kubectl() {
+        print!("{}", completion::answer(words));
+        return ExitCode::SUCCESS;
+    }
+    let Arguments { output, command } = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.expect("a runtime without threads can be made").block_on(command.run(output)) {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => {
+            output::explain(&failure);
+            failure.outcome().into()
+        }
+    }
+}
