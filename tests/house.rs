@@ -166,7 +166,9 @@ fn every_test_that_a_document_names_exists() {
         let text = fs::read_to_string(page.unwrap().path()).unwrap();
         let words = text.split('`').skip(1).step_by(2);
         let is_test = |word: &&str| {
+            // Metrics are named so, too.
             word.matches('_').count() > 3
+                && !word.starts_with("recording_")
                 && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         for name in words.filter(is_test) {

@@ -9,6 +9,7 @@ mod size;
 mod sts;
 #[cfg(test)]
 mod tests;
+mod workload_identity;
 
 use std::time::Duration;
 
@@ -23,13 +24,14 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 
+pub use calls::Calls;
 pub use objects::*;
-pub use platform_key::PlatformKey;
+pub use platform_key::{CredentialsSource, PlatformKey};
 pub use sts::{AssumeRole, Sts};
+pub use workload_identity::{NoRole, WorkloadIdentity};
 
 use crate::api::{Answer, Refusal, Silence};
 use crate::secret::SessionCredentials;
-use calls::Calls;
 use size::BoundedAnswers;
 
 /// Time for a connection to AWS to be made.
@@ -62,7 +64,12 @@ impl Connection {
         Connection { http, endpoint_url, calls: Calls::default() }
     }
 
-    /// Shows in `registry` how many calls are made, and how they end.
+    /// The same, counting with others.
+    pub fn counted_by(self, calls: Calls) -> Self {
+        Connection { calls, ..self }
+    }
+
+    /// Shows in `registry` how many calls are made, how they end, and how long they take.
     pub fn register(&self, registry: &mut Registry) {
         self.calls.register(registry);
     }
@@ -88,7 +95,8 @@ impl Connection {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(Duration::ZERO))
-            .interceptor(BoundedAnswers);
+            .interceptor(BoundedAnswers)
+            .interceptor(self.calls.clone());
         if let Some(url) = &self.endpoint_url {
             // A stand-in has no DNS name for each bucket.
             config = config.endpoint_url(url).force_path_style(true);

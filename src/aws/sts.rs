@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider};
 use aws_sdk_sts::types::Credentials;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::calls::Calls;
 use super::size::BoundedAnswers;
-use super::{Connection, PlatformKey, again_if_cut_off, answer, timeouts};
+use super::{Connection, again_if_cut_off, answer, timeouts};
 use crate::api::{Answer, Silence};
 use crate::secret::{ExternalID, SessionCredentials};
 
@@ -57,7 +58,7 @@ impl Sts {
     pub fn new(
         connection: &Connection,
         region: &str,
-        key: PlatformKey,
+        key: impl ProvideCredentials + 'static,
         calls_per_second: NonZeroU32,
     ) -> Self {
         let mut config = aws_sdk_sts::Config::builder()
@@ -68,7 +69,8 @@ impl Sts {
             .identity_cache(IdentityCache::no_cache())
             .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
             .timeout_config(timeouts(Duration::ZERO))
-            .interceptor(BoundedAnswers);
+            .interceptor(BoundedAnswers)
+            .interceptor(connection.calls.clone());
         if let Some(url) = connection.endpoint_url() {
             config = config.endpoint_url(url);
         }

@@ -9,7 +9,9 @@ use super::reconcile::Context;
 use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
 use crate::aws::AssumeRole;
 use crate::cluster::secrets;
-use crate::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_name, session_policy};
+use crate::domain::trust::{
+    DENY_EVERYTHING, Purpose, is_principal, negative_probes, session_name, session_policy,
+};
 use crate::domain::verdict::{
     Enforcement, Evidence, NegativeAnswer, Platform, Recent, RoleEvidence, SecretObservation, Work,
     bucket_is_due,
@@ -91,6 +93,8 @@ impl Context {
             }
             return evidence;
         };
+        let access_key_id = &session.access_key_id;
+        tracing::info!(access_key_id, namespace, name = destination.name_any(), "role assumed");
         if work == Work::Everything {
             let enforcement = self.try_wrong_callers(&right, id).await;
             let now = Timestamp::now();
@@ -138,7 +142,9 @@ impl Context {
     /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.
     async fn whose_key(&self) -> Platform {
         match self.sts.caller_identity().await {
-            Answer::Granted(arn) if arn == self.platform_principal_arn => Platform::AsConfigured,
+            Answer::Granted(arn) if is_principal(&arn, &self.platform_principal_arn) => {
+                Platform::AsConfigured
+            }
             Answer::Granted(arn) => Platform::SomebodyElse(arn),
             Answer::Refused(refusal) if refusal.status == 403 => Platform::Refused,
             Answer::Silent(Silence::Unsendable) => Platform::Unreadable,

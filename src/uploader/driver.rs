@@ -206,6 +206,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         let pending = self.ledger.pending();
         self.metrics.set_pending(&pending, SystemTime::now());
         let Some(quarantined) = self.quarantined else { return };
+        self.metrics.set_quarantined_files(quarantined);
         self.standing.send_replace(Some(DeliveryReport {
             pending_files: pending.files as u64,
             oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),

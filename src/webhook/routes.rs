@@ -1,6 +1,7 @@
 //! `POST /inject`: the AdmissionReview in and out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -26,10 +27,11 @@ pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>) -> Router {
 }
 
 async fn inject<D: Destinations>(State(webhook): State<Arc<Webhook<D>>>, body: Bytes) -> Response {
+    let began = Instant::now();
     let request = match read(&body) {
         Ok(request) => request,
         Err(error) => {
-            webhook.admissions.count("Malformed");
+            webhook.admissions.count("Malformed", began.elapsed());
             let message = format!("not an AdmissionReview of admission.k8s.io/v1 about a pod: {error}\n");
             return (StatusCode::BAD_REQUEST, message).into_response();
         }
@@ -37,7 +39,7 @@ async fn inject<D: Destinations>(State(webhook): State<Arc<Webhook<D>>>, body: B
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let object = serde_json::to_value(&request.object).expect("what was JSON can be JSON again");
     let outcome = webhook.admit(namespace, &object).await;
-    webhook.admissions.count((&outcome).into());
+    webhook.admissions.count((&outcome).into(), began.elapsed());
     report(&request, &outcome);
     Json(respond(&request, outcome).into_review()).into_response()
 }
