@@ -1,11 +1,12 @@
 """The commands of the Makefile, and `cluster-up`, which leaves the operator out."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
 
-from . import bench, demo, doctor, environment, lock, suite
+from . import bench, chart_readme, demo, doctor, environment, lock, suite
 from .paths import ENV_FILE, ROOT, TARGET
 from .progress import Failure, say
 
@@ -35,10 +36,9 @@ def _fmt():
 
 
 def _generate():
-    crds = ["cargo", "run", "--quiet", "--bin", "recording-operator", "--", "crds"]
-    made = subprocess.run(crds, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-    for directory in ("crds", "charts/recording-operator/files/crds"):
-        (ROOT / directory / "recordingdestinations.yaml").write_bytes(made)
+    argv = ["cargo", "test", "--quiet", "--test", "generated"]
+    subprocess.run(argv, cwd=ROOT, check=True, env={**os.environ, "UPDATE": "1"})
+    chart_readme.README.write_text(chart_readme.render())
 
 
 def _announce(values):

@@ -16,6 +16,8 @@ NAME = "recording-operator"
 SECRET = f"{NAME}-aws"
 PLUGIN = "kubectl-recordings"
 BINARIES = ("recording-operator", "recording-uploader")
+USER = "65532:65532"
+STATIC = "-C target-feature=+crt-static"
 TARGET_TRIPLE = f"{platform.machine()}-unknown-linux-gnu"
 RELEASE = ROOT / "target" / TARGET_TRIPLE / "release"
 
@@ -26,7 +28,7 @@ def build():
         result = subprocess.run(
             ["cargo", "build", "--release", "--locked", "--bins", "--target", TARGET_TRIPLE],
             cwd=ROOT,
-            env={**os.environ, "RUSTFLAGS": "-C target-feature=+crt-static"},
+            env={**os.environ, "RUSTFLAGS": STATIC},
         )
     if result.returncode:
         raise Failure("the product does not build")
@@ -41,7 +43,7 @@ def install(endpoint, endpoint_ca):
     if not IS_ROOT:
         say(f"without a node the operator is not installed; its binaries are in {RELEASE}")
         return
-    built = image.build(NAME, {binary: RELEASE / binary for binary in BINARIES}, {"User": "65532:65532"})
+    built = image.build(NAME, {binary: RELEASE / binary for binary in BINARIES}, {"User": USER})
     node.load(built)
     kube = Kube(KUBECONFIG)
     credentials = json.loads((RUN / PLATFORM_CREDENTIALS).read_text())

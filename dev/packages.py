@@ -12,7 +12,7 @@ from .progress import Failure, run_logged, say
 from .tools import HERE, PINS, cached
 
 DOWNLOAD_LOG = LOGS / "apt-download.log"
-NODE_PACKAGES = [name for name in PINS["debian"] if name not in ("busybox-static", "python3-pip")]
+NODE_PACKAGES = [name for name in PINS["debian"] if name not in ("busybox-static", "prometheus", "python3-pip")]
 
 
 def debian(name, packages):
@@ -46,6 +46,13 @@ def python(name, requirements):
         )
 
     return cached(name, [requirements.read_text(), sys.version], install)
+
+
+def prometheus(name):
+    """The path of prometheus or promtool; None where there is neither apt nor the command."""
+    unpacked = debian("prometheus", ["prometheus"])
+    found = unpacked / "usr/bin" / name if unpacked else shutil.which(name)
+    return Path(found) if found else None
 
 
 def rust_tool(name):

@@ -1,37 +1,12 @@
 """What the chart renders, by who makes the certificates; nothing is installed."""
 
-import json
-import subprocess
 import unittest
 
-from . import tools
+from .chart import helm, render
 from .operator import NAME
-from .paths import ROOT
 
-CHART = ROOT / "charts" / NAME
 CERT_MANAGER = ("--set=certificates=certManager",)
 OWN_ISSUER = (*CERT_MANAGER, "--set=certManager.issuerRef.name=internal", "--set=certManager.issuerRef.kind=ClusterIssuer")
-
-
-def helm(verb, *settings):
-    name = [NAME] if verb == "template" else []
-    argv = [tools.command("helm"), verb, *name, CHART, "--namespace", NAME, *settings]
-    return subprocess.run(argv, capture_output=True, text=True)
-
-
-def render(*settings):
-    """Objects by kind and name."""
-    rendered = helm("template", *settings)
-    assert rendered.returncode == 0, rendered.stderr
-    # As Python reads no YAML by itself; a label is what kubectl can change without a cluster.
-    argv = [tools.command("kubectl"), "label", "--local", "--filename=-", "--output=json", "read-as=json"]
-    rest = subprocess.run(argv, input=rendered.stdout, check=True, capture_output=True, text=True).stdout
-    objects = []
-    while rest := rest.lstrip():
-        it, end = json.JSONDecoder().raw_decode(rest)
-        objects.append(it)
-        rest = rest[end:]
-    return {(it["kind"], it["metadata"]["name"]): it for it in objects}
 
 
 def named(objects, *kinds):

@@ -38,11 +38,11 @@ def kubernetes():
     flags = "-s -w " + " ".join(f"-X {key}={value}" for key, value in pin["set"].items())
 
     def build(directory):
-        _go_build("k8s", directory, flags, pin["packages"])
+        go_build("k8s", directory, flags, pin["packages"])
         for name in pin["parts"]:
             (directory / name).symlink_to("kube")
 
-    return cached("kubernetes", [pin, _go_sources("k8s"), _output("go", "version")], build)
+    return cached("kubernetes", [pin, go_sources("k8s"), output("go", "version")], build)
 
 
 def kstatus():
@@ -56,9 +56,9 @@ def go_command(module):
     name = Path(module).name
 
     def build(directory):
-        _go_build(module, directory, "-s -w", ["."])
+        go_build(module, directory, "-s -w", ["."])
 
-    return cached(name, [_go_sources(module), _output("go", "version")], build) / name
+    return cached(name, [go_sources(module), output("go", "version")], build) / name
 
 
 def pause():
@@ -93,12 +93,12 @@ def link_command(path, name=None):
     link.symlink_to(path)
 
 
-def _go_sources(module):
+def go_sources(module):
     directory = HERE / module
     return {str(f.relative_to(directory)): f.read_text() for f in sorted(directory.rglob("*")) if f.is_file()}
 
 
-def _go_build(module, directory, flags, packages):
+def go_build(module, directory, flags, packages):
     log = LOGS / f"build-{Path(module).name}.log"
     say(f"minutes the first time; the compiler's output is in {log}")
     run_logged(
@@ -109,5 +109,5 @@ def _go_build(module, directory, flags, packages):
     )
 
 
-def _output(*argv):
+def output(*argv):
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout

@@ -1,7 +1,7 @@
 //! `recording-operator`: arguments and wiring.
 
 use clap::{Parser, Subcommand};
-use recording_operator::{api, broker, controller, telemetry, webhook};
+use recording_operator::{api, broker, controller, serve, telemetry, webhook};
 
 /// Delivers call recordings into each customer's own S3 bucket.
 #[derive(Parser)]
@@ -19,8 +19,28 @@ enum Command {
     Broker(broker::Config),
     /// Give labelled pods their upload sidecar.
     Webhook(webhook::Config),
+    /// Ask the operator's own servers whether they serve: what `helm test` runs.
+    Check(Check),
     /// Print the CustomResourceDefinition as YAML.
     Crds,
+}
+
+#[derive(clap::Args)]
+struct Check {
+    /// File with the CA certificates that the servers are trusted by, PEM.
+    #[arg(long)]
+    ca_file: std::path::PathBuf,
+    /// What to ask, by https.
+    #[arg(required = true)]
+    urls: Vec<String>,
+}
+
+async fn check(check: Check) -> Result<(), serve::NoAnswer> {
+    for url in check.urls {
+        let status = serve::ask(&url, &check.ca_file).await?;
+        tracing::info!(url, %status, "answered");
+    }
+    Ok(())
 }
 
 fn main() -> std::process::ExitCode {
@@ -29,6 +49,7 @@ fn main() -> std::process::ExitCode {
             print!("{}", serde_yaml::to_string(&api::crd()).expect("the CRD serializes"));
             std::process::ExitCode::SUCCESS
         }
+        Command::Check(asked) => telemetry::run("check", check(asked)),
         Command::Controller(config) => {
             telemetry::run("controller", controller::run(config, telemetry::shutdown()))
         }

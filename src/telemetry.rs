@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
@@ -33,6 +34,17 @@ fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
 /// registry is only read.
 #[derive(Clone)]
 pub struct Metrics(Arc<Registry>);
+
+/// A registry that says whose metrics these are: `recording_operator_build_info{component,version}`, always 1.
+pub fn registry(component: &'static str) -> Registry {
+    let mut registry = Registry::default();
+    registry.register(
+        "recording_operator_build",
+        "Which component of which version this is; always 1",
+        Info::new([("component", component), ("version", env!("CARGO_PKG_VERSION"))]),
+    );
+    registry
+}
 
 impl Metrics {
     /// Freezes a registry.

@@ -1,34 +1,124 @@
-//! Files that are made from the code are what the code makes.
+//! Files that are made from the code are what the code makes. `UPDATE=1 cargo test --test generated` writes them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use recording_operator::api::{Reason, Side};
-use strum::IntoEnumIterator as _;
+use serde_json::Value;
+use strum::VariantArray as _;
 
-fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
-        .unwrap_or_else(|error| panic!("{path}: {error}"))
+fn path(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn assert_is(file: &str, made: &str) {
+    if std::env::var("UPDATE").is_ok() {
+        fs::write(path(file), made).unwrap();
+    }
+    let found = fs::read_to_string(path(file)).unwrap_or_default();
+    assert!(found == made, "{file} is stale: run `make generate`");
 }
 
 #[test]
 fn the_crd_file_is_what_the_types_say() {
     let made = serde_yaml::to_string(&recording_operator::api::crd()).unwrap();
-    assert!(read("crds/recordingdestinations.yaml") == made, "crds/ is stale: run `make generate`");
+    assert_is("crds/recordingdestinations.yaml", &made);
 }
 
 #[test]
 fn the_chart_carries_the_same_crd() {
-    let chart = read("charts/recording-operator/files/crds/recordingdestinations.yaml");
-    assert!(
-        chart == read("crds/recordingdestinations.yaml"),
-        "the chart's CRD is stale: run `make generate`"
-    );
+    let made = serde_yaml::to_string(&recording_operator::api::crd()).unwrap();
+    assert_is("charts/recording-operator/files/crds/recordingdestinations.yaml", &made);
 }
 
-/// Reasons stand in the README by who can do something about them, as `kubectl recordings` says it.
 #[test]
-fn the_readme_says_of_each_reason_whose_it_is() {
+fn the_api_reference_is_what_the_types_say() {
+    let crd = serde_json::to_value(recording_operator::api::crd()).unwrap();
+    let version = &crd["spec"]["versions"][0];
+    let schema = &version["schema"]["openAPIV3Schema"]["properties"];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut page = format!(
+        "# RecordingDestination, {}/{}\n\nMade from the types by `make generate`; `kubectl explain recdest.spec` says the \
+         same. The rules are the API server's: what breaks one is refused at apply with the sentence beside it.\n",
+        text(&crd["spec"]["group"]),
+        text(&version["name"]),
+    );
+    for part in ["spec", "status"] {
+        page += &format!("\n## {part}\n\n{}\n", text(&schema[part]["description"]));
+        page += "\n| field | type | |\n|---|---|---|\n";
+        let mut rules = Vec::new();
+        fields(part, &schema[part], &mut page, &mut rules);
+        if !rules.is_empty() {
+            page += "\n| rule of | says |\n|---|---|\n";
+            rules.iter().for_each(|rule| page += rule);
+        }
+    }
+    page += "\n## Columns of `kubectl get`\n\n| column | shows |\n|---|---|\n";
+    for column in version["additionalPrinterColumns"].as_array().unwrap() {
+        let wide = if column["priority"].as_i64().unwrap_or_default() > 0 { ", with `-o wide`" } else { "" };
+        page += &format!("| {} | `{}`{wide} |\n", text(&column["name"]), text(&column["jsonPath"]));
+    }
+    assert_is("docs/api.md", &page);
+}
+
+/// The rows of all fields below an object, and the sentences of its rules.
+fn fields(of: &str, schema: &Value, page: &mut String, rules: &mut Vec<String>) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let says = rule["message"].as_str().or(rule["messageExpression"].as_str()).unwrap();
+        rules.push(format!("| `{of}` | {} |\n", cell(says)));
+    }
+    let required: Vec<_> = schema["required"].as_array().into_iter().flatten().collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{of}.{name}");
+        let needed = if required.iter().any(|it| *it == name) { ", required" } else { "" };
+        let about = cell(field["description"].as_str().unwrap_or_default());
+        *page += &format!("| `{path}` | {}{needed} | {about}{} |\n", kind(field), limits(field));
+        // What a Kubernetes condition holds is Kubernetes' to say.
+        if name == "conditions" {
+            continue;
+        }
+        match field["type"].as_str() {
+            Some("array") => fields(&format!("{path}[]"), &field["items"], page, rules),
+            _ => fields(&path, field, page, rules),
+        }
+    }
+}
+
+fn kind(field: &Value) -> String {
+    match (field["type"].as_str().unwrap_or_default(), field["format"].as_str()) {
+        ("array", _) => format!("list of {}", kind(&field["items"])),
+        (_, Some("date-time")) => "time".to_owned(),
+        (kind, _) => kind.to_owned(),
+    }
+}
+
+fn limits(field: &Value) -> String {
+    let one_of = field["enum"].as_array().map(|values| {
+        let values: Vec<_> =
+            values.iter().map(|value| format!("`{}`", value.as_str().unwrap_or("null"))).collect();
+        format!("One of {}.", values.join(", "))
+    });
+    let named = [
+        ("default", "Default"),
+        ("minimum", "At least"),
+        ("maximum", "At most"),
+        ("maxLength", "Characters, at most"),
+        ("maxItems", "Items, at most"),
+    ];
+    let named = named.iter().filter_map(|(name, word)| match &field[name] {
+        Value::Null => None,
+        value => Some(format!("{word}: `{}`.", value.to_string().trim_matches('"'))),
+    });
+    one_of.into_iter().chain(named).map(|limit| format!(" {limit}")).collect()
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// Reasons stand in a page by who can do something about them, as `kubectl recordings` says it.
+#[test]
+fn the_page_on_the_status_says_of_each_reason_whose_it_is() {
     let rows = [
         ("| the customer's |", Side::Customer),
         ("| the tenant's YAML |", Side::Tenant),
@@ -36,15 +126,14 @@ fn the_readme_says_of_each_reason_whose_it_is() {
         ("| nobody's, it is tried again |", Side::Nobody),
         ("| the pod's |", Side::Pod),
     ];
-    let readme = read("README.md");
+    let page = fs::read_to_string(path("docs/status.md")).unwrap();
     let words = |row: &str| {
-        let line =
-            readme.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("no row {row}"));
+        let line = page.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("no row {row}"));
         line.split('`').filter_map(|word| word.parse::<Reason>().ok()).collect::<Vec<_>>()
     };
     for (row, side) in rows {
         let listed = words(row);
-        for reason in Reason::iter() {
+        for reason in Reason::VARIANTS.iter().copied() {
             // No condition depends on it.
             let is_said = reason.side() == Some(side) && reason != Reason::DeleteObjectDenied;
             assert_eq!(listed.contains(&reason), is_said, "{reason} in the row {row}");

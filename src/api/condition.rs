@@ -1,10 +1,12 @@
 //! The conditions of a destination and the reasons they carry.
 
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 /// Condition types. All are normal-true, except `Reconciling` and `Stalled`, which are present
 /// only while true (kstatus).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr, VariantArray,
+)]
 pub enum ConditionType {
     /// All of the next five are True, and the destination is not suspended.
     Ready,
@@ -28,7 +30,7 @@ pub enum ConditionType {
 
 /// Reasons. One reason, one cause to act on.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumIter, EnumString, IntoStaticStr,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 pub enum Reason {
     /// True: proved.

@@ -7,7 +7,8 @@ use super::probe::probe_bucket;
 use super::{AssumeRole, Connection, Sts};
 use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
 use crate::domain::trust::{
-    DENY_EVERYTHING, Purpose, negative_probes, role_policy, session_name, session_policy, trust_policy,
+    DENY_EVERYTHING, Purpose, is_principal, negative_probes, role_policy, session_name, session_policy,
+    trust_policy,
 };
 use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use crate::secret::{ExternalID, SessionCredentials};
@@ -88,6 +89,8 @@ impl Examiner {
             }
             return evidence;
         };
+        let access_key_id = &session.access_key_id;
+        tracing::info!(access_key_id, namespace, name = destination.name_any(), "role assumed");
         if let Some(bucket_is_due) = bucket_is_due {
             let enforcement = self.try_wrong_callers(&right, id).await;
             if bucket_is_due(&enforcement) {
@@ -134,7 +137,9 @@ impl Examiner {
     /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.
     pub async fn whose_key(&self) -> Platform {
         match self.sts.caller_identity().await {
-            Answer::Granted(arn) if arn == self.platform_principal_arn => Platform::AsConfigured,
+            Answer::Granted(arn) if is_principal(&arn, &self.platform_principal_arn) => {
+                Platform::AsConfigured
+            }
             Answer::Granted(arn) => Platform::SomebodyElse(arn),
             Answer::Refused(refusal) if refusal.status == 403 => Platform::Refused,
             Answer::Silent(Silence::Unsendable) => Platform::Unreadable,

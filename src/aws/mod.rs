@@ -14,6 +14,7 @@ mod size;
 mod sts;
 #[cfg(test)]
 mod tests;
+mod workload_identity;
 
 use std::time::Duration;
 
@@ -28,16 +29,17 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret as _;
 
+pub use calls::Calls;
 pub use endpoint::{EndpointArgs, UnusableCA};
 pub use examine::Examiner;
 pub use objects::*;
 pub use own_key::{NoCredentials, OwnKey};
-pub use platform_key::PlatformKey;
+pub use platform_key::{CredentialsSource, PlatformKey};
 pub use sts::{AssumeRole, Sts};
+pub use workload_identity::{NoRole, WorkloadIdentity};
 
 use crate::api::{Answer, Endpoint, Refusal, Silence};
 use crate::secret::SessionCredentials;
-use calls::Calls;
 use clock::AwsClock;
 use size::BoundedAnswers;
 
@@ -73,7 +75,12 @@ impl Connection {
         Connection { http, endpoint, calls: Calls::default(), clock: AwsClock::default() }
     }
 
-    /// Shows in `registry` how many calls are made, and how they end.
+    /// The same, counting with others.
+    pub fn counted_by(self, calls: Calls) -> Self {
+        Connection { calls, ..self }
+    }
+
+    /// Shows in `registry` how many calls are made, how they end, and how long they take.
     pub fn register(&self, registry: &mut Registry) {
         self.calls.register(registry);
     }
@@ -101,7 +108,8 @@ impl Connection {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(self.clock.clone())
             .interceptor(self.clock.clone())
-            .interceptor(BoundedAnswers);
+            .interceptor(BoundedAnswers)
+            .interceptor(self.calls.clone());
         if let Some(endpoint) = &self.endpoint {
             // A stand-in has no DNS name for each bucket.
             config = config.endpoint_url(&endpoint.url).force_path_style(true);

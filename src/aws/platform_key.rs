@@ -1,13 +1,43 @@
-//! The platform's access key, mounted from its Secret.
+//! The platform's credentials: an access key, mounted from its Secret, or those of a role.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
+use aws_credential_types::provider::{
+    ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::{Connection, NoRole, WorkloadIdentity};
 use crate::secret::AccessKey;
+
+/// Where the platform's credentials come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::Display)]
+#[strum(serialize_all = "camelCase")]
+pub enum CredentialsSource {
+    /// The access key of an IAM user.
+    Secret,
+    /// The role that EKS gives the pod.
+    WorkloadIdentity,
+}
+
+impl CredentialsSource {
+    /// The credentials; of a key in `directory`, where it is one.
+    pub fn provider(
+        self,
+        connection: &Connection,
+        region: &str,
+        directory: &Path,
+    ) -> Result<SharedCredentialsProvider, NoRole> {
+        Ok(match self {
+            CredentialsSource::Secret => SharedCredentialsProvider::new(PlatformKey::in_directory(directory)),
+            CredentialsSource::WorkloadIdentity => {
+                SharedCredentialsProvider::new(WorkloadIdentity::of_this_pod(connection, region)?)
+            }
+        })
+    }
+}
 
 /// Reads the platform's access key from a directory, afresh for every call: the kubelet replaces
 /// the files when the Secret changes, and the next call signs with the new key.

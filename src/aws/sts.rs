@@ -71,7 +71,8 @@ impl Sts {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(connection.clock.clone())
             .interceptor(connection.clock.clone())
-            .interceptor(BoundedAnswers);
+            .interceptor(BoundedAnswers)
+            .interceptor(connection.calls.clone());
         if let Some(endpoint) = connection.endpoint() {
             config = config.endpoint_url(&endpoint.url);
         }

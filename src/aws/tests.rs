@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use aws_credential_types::provider::ProvideCredentials as _;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
@@ -257,8 +258,13 @@ async fn calls_are_counted_by_how_they_ended() {
     }
     let aws = Aws::that_says(|| response(200, ""));
     aws.put().await;
-    let line = "recording_operator_aws_calls_total{call=\"PutObject\",result=\"granted\"} 1\n";
-    assert!(aws.metrics().contains(line));
+    let text = aws.metrics();
+    for line in [
+        "recording_operator_aws_calls_total{call=\"PutObject\",result=\"granted\"} 1\n",
+        "recording_operator_aws_call_duration_seconds_count{call=\"PutObject\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,4 +312,34 @@ async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_alw
     assert_eq!(asked.load(SeqCst), 4);
     assert_eq!(aws.put().await, Answer::Silent(Silence::Connection));
     assert_eq!(asked.load(SeqCst), 5, "a put may have arrived: whoever makes it finds out");
+}
+
+#[tokio::test]
+async fn a_role_that_eks_gives_the_pod_is_asked_for_once_and_the_nodes_role_never() {
+    const SESSION: &str = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+        <AccessKeyId>ASIAOFTHEPOD</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+        <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
+        </AssumeRoleWithWebIdentityResponse>";
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let aws = Aws::that_says(move || {
+        counted.fetch_add(1, SeqCst);
+        response(200, SESSION)
+    });
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, "the.pods.token").unwrap();
+    let told = |name: &str| match name {
+        "AWS_WEB_IDENTITY_TOKEN_FILE" => Some(token.path().display().to_string()),
+        "AWS_ROLE_ARN" => Some("arn:aws:iam::103850359708:role/recording-operator".to_owned()),
+        _ => None,
+    };
+    let identity = WorkloadIdentity::told_by(&aws.connection, "us-east-1", told).unwrap();
+    for _ in 0..3 {
+        let credentials = identity.provide_credentials().await.unwrap();
+        assert_eq!(credentials.access_key_id(), "ASIAOFTHEPOD");
+    }
+    assert_eq!(calls.load(SeqCst), 1);
+
+    let none = WorkloadIdentity::told_by(&aws.connection, "us-east-1", |_| None).map(|_| ());
+    assert!(none.unwrap_err().to_string().contains("serviceAccount.annotations"));
 }

@@ -302,6 +302,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             let issued = timeout(ISSUE_TIMEOUT, self.issuer.issue(destination)).await;
             let session = issued.unwrap_or_else(|_| Err(NotIssued::Unavailable("no session in time".into())));
             let session = session.inspect_err(|cause| warn_of(destination, cause))?;
+            tell_of(destination, &session);
             let renew = grant::renew_at(asked, session.expiration, rand::random());
             let life = Duration::try_from(renew.duration_since(asked)).unwrap_or_default();
             Ok((Arc::new(session), life))
@@ -318,6 +319,13 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             }
         }
     }
+}
+
+/// By the access key ID a line here, the sidecar's log and AWS's own records are found to be about the same session.
+fn tell_of(destination: &RecordingDestination, session: &SessionCredentials) {
+    let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
+    let (access_key_id, role) = (&session.access_key_id, &destination.spec.role_arn);
+    tracing::info!(access_key_id, namespace, destination = name, role, "session issued");
 }
 
 /// Said once for each attempt, also when a session that still lives hides it from the callers.

@@ -24,12 +24,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use prometheus_client::registry::Registry;
 
-use crate::aws::{Connection, EndpointArgs, PlatformKey, Sts};
+use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
 use crate::cluster::{self, DestinationCache, Events};
 use crate::serve::{self, Readiness, TlsDirectory};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use grants::Grants;
 use live::{LiveCluster, LiveSessions};
 use metrics::Requests;
@@ -56,6 +55,10 @@ pub struct Config {
     /// Calls to STS in a second, at most, by this process.
     #[arg(long, default_value = "50")]
     pub sts_calls_per_second: NonZeroU32,
+    /// Where the platform's credentials come from: `secret`, an access key, or `workloadIdentity`, the pod's role by IRSA or
+    /// EKS Pod Identity.
+    #[arg(long, default_value = "secret")]
+    pub platform_credentials: CredentialsSource,
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
@@ -67,6 +70,9 @@ pub enum Error {
     /// No way to the API server.
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
     Cluster(#[from] kube::Error),
+    /// The platform has no credentials.
+    #[error(transparent)]
+    NoRole(#[from] NoRole),
     /// An address is taken.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -76,16 +82,18 @@ pub enum Error {
 /// destination is refused, and that must be no accident of starting.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let client = cluster::client().await?;
-    let mut registry = Registry::default();
+    let mut registry = telemetry::registry("broker");
     let requests = Requests::register(&mut registry);
     let readiness = Readiness::default();
     let tls = TlsDirectory::new(config.tls_dir);
+    tls.register(&mut registry);
     let (destinations, watch) = DestinationCache::watch(client.clone());
 
     let endpoint = config.aws_endpoint.endpoint();
     let connection = Connection::new(endpoint.clone());
     connection.register(&mut registry);
-    let key = PlatformKey::in_directory(config.platform_key_dir);
+    let (source, directory) = (config.platform_credentials, &config.platform_key_dir);
+    let key = source.provider(&connection, &config.aws_region, directory)?;
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let events = Events::new(client.clone(), "recording-broker");
     let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone(), events };

@@ -3,6 +3,7 @@
 mod certificates;
 mod claims;
 mod gather;
+mod metrics;
 mod reconcile;
 mod turns;
 
@@ -15,14 +16,14 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::runtime::Controller;
 
-use crate::aws::{Connection, EndpointArgs, Examiner, PlatformKey, Sts};
+use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
 use crate::cluster::{self, Events, NamespaceAccounts, destinations};
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use claims::Claims;
-use prometheus_client::registry::Registry;
+use metrics::Looks;
 use reconcile::{Context, on_error, reconcile};
 use turns::Turns;
 
@@ -54,6 +55,10 @@ pub struct Config {
     /// Calls to STS in a second, at most.
     #[arg(long, default_value = "50")]
     pub sts_calls_per_second: NonZeroU32,
+    /// Where the platform's credentials come from: `secret`, an access key, or `workloadIdentity`, the pod's role by IRSA or
+    /// EKS Pod Identity.
+    #[arg(long, default_value = "secret")]
+    pub platform_credentials: CredentialsSource,
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
@@ -68,6 +73,9 @@ pub enum Error {
     /// No way to the API server.
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
     Cluster(#[from] kube::Error),
+    /// The platform has no credentials.
+    #[error(transparent)]
+    NoRole(#[from] NoRole),
     /// An address is taken.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -80,8 +88,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let client = cluster::client().await?;
     let connection = Connection::new(config.aws_endpoint.endpoint());
-    let mut metrics = Registry::default();
-    connection.register(&mut metrics);
+    let mut registry = telemetry::registry("controller");
+    connection.register(&mut registry);
     let (wake, woken) = mpsc::channel(1);
     let changed = wake.clone();
     let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
@@ -91,6 +99,8 @@ pub async fn run(
     let controller =
         Controller::new(destinations::everywhere(&client), cluster::watch_pages(50)).reconcile_all_on(woken);
     let listed = controller.store();
+    metrics::register(&mut registry, controller.store());
+    let looks = Looks::register(&mut registry);
     let (keeper, kept) = (client.clone(), config.certificates);
     let certificates = async {
         match kept {
@@ -98,7 +108,8 @@ pub async fn run(
             None => std::future::pending().await,
         }
     };
-    let key = PlatformKey::in_directory(&config.platform_key_dir);
+    let (source, directory) = (config.platform_credentials, &config.platform_key_dir);
+    let key = source.provider(&connection, &config.aws_region, directory)?;
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let examiner = Examiner::new(connection, sts, config.platform_principal_arn, config.control_role_arn);
     // Every role is in the partition of the platform's principal: `due` refuses others.
@@ -110,13 +121,14 @@ pub async fn run(
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
         turns: Turns::default(),
+        looks,
         recent: Default::default(),
         failures: Default::default(),
         destinations: controller.store(),
     });
     let readiness = Readiness::default();
     let synced = readiness.part("destinations");
-    let health = serve::health(config.metrics_listen, Metrics::new(metrics), readiness);
+    let health = serve::health(config.metrics_listen, Metrics::new(registry), readiness);
     let ready = async {
         if listed.wait_until_ready().await.is_ok() {
             synced.done();

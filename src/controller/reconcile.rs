@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt as _};
 
 use super::claims::Claims;
 use super::gather::Gathered;
+use super::metrics::Looks;
 use super::turns::Turns;
 use crate::api::RecordingDestination;
 use crate::aws::Examiner;
@@ -30,6 +31,7 @@ pub(super) struct Context {
     pub rules: Rules,
     pub claims: Claims,
     pub turns: Turns,
+    pub looks: Looks,
     pub destinations: Store<RecordingDestination>,
     /// By UID.
     pub recent: Mutex<HashMap<String, Recent>>,
@@ -90,7 +92,12 @@ async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Opti
         Due::CarryOver => Gathered::told(Evidence::CarriedOver),
         Due::Reconsider => Gathered::told(Evidence::Reconsidered),
         Due::ReportDelivery => Gathered::told(Evidence::Reported),
-        Due::Look(work) => context.gather(&destination, recent.as_ref(), work).await?,
+        Due::Look(work) => {
+            let began = Instant::now();
+            let gathered = context.gather(&destination, recent.as_ref(), work).await?;
+            context.looks.note(began.elapsed());
+            gathered
+        }
     };
     let now = Timestamp::now();
     let Some(evidence) = gathered.evidence else {

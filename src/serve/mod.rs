@@ -1,5 +1,6 @@
-//! Serving: HTTPS with a certificate that is replaced while it is in use, and health and metrics.
+//! Serving: HTTPS with a certificate that is replaced while it is in use, and health and metrics; and asking whether others serve.
 
+mod ask;
 mod connections;
 mod health;
 mod https;
@@ -9,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use ask::{NoAnswer, ask};
 pub use health::{Part, Readiness, health};
 pub use https::https;
 pub use tls::{TlsDirectory, UnusableCertificate};

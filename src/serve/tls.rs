@@ -5,16 +5,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 use rustls::pki_types::pem::{Error as MalformedPem, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::sync::watch;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use super::POLL;
 
 /// `tls.crt`, `tls.key` and `ca.crt` in one directory, each PEM.
 #[derive(Clone, Debug)]
-pub struct TlsDirectory(PathBuf);
+pub struct TlsDirectory {
+    path: PathBuf,
+    /// When the certificate that is served ends, in seconds since 1970.
+    expiry: Gauge,
+}
 
 /// The files are there, but no TLS can be served with them.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +51,22 @@ pub enum UnusableCertificate {
 impl TlsDirectory {
     /// Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        TlsDirectory(path.into())
+        TlsDirectory { path: path.into(), expiry: Gauge::default() }
+    }
+
+    /// Shows in `registry` when the certificate that is served ends.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "recording_operator_certificate_expiry_timestamp",
+            "When the certificate ends that webhook or broker serve with, since 1970; 0 before there is one",
+            Unit::Seconds,
+            self.expiry.clone(),
+        );
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The CA certificates by which clients are to trust the certificate, PEM, as they are now.
@@ -96,6 +114,8 @@ impl TlsDirectory {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
             .map_err(malformed("tls.crt"))?;
+        let end =
+            chain.first().and_then(|leaf| Some(X509Certificate::from_der(leaf).ok()?.1.validity().not_after));
         let key =
             PrivateKeyDer::from_pem_slice(&self.read("tls.key").await?).map_err(malformed("tls.key"))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -103,15 +123,16 @@ impl TlsDirectory {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        self.expiry.set(end.map_or(0, |end| end.timestamp()));
         Ok(Arc::new(config))
     }
 
     async fn read(&self, file: &str) -> Result<Vec<u8>, UnusableCertificate> {
         let unreadable = |source| UnusableCertificate::Unreadable { path: self.named(file), source };
-        tokio::fs::read(self.0.join(file)).await.map_err(unreadable)
+        tokio::fs::read(self.path.join(file)).await.map_err(unreadable)
     }
 
     fn named(&self, file: &str) -> String {
-        self.0.join(file).display().to_string()
+        self.path.join(file).display().to_string()
     }
 }

@@ -256,6 +256,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.metrics.set_pending(&pending, SystemTime::now());
         self.metrics.set_left_open(self.works.left_open.get());
         let Some(quarantined) = self.quarantined else { return };
+        self.metrics.set_quarantined_files(quarantined);
         self.standing.send_replace(Some(DeliveryReport {
             pending_files: pending.files as u64,
             oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
@@ -269,7 +270,6 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn note_volume(&mut self, used: io::Result<u8>) {
         let Ok(percent) = used else { return };
         self.volume_used = percent;
-        self.metrics.set_volume_used(percent);
         let is_full = percent >= NEARLY_FULL;
         if is_full && !self.said_full {
             let reason = "SpoolNearlyFull";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -205,6 +205,11 @@ impl Ledger {
             pending.oldest = Some(pending.oldest.map_or(entry.since, |oldest| oldest.min(entry.since)));
         }
         pending
+    }
+
+    /// How long a recording has been there.
+    pub fn age(&self, path: &Path, now: SystemTime) -> Duration {
+        self.entries.get(path).and_then(|entry| now.duration_since(entry.since).ok()).unwrap_or_default()
     }
 
     /// Paths of recordings not yet verified.

@@ -1,16 +1,17 @@
 //! The sidecar's metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::ledger::Pending;
 
 /// `recording_uploader_…`
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UploaderMetrics {
     pending_files: Gauge,
     pending_bytes: Gauge,
@@ -19,27 +20,47 @@ pub struct UploaderMetrics {
     uploaded_bytes: Counter,
     quarantined: Counter,
     uploads_left_open: Counter,
-    volume_used_percent: Gauge,
+    quarantined_files: Gauge,
+    delivery_seconds: Histogram,
 }
 
 impl UploaderMetrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = UploaderMetrics::default();
+        let metrics = UploaderMetrics {
+            pending_files: Gauge::default(),
+            pending_bytes: Gauge::default(),
+            oldest_pending_seconds: Gauge::default(),
+            uploaded: Counter::default(),
+            uploaded_bytes: Counter::default(),
+            quarantined: Counter::default(),
+            uploads_left_open: Counter::default(),
+            quarantined_files: Gauge::default(),
+            // 0.1 s, a small file at once, to 15 hours, a destination that was long not Ready.
+            delivery_seconds: Histogram::new(exponential_buckets(0.1, 3.0, 13)),
+        };
         let registry = registry.sub_registry_with_prefix("recording_uploader");
         registry.register(
             "pending_files",
             "Recordings in the spool, not uploaded and verified",
             metrics.pending_files.clone(),
         );
-        registry.register("pending_bytes", "Their size", metrics.pending_bytes.clone());
+        registry.register(
+            "pending_bytes",
+            "Size of the recordings in the spool, not uploaded and verified",
+            metrics.pending_bytes.clone(),
+        );
         registry.register(
             "oldest_pending_seconds",
-            "Age of the oldest of them, 0 without any",
+            "Time since the oldest recording in the spool that is not uploaded came there or changed; 0 without any",
             metrics.oldest_pending_seconds.clone(),
         );
         registry.register("uploaded", "Recordings uploaded, verified and unlinked", metrics.uploaded.clone());
-        registry.register("uploaded_bytes", "Their size", metrics.uploaded_bytes.clone());
+        registry.register(
+            "uploaded_bytes",
+            "Size of the recordings uploaded, verified and unlinked",
+            metrics.uploaded_bytes.clone(),
+        );
         registry.register("quarantined", "Files moved to quarantine", metrics.quarantined.clone());
         registry.register(
             "uploads_left_open",
@@ -47,16 +68,16 @@ impl UploaderMetrics {
             metrics.uploads_left_open.clone(),
         );
         registry.register(
-            "volume_used_percent",
-            "How full the spool's volume is",
-            metrics.volume_used_percent.clone(),
+            "quarantined_files",
+            "Files in quarantine now, those of earlier processes too",
+            metrics.quarantined_files.clone(),
+        );
+        registry.register(
+            "delivery_duration_seconds",
+            "Time from a recording's coming to the spool, or its last change, until it was uploaded, verified and unlinked",
+            metrics.delivery_seconds.clone(),
         );
         metrics
-    }
-
-    /// Takes note of how full the volume is.
-    pub fn set_volume_used(&self, percent: u8) {
-        self.volume_used_percent.set(percent.into());
     }
 
     /// Takes note of how many uploads may be left.
@@ -72,8 +93,9 @@ impl UploaderMetrics {
         self.oldest_pending_seconds.set(age.as_secs_f64());
     }
 
-    /// Counts a delivered recording.
-    pub fn uploaded(&self, bytes: u64) {
+    /// Counts a delivered recording, which had been in the spool for so long.
+    pub fn uploaded(&self, bytes: u64, age: Duration) {
+        self.delivery_seconds.observe(age.as_secs_f64());
         self.uploaded.inc();
         self.uploaded_bytes.inc_by(bytes);
     }
@@ -81,6 +103,11 @@ impl UploaderMetrics {
     /// Counts a quarantined file.
     pub fn quarantined(&self) {
         self.quarantined.inc();
+    }
+
+    /// Takes note of how many files are in quarantine.
+    pub fn set_quarantined_files(&self, files: u64) {
+        self.quarantined_files.set(files.try_into().unwrap_or(i64::MAX));
     }
 
     /// How many files were quarantined.

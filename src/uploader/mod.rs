@@ -8,6 +8,7 @@
 //! | `watch`, `ledger` | notice recordings, and know when each is worked on next |
 //! | `gate` | lets through as many as S3 takes |
 //! | `deliver` | takes one as far as it goes: `examine`, `upload`, let go |
+//! | `volume` | sees how full the volume is |
 //! | `report` | tells the broker how the sidecar stands |
 //! | `credentials` | hands the pod's session to AWS SDKs in its other containers, where the pod asks for that |
 //! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
@@ -39,6 +40,7 @@ mod spool;
 mod stream;
 mod syscalls;
 mod upload;
+mod volume;
 mod watch;
 
 #[cfg(test)]
@@ -50,7 +52,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures::FutureExt as _;
-use prometheus_client::registry::Registry;
 use tokio::sync::watch as value;
 
 use self::broker::{HttpsBroker, NoCA};
@@ -66,12 +67,14 @@ use self::ports::S3;
 use self::report::Reporter;
 use self::session::Sessions;
 use self::spool::Spool;
+use self::volume::VolumeMetrics;
 use crate::api::{
     BROKER_CA_ENV, BROKER_URL_ENV, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH,
     UPLOADER_TOKEN_PATH,
 };
+use crate::aws::Calls;
 use crate::serve::{self, Readiness};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// How the sidecar is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -126,13 +129,18 @@ pub enum Error {
 
 /// Uploads until `shutdown`, and then until nothing is left.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let mut registry = Registry::default();
+    let mut registry = telemetry::registry("uploader");
     let metrics = UploaderMetrics::register(&mut registry);
+    let volume = VolumeMetrics::register(&mut registry);
+    let calls = Calls::default();
+    calls.register(&mut registry);
     let broker =
         HttpsBroker::new(&config.broker_url, &config.broker_ca, &config.state_dir, config.token_file)?;
     let broker = Rc::new(broker);
     let (heard, word) = value::channel(Word::Unheard);
-    let mut works = Works::new(Spool::new(config.spool), Sessions::new(broker.clone(), S3::default()));
+    let spool = config.spool.clone();
+    let sessions = Sessions::new(broker.clone(), S3::counted_by(calls));
+    let mut works = Works::new(Spool::new(config.spool), sessions);
     works.pace = config.bandwidth_limit.and_then(NonZeroU64::new).map(Pace::new);
     let shutdown = shutdown.shared();
     let work = async {
@@ -157,6 +165,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         ended = offer => ended.map(|never| match never {}).map_err(Error::Listener),
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
         never = follow(&*broker, heard) => match never {},
+        never = volume.follow(spool) => match never {},
         () = work => Ok(()),
     }
 }

@@ -85,6 +85,14 @@ pub trait Bucket {
 pub struct S3 {
     /// The connections in use, which last over sessions.
     connection: std::cell::RefCell<Option<aws::Connection>>,
+    calls: aws::Calls,
+}
+
+impl S3 {
+    /// Counts its calls in `calls`.
+    pub fn counted_by(calls: aws::Calls) -> Self {
+        S3 { calls, ..S3::default() }
+    }
 }
 
 impl Storage for S3 {
@@ -96,7 +104,8 @@ impl Storage for S3 {
         if held.as_ref().is_none_or(|connection| connection.endpoint() != endpoint.as_ref()) {
             *held = None;
         }
-        let connection = held.get_or_insert_with(|| aws::Connection::new(endpoint.clone()));
+        let connection =
+            held.get_or_insert_with(|| aws::Connection::new(endpoint.clone()).counted_by(self.calls.clone()));
         aws::ObjectStore::new(connection, destination.target.clone(), session)
     }
 }

@@ -54,6 +54,8 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
         }
         match (self.broker.credentials().await, &mut *present) {
             (Told::Granted(credentials), present) => {
+                let (access_key_id, until) = (&credentials.access_key_id, credentials.expiration);
+                tracing::info!(access_key_id, %until, "The broker gave a session");
                 let bucket = Rc::new(self.storage.bucket(destination, &credentials));
                 *present = Some(Present {
                     destination: destination.clone(),

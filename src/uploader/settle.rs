@@ -22,7 +22,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             Outcome::Delivered { key, size, crc64nvme } => {
                 let (attempts, seconds) = (job.attempts, took.as_secs_f64());
                 tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "Uploaded and verified");
-                self.metrics.uploaded(size);
+                self.metrics.uploaded(size, self.ledger.age(&job.path, SystemTime::now()));
                 self.last_upload = Some(Timestamp::now());
                 self.not_writable = false;
                 if self.gate.arrived() {

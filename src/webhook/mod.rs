@@ -18,11 +18,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prometheus_client::registry::Registry;
-
 use crate::cluster::{self, DestinationCache};
 use crate::serve::{self, Readiness, TlsDirectory};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use admit::Webhook;
 use destinations::LiveDestinations;
 use metrics::Admissions;
@@ -65,10 +63,11 @@ pub enum Error {
 /// Serves until `shutdown` ends.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let client = cluster::client().await?;
-    let mut registry = Registry::default();
+    let mut registry = telemetry::registry("webhook");
     let admissions = Admissions::register(&mut registry);
     let readiness = Readiness::default();
     let tls = TlsDirectory::new(config.tls_dir);
+    tls.register(&mut registry);
     let (cache, watch) = DestinationCache::watch(client.clone());
 
     let app = router(Arc::new(Webhook {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
@@ -43,11 +44,12 @@ async fn inject<D: Destinations>(
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     body: Body,
 ) -> Response {
+    let began = Instant::now();
     let webhook = &door.webhook;
     let held = match door.budget.read(caller.ip().to_canonical(), body).await {
         Ok(held) => held,
         Err(unread) => {
-            webhook.admissions.count("Malformed");
+            webhook.admissions.count("Malformed", began.elapsed());
             return refuse_unread(unread);
         }
     };
@@ -56,7 +58,7 @@ async fn inject<D: Destinations>(
     let (request, pod) = match read(&held.bytes) {
         Ok(read) => read,
         Err(error) => {
-            webhook.admissions.count("Malformed");
+            webhook.admissions.count("Malformed", began.elapsed());
             let message = format!("not an AdmissionReview of admission.k8s.io/v1 about a pod: {error}\n");
             return (StatusCode::BAD_REQUEST, message).into_response();
         }
@@ -64,7 +66,7 @@ async fn inject<D: Destinations>(
     drop(held);
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let outcome = webhook.admit(namespace, &pod).await;
-    webhook.admissions.count((&outcome).into());
+    webhook.admissions.count((&outcome).into(), began.elapsed());
     report(&request, &pod, &outcome);
     Json(respond(&request, outcome).into_review()).into_response()
 }

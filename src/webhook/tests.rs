@@ -32,7 +32,7 @@ fn bench() -> Bench {
     let tls = tempfile::tempdir().unwrap();
     let ca = rcgen::generate_simple_self_signed(["broker".to_owned()]).unwrap().cert.pem();
     std::fs::write(tls.path().join("ca.crt"), ca).unwrap();
-    let mut registry = Registry::default();
+    let mut registry = crate::telemetry::registry("webhook");
     let app = router(Arc::new(Webhook {
         destinations: Known,
         tls: TlsDirectory::new(tls.path()),

@@ -14,6 +14,9 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Labels that select one component's pods. Takes (list . "controller"). */}}
@@ -22,6 +25,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/name: {{ $root.Chart.Name }}
 app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* Labels and annotations of one component's pods. Takes (list . "controller"). */}}
+{{- define "recording-operator.podMetadata" -}}
+{{- $root := index . 0 -}}
+labels:
+  {{- include "recording-operator.selector" . | nindent 2 }}
+  {{- with $root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $root.Values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the platform's credentials are an access key in a Secret; empty when they are a role's. */}}
+{{- define "recording-operator.hasAccessKey" -}}
+{{- if eq .Values.platform.credentials "secret" -}}yes{{- end -}}
 {{- end -}}
 
 {{/* The image: the operator's, and the sidecar's. */}}
@@ -70,7 +91,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 - {{ printf "--aws-endpoint-ca=%s" . | quote }}
 {{- end }}
 - --sts-calls-per-second={{ .Values.aws.stsCallsPerSecond }}
+{{- if include "recording-operator.hasAccessKey" . }}
 - --platform-key-dir=/var/run/secrets/recording-operator/aws
+{{- else }}
+- --platform-credentials=workloadIdentity
+{{- end }}
 {{- end -}}
 
 {{/* Pod fields that the three components share. */}}
@@ -91,10 +116,13 @@ priorityClassName: {{ . }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
-{{/* Container fields that the three components share. */}}
-{{- define "recording-operator.containerDefaults" -}}
+{{/* Container fields that all our pods share. */}}
+{{- define "recording-operator.container" -}}
 image: {{ include "recording-operator.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: [/recording-operator]
@@ -104,6 +132,11 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Container fields that the three components share. */}}
+{{- define "recording-operator.containerDefaults" -}}
+{{ include "recording-operator.container" . }}
 livenessProbe:
   httpGet: {path: /healthz, port: metrics}
 readinessProbe:
@@ -111,15 +144,18 @@ readinessProbe:
   periodSeconds: 2
 {{- end -}}
 
-{{/* Spread over nodes as far as there are nodes. Takes (list . "broker"). */}}
+{{/* Spread over zones and nodes as far as there are several. Takes (list . "broker"). */}}
 {{- define "recording-operator.spread" -}}
 topologySpreadConstraints:
+{{- $selector := include "recording-operator.selector" . }}
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - maxSkew: 1
-    topologyKey: kubernetes.io/hostname
+    topologyKey: {{ . }}
     whenUnsatisfiable: ScheduleAnyway
     matchLabelKeys: [pod-template-hash]
     labelSelector:
-      matchLabels: {{- include "recording-operator.selector" . | nindent 8 }}
+      matchLabels: {{- $selector | nindent 8 }}
+{{- end }}
 {{- end -}}
 
 {{/* Namespaces whose pods are never injected nor guarded, so that neither can keep the cluster or the operator down. */}}

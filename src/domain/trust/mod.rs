@@ -2,6 +2,7 @@
 //! session policies and names, and the texts that the customer pastes.
 
 mod policy;
+mod principal;
 mod probes;
 #[cfg(test)]
 mod properties;
@@ -10,6 +11,7 @@ mod strength;
 mod texts;
 
 pub use policy::{DENY_EVERYTHING, Purpose, session_policy};
+pub use principal::is_principal;
 pub use probes::{NegativeProbe, WrongCaller, negative_probes};
 pub use session_name::session_name;
 pub use strength::{Weakness, weakness};

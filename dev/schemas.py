@@ -1,0 +1,79 @@
+"""JSON schemas of all that the chart renders, for kubeconform: Kubernetes' own, and those of CustomResourceDefinitions.
+
+Strict: a field that a schema does not name is an error. Laid out as kubeconform asks for them: KIND-GROUP-VERSION.json.
+"""
+
+import json
+import os
+import subprocess
+
+from . import chart, tools
+from .paths import ROOT
+from .tools import HERE, PINS
+
+INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+
+
+def directory():
+    """The directory that holds them; made once."""
+    modules = PINS["schemas"]
+    return tools.cached("schemas", [modules, (HERE / "schemas.py").read_text(), (HERE / "k8s/go.mod").read_text()], _make)
+
+
+def _make(into):
+    kubernetes = json.loads((_module("k8s.io/kubernetes", "k8s") / "api/openapi-spec/swagger.json").read_text())
+    definitions = {name: _strict(schema) for name, schema in kubernetes["definitions"].items()}
+    definitions[INT_OR_STRING] = definitions[QUANTITY] = {"type": ["string", "integer", "number"]}
+    for name, schema in kubernetes["definitions"].items():
+        for kind in schema.get("x-kubernetes-group-version-kind", []):
+            used = {}
+            _collect(name, definitions, used)
+            _write(into, kind["kind"], kind["group"], kind["version"], {"$ref": f"#/definitions/{name}", "definitions": used})
+    for module, pin in PINS["schemas"].items():
+        for file in pin["files"]:
+            (crd,) = chart.read((_module(module, None, pin) / file).read_text())
+            for version in crd["spec"]["versions"]:
+                schema = _strict(version["schema"]["openAPIV3Schema"])
+                schema["properties"]["metadata"] = {"type": "object"}
+                _write(into, crd["spec"]["names"]["kind"], crd["spec"]["group"], version["name"], schema)
+
+
+def _module(name, within, pin=None):
+    """The directory of a Go module's source, its content held to the pinned hash, or to go.sum of the module `within`."""
+    what = f"{name}@{pin['version']}" if pin else name
+    cwd = HERE / within if within else ROOT
+    argv = ["go", "mod", "download", "-json", what]
+    told = subprocess.run(argv, cwd=cwd, check=True, capture_output=True, env={**os.environ, "GOTOOLCHAIN": "local"})
+    module = json.loads(told.stdout)
+    if pin and module["Sum"] != pin["sum"]:
+        raise ValueError(f"{what} is {module['Sum']} and not what dev/pins.json says")
+    return type(ROOT)(module["Dir"])
+
+
+def _strict(schema):
+    """The schema, with no field beside those that it names."""
+    if isinstance(schema, list):
+        return [_strict(it) for it in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: _strict(value) for key, value in schema.items()}
+    open_ended = "additionalProperties" in schema or schema.get("x-kubernetes-preserve-unknown-fields")
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object" and not open_ended:
+        strict["additionalProperties"] = False
+    return strict
+
+
+def _collect(name, definitions, used):
+    """A definition and all that it refers to."""
+    if name in used:
+        return
+    used[name] = definitions[name]
+    text = json.dumps(definitions[name])
+    for part in text.split('"#/definitions/')[1:]:
+        _collect(part.partition('"')[0], definitions, used)
+
+
+def _write(into, kind, group, version, schema):
+    suffix = f"-{group.partition('.')[0]}-{version}" if group else f"-{version}"
+    (into / f"{kind.lower()}{suffix}.json").write_text(json.dumps(schema))

@@ -1,0 +1,201 @@
+//! How all destinations stand, as metrics.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::runtime::reflector::Store;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use strum::VariantArray as _;
+
+use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus};
+
+/// Shows in `registry` how the destinations stand at the moment of each scrape: none that is gone, none twice.
+pub(super) fn register(registry: &mut Registry, destinations: Store<RecordingDestination>) {
+    registry.register_collector(Box::new(Destinations(destinations)));
+}
+
+/// How long looks at destinations take.
+#[derive(Debug)]
+pub(super) struct Looks(Histogram);
+
+impl Looks {
+    /// The metric, appearing in `registry`.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        // 10 ms, one call, to 80 s, several that were waited for in vain.
+        let looks = Looks(Histogram::new(exponential_buckets(0.01, 2.0, 14)));
+        registry.register(
+            "recording_operator_validation_duration_seconds",
+            "Time that a validation of a destination took, waiting for its turn excluded",
+            looks.0.clone(),
+        );
+        looks
+    }
+
+    /// Notes one.
+    pub(super) fn note(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+struct Destinations(Store<RecordingDestination>);
+
+impl fmt::Debug for Destinations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Destinations")
+    }
+}
+
+impl Collector for Destinations {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        encode(&self.0.state(), encoder)
+    }
+}
+
+fn encode(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    let mut conditions = encoder.encode_descriptor(
+        "recording_destination_status_condition",
+        "Whether the condition of that type has that status: 1 for the one status of True, False and Unknown that it has",
+        None,
+        MetricType::Gauge,
+    )?;
+    for destination in all {
+        for &kind in ConditionType::VARIANTS {
+            let now = status_of(destination, kind);
+            for status in ["True", "False", "Unknown"] {
+                let labels = [("type", kind.into()), ("status", status)];
+                gauge(&mut conditions, destination, &labels, i64::from(status == now))?;
+            }
+        }
+    }
+    let mut suspended = encoder.encode_descriptor(
+        "recording_destination_suspended",
+        "1 where spec.suspend is set, else 0",
+        None,
+        MetricType::Gauge,
+    )?;
+    for destination in all {
+        gauge(&mut suspended, destination, &[], i64::from(destination.spec.suspend))?;
+    }
+    type Time = fn(&RecordingDestinationStatus) -> Option<i64>;
+    let times: [(_, _, Time); 3] = [
+        ("last_validation", "When the last conclusive validation ended, since 1970", |status| {
+            status.last_validation_time.as_ref().map(|time| time.0.as_second())
+        }),
+        (
+            "last_enforcement",
+            "When the role last refused every wrong caller, or let one in, since 1970",
+            |status| status.last_enforcement_time.as_ref().map(|time| time.0.as_second()),
+        ),
+        (
+            "last_upload",
+            "When a recording was last uploaded and verified, to the hour, since 1970",
+            |status| status.last_upload_time.as_ref().map(|time| time.0.as_second()),
+        ),
+    ];
+    for (name, help, time) in times {
+        let name = format!("recording_destination_{name}_timestamp");
+        let mut metric = encoder.encode_descriptor(&name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for destination in all {
+            if let Some(seconds) = destination.status.as_ref().and_then(time) {
+                gauge(&mut metric, destination, &[], seconds)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn gauge(
+    metric: &mut MetricEncoder<'_>,
+    of: &RecordingDestination,
+    more: &[(&str, &str)],
+    value: i64,
+) -> fmt::Result {
+    let (namespace, name) = (of.namespace().unwrap_or_default(), of.name_any());
+    let mut labels = vec![("namespace", namespace.as_str()), ("name", name.as_str())];
+    labels.extend(more);
+    ConstGauge::new(value).encode(metric.encode_family(&labels)?)
+}
+
+/// What a condition says. One that is missing is Unknown, but those that are present only while true.
+fn status_of(destination: &RecordingDestination, kind: ConditionType) -> &str {
+    let conditions = destination.status.iter().flat_map(|status| &status.conditions);
+    let name: &str = kind.into();
+    match (conditions.into_iter().find(|condition| condition.type_ == name), kind) {
+        (Some(condition), _) => &condition.status,
+        (None, ConditionType::Reconciling | ConditionType::Stalled) => "False",
+        (None, _) => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    fn destination(name: &str, changes: Value, status: Value) -> RecordingDestination {
+        let mut spec = json!({
+            "bucket": "acme-recordings", "region": "us-east-1",
+            "roleARN": "arn:aws:iam::111111111111:role/writer", "externalIDSecretRef": {"name": "acme"},
+        });
+        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        serde_json::from_value(json!({
+            "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
+            "metadata": {"namespace": "tenant-acme", "name": name}, "spec": spec, "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn scrape(all: Vec<RecordingDestination>) -> String {
+        let (store, mut writer) = reflector::store();
+        all.into_iter().for_each(|one| writer.apply_watcher_event(&Event::Apply(one)));
+        let mut registry = Registry::default();
+        register(&mut registry, store);
+        Metrics::new(registry).render()
+    }
+
+    #[test]
+    fn each_condition_has_one_status_and_what_was_not_looked_at_is_unknown() {
+        let ready = json!({
+            "type": "Ready", "status": "True", "reason": "Validated", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+        });
+        let status = json!({
+            "observedGeneration": 1, "conditions": [ready], "checks": [],
+            "lastValidationTime": "2026-01-01T00:00:00Z",
+        });
+        let text = scrape(vec![
+            destination("proved", json!({}), status),
+            destination("new", json!({"suspend": true}), Value::Null),
+        ]);
+        for line in [
+            r#"recording_destination_status_condition{namespace="tenant-acme",name="proved",type="Ready",status="True"} 1"#,
+            r#"recording_destination_status_condition{namespace="tenant-acme",name="proved",type="Ready",status="False"} 0"#,
+            r#"recording_destination_status_condition{namespace="tenant-acme",name="new",type="Ready",status="Unknown"} 1"#,
+            r#"recording_destination_status_condition{namespace="tenant-acme",name="new",type="Stalled",status="False"} 1"#,
+            r#"recording_destination_suspended{namespace="tenant-acme",name="new"} 1"#,
+            r#"recording_destination_suspended{namespace="tenant-acme",name="proved"} 0"#,
+            r#"recording_destination_last_validation_timestamp_seconds{namespace="tenant-acme",name="proved"} 1767225600"#,
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains(r#"last_validation_timestamp_seconds{namespace="tenant-acme",name="new"}"#));
+        let series = 2 * ConditionType::VARIANTS.len() * 3;
+        assert_eq!(text.matches("recording_destination_status_condition{").count(), series);
+    }
+
+    #[test]
+    fn a_destination_that_is_gone_is_in_no_metric() {
+        assert!(!scrape(vec![]).contains('{'));
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether a server of ours answers, as `helm test` asks.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Time for the answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {why}")]
+pub struct NoAnswer {
+    url: String,
+    why: String,
+}
+
+/// Asks a server that is to be trusted by the CA certificates in the file `ca`, PEM. Any answer but a server's fault
+/// will do: who shows no token is refused, and that is the right answer.
+pub async fn ask(url: &str, ca: &Path) -> Result<StatusCode, NoAnswer> {
+    let failed = |why: String| NoAnswer { url: url.to_owned(), why };
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = certificates.map_err(|error| failed(format!("{}: {error}", ca.display())))?;
+    roots.add_parsable_certificates(certificates);
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let asked = client.get(url.parse().map_err(|error| failed(format!("not a URL: {error}")))?);
+    let answer = tokio::time::timeout(TIMEOUT, asked).await;
+    let answer = answer.map_err(|_| failed(format!("no answer within {} s", TIMEOUT.as_secs())))?;
+    match answer.map_err(|error| failed(with_causes(&error)))?.status() {
+        status if status.is_server_error() => Err(failed(format!("it answers {status}"))),
+        status => Ok(status),
+    }
+}
+
+/// hyper's own text ends at "client error (Connect)".
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use axum::Router;
+    use axum::routing::get;
+
+    use super::*;
+    use crate::serve::{Readiness, TlsDirectory, https};
+
+    #[tokio::test]
+    async fn whoever_is_trusted_and_has_no_fault_answers() {
+        let (served, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for directory in [&served, &other] {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            std::fs::write(directory.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+            std::fs::write(directory.path().join("tls.crt"), made.cert.pem()).unwrap();
+        }
+        let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let app = Router::new()
+            .route("/refused", get(async || StatusCode::FORBIDDEN))
+            .route("/failed", get(async || StatusCode::SERVICE_UNAVAILABLE));
+        let tls = TlsDirectory::new(served.path());
+        tokio::spawn(
+            async move { https(listen, &tls, app, &Readiness::default(), std::future::pending()).await },
+        );
+        let url = |path: &str| format!("https://localhost:{}{path}", listen.port());
+        let (trusted, untrusted) = (served.path().join("tls.crt"), other.path().join("tls.crt"));
+
+        let refused = loop {
+            match ask(&url("/refused"), &trusted).await {
+                Err(error) if error.why.contains("Connection refused") => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                answered => break answered,
+            }
+        };
+        assert_eq!(refused.unwrap(), StatusCode::FORBIDDEN);
+        let failed = ask(&url("/failed"), &trusted).await.unwrap_err().to_string();
+        assert!(failed.ends_with("/failed: it answers 503 Service Unavailable"), "{failed}");
+        let stranger = ask(&url("/refused"), &untrusted).await.unwrap_err().to_string();
+        assert!(stranger.contains("certificate"), "{stranger}");
+    }
+}
