@@ -114,11 +114,12 @@ def _counts(file):
 def _write(file):
     ended = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    # Not a packet before it is set up: of the loopback's there are many, and the queue of their reader is full at once.
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as heard, open(file, "wb") as capture:
-        heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as heard, open(file, "wb") as capture:
+        # Of the loopback's packets there are so many that they would fill the queue.
         _ignore_loopback(heard)
-        heard.bind(("", ETH_P_ALL))
+        heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES)
+        # What was missed before is no matter.
+        heard.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
         heard.settimeout(0.5)
         capture.write(HEADER)
         capture.flush()
