@@ -16,7 +16,7 @@ pub struct OwnKey(Credentials);
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, to those of the \
-     platform's principal; of single sign-on, export them first: eval \"$(aws configure export-credentials --format env)\""
+     platform's principal; those of single sign-on or a credential process are exported first: eval \"$(aws configure export-credentials --format env)\""
 )]
 pub struct NoCredentials;
 

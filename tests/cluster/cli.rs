@@ -65,7 +65,7 @@ fn status_explain_and_validate_tell_who_can_mend_what_and_when_it_is_mended() {
         1,
         &["nothing was validated: it is suspended", "kubectl patch"],
     );
-    assert_answer(&ask(&tenant, &["status"]), 3, &["1 suspended"]);
+    assert_answer(&ask(&tenant, &["status"]), 1, &["1 suspended"]);
 }
 
 #[test]

@@ -139,6 +139,14 @@ fn a_pod_never_gets_another_namespaces_destination_of_the_same_name() {
         answer.contains(&rich.role_arn().split(':').nth(4).unwrap().to_owned()),
         "the account of its own role"
     );
+    // Whoever comes second to a role and its External ID.
+    let thief = Tenant::new("thief");
+    thief.apply_secret(&rich.external_id);
+    thief.apply_destination("acme", json!({"bucket": rich.bucket, "roleARN": rich.role_arn()}));
+    thief.wait_reason("acme", "False", "DestinationConflict");
+    thief.start_recorder("recorder");
+    let answer = door.credentials(&thief.pod_token("default", "recorder"));
+    assert!(answer.starts_with("HTTP/1.1 403"), "it was let in");
     let document = door.ask(
         "GET /v1/destination",
         &[format!("Authorization: Bearer {}", poor.pod_token("default", "recorder"))],

@@ -96,7 +96,7 @@ impl Row {
         self.tenant.apply_destination("acme", json!({"suspend": suspend}));
         let logs = || self.tenant.kubectl(&["logs", "recorder", "--container=recording-uploader"]).text();
         if suspend {
-            wait_for("the pause", logs, || logs().contains("Suspended").then_some(()));
+            wait_for("the pause", logs, || logs().contains("is suspended").then_some(()));
         }
     }
 

@@ -110,3 +110,18 @@ fn files_that_hold_nothing_of_ours_are_read_and_left_alone() {
         assert_eq!(linted(text).findings.len(), 0, "{text}");
     }
 }
+
+#[test]
+fn programs_get_each_finding_with_its_file_line_and_field() {
+    let spec = "{bucket: a.b, region: us-east-1, roleARN: 'arn:aws:iam::111111111111:role/x', externalIDSecretRef: {name: x}}";
+    let text = format!("apiVersion: {VERSION}\nkind: {KIND}\nmetadata: {{name: acme}}\nspec: {spec}\n");
+    let json = serde_json::to_value(linted(&text)).unwrap();
+    assert_eq!((&json["documents"], &json["destinations"]), (&Value::from(1), &Value::from(1)));
+    let mut finding = json["findings"][0].clone();
+    let message = finding.as_object_mut().unwrap().remove("message").unwrap();
+    assert!(message.as_str().unwrap().starts_with("bucket must not contain dots"), "{message}");
+    let expected = serde_json::json!({
+        "file": "stdin", "line": 4, "severity": "error", "object": "RecordingDestination acme", "field": "spec.bucket",
+    });
+    assert_eq!(finding, expected);
+}
