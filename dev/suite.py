@@ -95,7 +95,7 @@ def _disruptive_tests():
 
 
 def _in_cluster(which, at_once):
-    _nextest("--test", "cluster", "-E", which, "--test-threads", str(at_once), env={**os.environ, **_environment()})
+    _nextest("--no-fail-fast", "--test", "cluster", "-E", which, "--test-threads", str(at_once), env={**os.environ, **_environment()})
 
 
 def _environment():
