@@ -114,10 +114,15 @@ impl<B: Broker, S: Storage> Works<B, S> {
             Err(Stop::Poison(poison)) => self.quarantine(poison, job).await,
             Ok(outcome) | Err(Stop::With(outcome)) => outcome,
         };
-        if matches!(outcome, Outcome::Gone | Outcome::Quarantined(..)) {
-            self.drop_upload(destination, job).await;
+        match outcome {
+            Outcome::Gone => self.drop_upload(destination, job).await.err().unwrap_or(Outcome::Gone),
+            Outcome::Quarantined(..) => {
+                // What is in quarantine stays there; if S3 gave no answer, the next process ends its upload.
+                let _ = self.drop_upload(destination, job).await;
+                outcome
+            }
+            outcome => outcome,
         }
-        outcome
     }
 
     async fn steps(&self, destination: &Rc<DestinationDocument>, job: &mut Job) -> Result<Outcome, Stop> {

@@ -56,6 +56,13 @@ impl<B: Broker, S: Storage> Works<B, S> {
             self.begin(part_size, sending, job).await?;
         }
         let first = self.send_parts(sending, job).await?;
+        // Parts that were read at different times must not be made one object that never was a file.
+        let reading = sending.recording.clone();
+        match blocking(move || reading.is_unchanged()).await {
+            Ok(true) => {}
+            Ok(false) => return Err(examine::changed(job)),
+            Err(error) => return Err(examine::unread(&error, job)),
+        }
         let Some(Upload { journal, .. }) = job.upload.clone() else {
             return Err(Outcome::Failed("the upload is gone".to_owned()).into());
         };
@@ -71,7 +78,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
         };
         let arrival = self.ask(first, complete, sending, crc64nvme, job).await?;
         if arrival != Arrival::Verified {
-            self.drop_upload(sending.destination, job).await;
+            self.drop_upload(sending.destination, job).await?;
         }
         job.checksum = Some((sending.recording.identity, crc64nvme));
         match arrival {
@@ -96,7 +103,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
         let Some(journal) = known else { return Ok(()) };
         if journal.upload_id.is_none() || !is_for(&journal) {
             job.upload = Some(Upload { identity, journal });
-            self.drop_upload(destination, job).await;
+            self.drop_upload(destination, job).await?;
             return Ok(());
         }
         let reading = recording.clone();
@@ -240,41 +247,62 @@ impl<B: Broker, S: Storage> Works<B, S> {
     }
 
     /// Ends the upload of a recording that will not go on, if it has one, and says so where S3 keeps its parts.
-    pub(super) async fn drop_upload(&self, destination: &Rc<DestinationDocument>, job: &mut Job) {
-        let known = job.upload.take().map(|upload| upload.journal);
-        let known = match known {
-            Some(journal) => Some(journal),
-            None => self.load_journal(&job.path).await,
+    pub(super) async fn drop_upload(
+        &self,
+        destination: &Rc<DestinationDocument>,
+        job: &mut Job,
+    ) -> Result<(), Outcome> {
+        let journal = match job.upload.take() {
+            Some(upload) => upload.journal,
+            None => match self.load_journal(&job.path).await {
+                Some(journal) => journal,
+                None => return Ok(()),
+            },
         };
-        let Some(journal) = known else { return };
-        let dropped = match (&journal.upload_id, self.bucket_of(&journal, destination).await) {
-            (Some(upload_id), Some(bucket)) => {
-                after_abort(&bucket.abort_multipart(&journal.key, upload_id).await)
+        match self.abort(&journal, destination).await? {
+            Dropped::Gone => {}
+            Dropped::Left | Dropped::Unknown => {
+                let Journal { bucket, key, upload_id, .. } = &journal;
+                let remedy =
+                    "a lifecycle rule with AbortIncompleteMultipartUpload removes what such uploads leave";
+                tracing::warn!(
+                    bucket,
+                    key,
+                    upload_id,
+                    remedy,
+                    "An upload in parts may be left in the bucket"
+                );
+                self.left_open.set(self.left_open.get() + 1);
             }
-            _ => Dropped::Left,
-        };
-        if dropped == Dropped::Left {
-            let Journal { bucket, key, upload_id, .. } = &journal;
-            let remedy =
-                "a lifecycle rule with AbortIncompleteMultipartUpload removes what such uploads leave";
-            tracing::warn!(bucket, key, upload_id, remedy, "An upload in parts may be left in the bucket");
-            self.left_open.set(self.left_open.get() + 1);
         }
         self.remove_journal(&job.path).await;
+        Ok(())
     }
 
-    async fn bucket_of(
+    /// Aborts an upload. Of the destination's own bucket the answer is waited for; another one, to which the session
+    /// hardly gives a right, is asked once.
+    async fn abort(
         &self,
         journal: &Journal,
         destination: &Rc<DestinationDocument>,
-    ) -> Option<Rc<S::Bucket>> {
+    ) -> Result<Dropped, Outcome> {
+        let Some(upload_id) = &journal.upload_id else { return Ok(Dropped::Left) };
         let mut there = (**destination).clone();
         there.target.bucket.clone_from(&journal.bucket);
         there.target.region.clone_from(&journal.region);
-        if there == **destination {
-            return self.sessions.bucket(destination).await.ok();
+        if there != **destination {
+            let Some(bucket) = self.sessions.elsewhere(&there).await else { return Ok(Dropped::Left) };
+            return Ok(after_abort(&bucket.abort_multipart(&journal.key, upload_id).await));
         }
-        self.sessions.elsewhere(&there).await
+        let bucket = self.bucket(destination).await?;
+        let answer = bucket.abort_multipart(&journal.key, upload_id).await;
+        match after_abort(&answer) {
+            Dropped::Unknown => {
+                self.sessions.discard(&bucket).await;
+                Err(Outcome::Failed(said("AbortMultipartUpload", &answer)))
+            }
+            known => Ok(known),
+        }
     }
 
     /// Without its journal an upload goes on all the same, and only after a kill from the beginning: a full volume must

@@ -172,3 +172,33 @@ fn no_external_id_and_no_key_of_the_platform_is_in_the_pod() {
         assert!(!seen.contains(key.as_str().unwrap()), "a key of the platform is in the pod");
     }
 }
+
+/// Ends the sidecar's process as nothing in the pod can.
+fn kill_sidecar(tenant: &Tenant, pod: &str) {
+    let uid = tenant.get(&["pod", pod]).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let is_sidecar = |process: &std::path::Path| {
+        let read = |name: &str| std::fs::read_to_string(process.join(name)).unwrap_or_default();
+        read("cmdline").starts_with("/recording-uploader") && read("cgroup").contains(&uid)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = processes.filter(|process| is_sidecar(process)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let pid = found[0].file_name().unwrap();
+    assert!(std::process::Command::new("kill").arg("-9").arg(pid).status().unwrap().success());
+}
+
+#[test]
+fn a_sidecar_killed_in_the_middle_of_a_long_recording_goes_on_with_the_same_upload() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("resumed");
+    tenant.start_recorder("recorder");
+    let sum = record(&tenant, "recorder", "long.wav", 40 * 1024);
+    let journal = || tenant.shell("recorder", "cat /recordings/.recording-uploader/journal/*.json").text();
+    wait_for("two parts", journal, || (journal().matches("\"etag\"").count() >= 2).then_some(()));
+    kill_sidecar(&tenant, "recorder");
+    wait_delivered(&tenant, "long.wav", &sum);
+    wait_said(&tenant, "An upload in parts goes on", 1);
+    let sidecar = &tenant.get(&["pod", "recorder"]).unwrap()["status"]["initContainerStatuses"][0];
+    assert_eq!((&sidecar["name"], &sidecar["restartCount"]), (&json!("recording-uploader"), &json!(1)));
+    wait_for("no journal", journal, || journal().trim().is_empty().then_some(()));
+}

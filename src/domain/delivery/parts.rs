@@ -155,6 +155,8 @@ pub enum Dropped {
     Gone,
     /// S3 keeps its parts, and the customer pays for them until a lifecycle rule removes them.
     Left,
+    /// No clear answer: ask again.
+    Unknown,
 }
 
 /// Judges the answer to the request to abort an upload.
@@ -162,7 +164,11 @@ pub fn after_abort(answer: &Answer) -> Dropped {
     match answer {
         Answer::Granted(()) => Dropped::Gone,
         Answer::Refused(refusal) if is_unknown_upload(refusal) => Dropped::Gone,
-        Answer::Refused(_) | Answer::Silent(_) => Dropped::Left,
+        Answer::Refused(refusal) => match after_refusal(refusal) {
+            Next::Retry | Next::RenewSession => Dropped::Unknown,
+            _ => Dropped::Left,
+        },
+        Answer::Silent(_) => Dropped::Unknown,
     }
 }
 
@@ -316,13 +322,15 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_is_gone_only_when_s3_says_so() {
+    fn an_upload_is_gone_or_left_only_when_s3_says_so() {
         for (answer, expected) in [
             (Answer::Granted(()), Dropped::Gone),
             (refused(404, "NoSuchUpload"), Dropped::Gone),
             (refused(403, "AccessDenied"), Dropped::Left),
             (refused(404, "NoSuchBucket"), Dropped::Left),
-            (Answer::Silent(Silence::Timeout), Dropped::Left),
+            (refused(503, "SlowDown"), Dropped::Unknown),
+            (refused(400, "ExpiredToken"), Dropped::Unknown),
+            (Answer::Silent(Silence::Timeout), Dropped::Unknown),
         ] {
             assert_eq!(after_abort(&answer), expected, "{answer:?}");
         }

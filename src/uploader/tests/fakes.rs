@@ -74,10 +74,13 @@ pub struct Outside {
     /// What the broker says; `None`: it refuses.
     pub destination: Option<DestinationDocument>,
     pub sessions: u32,
+    /// The broker has no session to give: STS throttles it, or it is gone.
+    pub no_sessions: bool,
     pub reports: Vec<DeliveryReport>,
     pub reports_refused: bool,
-    /// Done once in the middle of the next put.
+    /// Done once in the middle of the next put, and of the next part.
     pub during_put: Option<Box<dyn FnOnce()>>,
+    pub during_part: Option<Box<dyn FnOnce()>>,
 }
 
 pub type World = Rc<RefCell<Outside>>;
@@ -91,6 +94,9 @@ impl Broker for FakeBroker {
 
     async fn credentials(&self) -> Told<SessionCredentials> {
         let mut outside = self.0.borrow_mut();
+        if outside.no_sessions {
+            return Told::Unavailable("the broker answered 503: STS answered 400 Throttling".to_owned());
+        }
         outside.sessions += 1;
         Told::Granted(SessionCredentials {
             access_key_id: format!("ASIA{}", outside.sessions),
@@ -221,6 +227,9 @@ impl Bucket for FakeBucket {
         crc64nvme: Crc64Nvme,
     ) -> Answer<Part> {
         let bytes = read(body).await;
+        if let Some(act) = self.0.borrow_mut().during_part.take() {
+            act();
+        }
         tokio::task::yield_now().await;
         let mut outside = self.0.borrow_mut();
         let fault = outside.call(format!("PART {number} {key}"));

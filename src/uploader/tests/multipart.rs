@@ -221,3 +221,60 @@ async fn other_content_under_the_key_is_kept_beside_the_long_recording() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_without_sessions_for_hours_costs_nothing_but_time_not_even_in_the_middle_of_an_upload() {
+    Bench::run(async |mut bench| {
+        bench.world.borrow_mut().faults.push(("PART 2", Fault::Refused(400, "ExpiredToken")));
+        bench.world.borrow_mut().no_sessions = true;
+        bench.start();
+        bench.record("a.wav", LONG);
+        bench.wait(3 * 3600).await;
+        assert_eq!(bench.news(), [""; 0]);
+        bench.world.borrow_mut().no_sessions = false;
+        bench.until("a part", |bench| bench.calls().iter().any(|call| call.starts_with("PART 2"))).await;
+        bench.world.borrow_mut().no_sessions = true;
+        bench.wait(3 * 3600).await;
+        bench.world.borrow_mut().no_sessions = false;
+        bench.until_delivered("a.wav", LONG).await;
+        assert_eq!(bench.world.borrow().uploads_begun, 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_of_two_states_of_a_file_never_become_one_object() {
+    let edited = LONG.to_uppercase().replace('A', "?");
+    // More parts than go at a time, so that some are read before and some after.
+    let (before, after) = (LONG.repeat(3), edited.repeat(3));
+    assert_eq!(before.len(), after.len());
+    Bench::run(async |mut bench| {
+        bench.start();
+        let (path, content) = (bench.path("a.wav"), after.clone());
+        bench.world.borrow_mut().during_part = Some(Box::new(move || fs::write(path, content).unwrap()));
+        bench.record("a.wav", &before);
+        bench.until_delivered("a.wav", &after).await;
+        assert!(bench.drains().await);
+        assert_eq!(bench.world.borrow().objects.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_without_a_clear_answer_is_asked_for_again() {
+    Bench::run(async |mut bench| {
+        let faults =
+            [("COMPLETE", Fault::Refused(403, "AccessDenied")), ("ABORT", Fault::Refused(503, "SlowDown"))];
+        bench.world.borrow_mut().faults.extend(faults);
+        bench.world.borrow_mut().faults.push(("ABORT", Fault::RequestLost));
+        bench.start();
+        bench.record("a.wav", LONG);
+        bench.until("all parts", |bench| bench.calls().iter().any(|call| call.starts_with("COMPLETE"))).await;
+        fs::remove_file(bench.path("a.wav")).unwrap();
+        bench.until("the end of the upload", |bench| bench.world.borrow().uploads.is_empty()).await;
+        assert!(bench.drains().await);
+        assert_eq!(bench.calls().iter().filter(|call| call.starts_with("ABORT")).count(), 3);
+        assert_eq!((journals(&bench), bench.termination_message().as_str()), (0, ""));
+    })
+    .await;
+}
