@@ -5,8 +5,8 @@ FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# The manifest names them; nothing of them is in the binaries.
-COPY examples examples
+# The workspace's other member, of which nothing is in the binaries.
+COPY fuzz fuzz
 RUN RUSTFLAGS="-C target-feature=+crt-static" \
     cargo build --release --locked --bin recording-operator --bin recording-uploader --target "$(uname -m)-unknown-linux-gnu" \
     && mkdir -p /out/tmp && chmod 1777 /out/tmp \

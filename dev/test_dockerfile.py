@@ -1,7 +1,12 @@
 """The Dockerfile makes the image that the tests run; no builder is at hand here to run it."""
 
+import re
+import shutil
+import subprocess
+import tempfile
 import tomllib
 import unittest
+from pathlib import Path
 
 from . import operator
 from .paths import ROOT
@@ -20,3 +25,18 @@ class DockerfileTest(unittest.TestCase):
     def test_it_builds_with_the_rust_that_the_manifest_asks_for(self):
         rust = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
         self.assertIn(f"/rust:{rust}-", DOCKERFILE)
+
+    def test_what_it_copies_is_enough_for_cargo_and_less_is_not(self):
+        copied = [name for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M) for name in line.split()]
+        self.assertEqual(self.resolves(copied), "")
+        self.assertIn("fuzz", self.resolves([name for name in copied if name != "fuzz"]))
+
+    def resolves(self, names):
+        """What cargo complains about where only these are."""
+        with tempfile.TemporaryDirectory() as directory:
+            for name in names:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, Path(directory) / name)
+            argv = ["cargo", "metadata", "--locked", "--offline", "--format-version=1", "--quiet"]
+            done = subprocess.run(argv, cwd=directory, capture_output=True, text=True)
+        return "" if done.returncode == 0 else done.stderr
