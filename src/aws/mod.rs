@@ -4,6 +4,7 @@
 mod budget;
 mod calls;
 mod clock;
+mod found;
 mod objects;
 mod platform_key;
 mod size;
@@ -22,8 +23,12 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use prometheus_client::registry::Registry;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::ExposeSecret as _;
 
+pub use found::{Found, NotFound};
 pub use objects::*;
 pub use platform_key::PlatformKey;
 pub use sts::{AssumeRole, Sts};
@@ -50,14 +55,35 @@ pub struct Connection {
     clock: AwsClock,
 }
 
+/// Not certificates in PEM form.
+#[derive(Debug)]
+struct NoCertificates;
+
 impl Connection {
     /// A pool that trusts the compiled-in roots. `endpoint_url` replaces AWS's own endpoints for every service.
     pub fn new(endpoint_url: Option<String>) -> Self {
-        let roots = TrustStore::empty().with_pem_certificate(root_certificates());
-        let tls = TlsContext::builder()
-            .with_trust_store(roots)
-            .build()
-            .expect("the compiled-in roots are well-formed");
+        Self::with_roots(root_certificates(), endpoint_url)
+    }
+
+    /// A pool that trusts these CA certificates, PEM, and no others.
+    fn trusting(pem: &str, endpoint_url: Option<String>) -> Result<Self, NoCertificates> {
+        // The SDK's client would panic.
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate.map_err(|_| NoCertificates)?).map_err(|_| NoCertificates)?;
+        }
+        if roots.is_empty() {
+            Err(NoCertificates)
+        } else {
+            Ok(Self::with_roots(pem.to_owned(), endpoint_url))
+        }
+    }
+
+    /// The roots are well-formed.
+    fn with_roots(pem: String, endpoint_url: Option<String>) -> Self {
+        let roots = TrustStore::empty().with_pem_certificate(pem);
+        let tls =
+            TlsContext::builder().with_trust_store(roots).build().expect("a trust store makes a context");
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
@@ -80,7 +106,8 @@ impl Connection {
         let credentials = Credentials::new(
             &session.access_key_id,
             session.secret_access_key.expose_secret(),
-            Some(session.session_token.expose_secret().to_owned()),
+            // A key that is nobody's session has none.
+            Some(session.session_token.expose_secret().to_owned()).filter(|token| !token.is_empty()),
             None,
             "recording-operator",
         );

@@ -307,3 +307,13 @@ async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_alw
     assert_eq!(aws.put().await, Answer::Silent(Silence::Connection));
     assert_eq!(asked.load(SeqCst), 5, "a put may have arrived: whoever makes it finds out");
 }
+
+#[test]
+fn a_ca_bundle_must_hold_certificates() {
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    assert!(Connection::trusting(&authority, None).is_ok());
+    let damaged = authority.replace("MII", "AAA");
+    for wrong in ["", "not PEM", damaged.as_str()] {
+        assert!(Connection::trusting(wrong, None).is_err(), "{wrong}");
+    }
+}

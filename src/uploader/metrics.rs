@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use super::ledger::Pending;
 
 /// `recording_uploader_…`
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UploaderMetrics {
     pending_files: Gauge,
     pending_bytes: Gauge,
@@ -20,6 +20,7 @@ pub struct UploaderMetrics {
     quarantined: Counter,
     uploads_left_open: Counter,
     volume_used_percent: Gauge,
+    retries: Counter,
 }
 
 impl UploaderMetrics {
@@ -50,6 +51,11 @@ impl UploaderMetrics {
             "volume_used_percent",
             "How full the spool's volume is",
             metrics.volume_used_percent.clone(),
+        );
+        registry.register(
+            "retries",
+            "Tries to deliver a recording that came to nothing",
+            metrics.retries.clone(),
         );
         metrics
     }
@@ -87,4 +93,35 @@ impl UploaderMetrics {
     pub fn quarantined_so_far(&self) -> u64 {
         self.quarantined.get()
     }
+
+    /// Counts a try that came to nothing.
+    pub fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// How it stands.
+    pub fn so_far(&self) -> SoFar {
+        SoFar {
+            files: self.uploaded.get(),
+            bytes: self.uploaded_bytes.get(),
+            pending_files: self.pending_files.get().unsigned_abs(),
+            pending_bytes: self.pending_bytes.get().unsigned_abs(),
+            retries: self.retries.get(),
+        }
+    }
+}
+
+/// What was done, and what is still to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoFar {
+    /// Recordings uploaded, verified and unlinked.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Recordings not yet uploaded and verified.
+    pub pending_files: u64,
+    /// Their size.
+    pub pending_bytes: u64,
+    /// Tries that came to nothing.
+    pub retries: u64,
 }

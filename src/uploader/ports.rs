@@ -87,6 +87,13 @@ pub struct S3 {
     connection: std::cell::RefCell<Option<aws::Connection>>,
 }
 
+impl S3 {
+    /// Over a connection that is there already.
+    pub fn over(connection: aws::Connection) -> Self {
+        S3 { connection: Some(connection).into() }
+    }
+}
+
 impl Storage for S3 {
     type Bucket = aws::ObjectStore;
 
