@@ -9,5 +9,6 @@ sandbox, forward                 the network, mounts and cgroup that the cluster
 pki, control_plane, node         the parts of the cluster
 image, operator                  images without a daemon; the product, built and installed as a user would
 environment                      all of the above and dev.aws, started and stopped in order
+bench                            the uploader beside its peers, measured
 suite                            the steps of `make test`
 """

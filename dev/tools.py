@@ -63,12 +63,17 @@ def go_command(module):
 
 def pause():
     """The path of the static binary that holds a pod's namespaces."""
-    source = HERE / "pause.c"
+    return c_program("pause.c")
+
+
+def c_program(source):
+    """The path of the static binary that a C file below dev/ makes."""
+    source = HERE / source
 
     def build(directory):
-        subprocess.run(["cc", "-Os", "-static", "-o", directory / "pause", source], check=True)
+        subprocess.run(["cc", "-Os", "-static", "-o", directory / source.stem, source], check=True)
 
-    return cached("pause", [source.read_text(), platform.machine()], build) / "pause"
+    return cached(source.stem, [source.read_text(), platform.machine()], build) / source.stem
 
 
 def command(name):

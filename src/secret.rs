@@ -93,7 +93,7 @@ pub struct SessionCredentials {
     pub access_key_id: String,
     /// Redacted in every output.
     pub secret_access_key: SecretString,
-    /// Redacted in every output.
+    /// Redacted in every output. Empty with a long-lived key, which has none.
     pub session_token: SecretString,
     /// When AWS stops accepting them.
     pub expiration: Timestamp,

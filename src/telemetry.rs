@@ -1,13 +1,14 @@
 //! Logs and metrics, and how a process begins and ends.
 
 use std::io::IsTerminal as _;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Starts logging to standard error: JSON lines for a log collector, plain lines on a terminal.
@@ -68,11 +69,8 @@ pub fn run<E: std::fmt::Display>(
     work: impl Future<Output = Result<(), E>>,
 ) -> ExitCode {
     init_logs();
-    share_one_heap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.expect("threads can be started");
     tracing::info!(process, version = env!("CARGO_PKG_VERSION"), "started");
-    match runtime.block_on(work) {
+    match runtime().block_on(work) {
         Ok(()) => {
             tracing::info!(process, "ended");
             ExitCode::SUCCESS
@@ -82,6 +80,32 @@ pub fn run<E: std::fmt::Display>(
             ExitCode::FAILURE
         }
     }
+}
+
+/// The same for a command whose user is there: what it logs are lines for him, which go where `lines` has them go.
+/// `level` is what he sees when `RUST_LOG` is not set.
+pub fn run_by_hand<T: Termination, E: std::fmt::Display>(
+    lines: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    level: tracing::Level,
+    work: impl Future<Output = Result<T, E>>,
+) -> ExitCode {
+    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
+    let filter = chosen.and(filter_fn(may_be_logged));
+    let lines = tracing_subscriber::fmt::layer().with_writer(lines).with_target(false).with_ansi(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    match runtime().block_on(work) {
+        Ok(result) => result.report(),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    share_one_heap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("threads can be started")
 }
 
 /// glibc gives every thread a heap of its own and keeps what is freed in each: megabytes, in a process that idles.

@@ -12,12 +12,13 @@ from ..paths import LOGS, ROOT, TARGET, TOOLS
 from ..progress import run_logged, step
 
 HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "requirements.txt"
 LIBRARIES = ("/usr", "/lib", "/lib64")
 
 
 def clients():
     """By name, the command that puts an object; `{bucket}` and `{key}` are to be filled in. And what must be seen by them."""
-    python = packages.python("sdks-python", HERE / "requirements.txt")
+    python = packages.python("sdks-python", REQUIREMENTS)
     javascript, rust = _javascript(python), _rust()
     return {
         "commands": {

@@ -6,6 +6,7 @@ mod calls;
 mod clock;
 mod endpoint;
 mod examine;
+mod found;
 mod objects;
 mod own_key;
 mod platform_key;
@@ -32,6 +33,7 @@ use secrecy::ExposeSecret as _;
 pub use calls::Calls;
 pub use endpoint::{EndpointArgs, UnusableCA};
 pub use examine::Examiner;
+pub use found::{Found, NotFound};
 pub use objects::*;
 pub use own_key::{NoCredentials, OwnKey};
 pub use platform_key::{CredentialsSource, PlatformKey};
@@ -66,7 +68,16 @@ impl Connection {
         let own = endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone());
         let roots =
             own.map_or_else(root_certificates, |bundle| endpoint::usable(&bundle).unwrap_or_default());
-        let roots = TrustStore::empty().with_pem_certificate(roots);
+        Self::with_roots(roots, endpoint)
+    }
+
+    /// A pool that trusts these CA certificates, PEM, and no others.
+    fn trusting(pem: &str) -> Result<Self, UnusableCA> {
+        Ok(Self::with_roots(endpoint::usable(pem)?, None))
+    }
+
+    fn with_roots(pem: String, endpoint: Option<Endpoint>) -> Self {
+        let roots = TrustStore::empty().with_pem_certificate(pem);
         let tls = TlsContext::builder().with_trust_store(roots).build().expect("the roots are well-formed");
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -95,7 +106,8 @@ impl Connection {
         let credentials = Credentials::new(
             &session.access_key_id,
             session.secret_access_key.expose_secret(),
-            Some(session.session_token.expose_secret().to_owned()),
+            // A key that is nobody's session has none.
+            Some(session.session_token.expose_secret().to_owned()).filter(|token| !token.is_empty()),
             None,
             "recording-operator",
         );

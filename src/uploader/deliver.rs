@@ -32,6 +32,8 @@ pub struct Works<B, S: Storage> {
     pub(super) streams: Streams,
     /// Where recordings go now, if they go.
     pub(super) present: RefCell<Option<Rc<DestinationDocument>>>,
+    /// Bytes that S3 has in parts, of recordings that are being sent.
+    pub(super) in_parts: Rc<Cell<u64>>,
     /// Uploads that may have been left in buckets.
     pub(super) left_open: Cell<u64>,
 }
@@ -95,6 +97,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
             pace: None,
             streams: Streams::default(),
             present: RefCell::default(),
+            in_parts: Rc::default(),
             left_open: Cell::default(),
         }
     }

@@ -124,7 +124,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     }
 
     /// Sends what appears in the spool until `shutdown`, and then until nothing is left.
-    pub async fn drive(mut self, mut word: Receiver<Word>, shutdown: impl Future<Output = ()>) {
+    pub async fn drive(&mut self, mut word: Receiver<Word>, shutdown: impl Future<Output = ()>) {
         self.note_journals().await;
         let mut shutdown = pin!(shutdown);
         let mut tick = tokio::time::interval(TICK);
@@ -301,9 +301,19 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     /// Written again and again: nobody says when the grace period ends.
     fn say_what_is_left(&self) {
+        let message = farewell(&self.leftover());
+        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&self.termination_log);
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, message.as_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(%error, "No termination message could be written");
+        }
+    }
+
+    /// What is still in the spool.
+    pub fn leftover(&self) -> Leftover {
         let pending = self.ledger.pending();
         let examples = self.ledger.unverified().take(EXAMPLES).map(|path| path.display().to_string());
-        let message = farewell(&Leftover {
+        Leftover {
             pending: pending.files,
             pending_bytes: pending.bytes,
             examples: examples.collect(),
@@ -313,11 +323,6 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             unread: self.unread.as_ref().map(|path| path.display().to_string()),
             quarantined: self.metrics.quarantined_so_far(),
             left_open: self.works.left_open.get(),
-        });
-        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&self.termination_log);
-        let written = file.and_then(|mut file| io::Write::write_all(&mut file, message.as_bytes()));
-        if let Err(error) = written {
-            tracing::debug!(%error, "No termination message could be written");
         }
     }
 }

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::ledger::Pending;
 
 /// `recording_uploader_…`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UploaderMetrics {
     pending_files: Gauge,
     pending_bytes: Gauge,
@@ -22,6 +22,7 @@ pub struct UploaderMetrics {
     uploads_left_open: Counter,
     quarantined_files: Gauge,
     delivery_seconds: Histogram,
+    retries: Counter,
 }
 
 impl UploaderMetrics {
@@ -35,6 +36,7 @@ impl UploaderMetrics {
             uploaded_bytes: Counter::default(),
             quarantined: Counter::default(),
             uploads_left_open: Counter::default(),
+            retries: Counter::default(),
             quarantined_files: Gauge::default(),
             // 0.1 s, a small file at once, to 15 hours, a destination that was long not Ready.
             delivery_seconds: Histogram::new(exponential_buckets(0.1, 3.0, 13)),
@@ -77,6 +79,11 @@ impl UploaderMetrics {
             "Time from a recording's coming to the spool, or its last change, until it was uploaded, verified and unlinked",
             metrics.delivery_seconds.clone(),
         );
+        registry.register(
+            "retries",
+            "Tries to deliver a recording that came to nothing",
+            metrics.retries.clone(),
+        );
         metrics
     }
 
@@ -114,4 +121,35 @@ impl UploaderMetrics {
     pub fn quarantined_so_far(&self) -> u64 {
         self.quarantined.get()
     }
+
+    /// Counts a try that came to nothing.
+    pub fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// How it stands.
+    pub fn so_far(&self) -> SoFar {
+        SoFar {
+            files: self.uploaded.get(),
+            bytes: self.uploaded_bytes.get(),
+            pending_files: self.pending_files.get().unsigned_abs(),
+            pending_bytes: self.pending_bytes.get().unsigned_abs(),
+            retries: self.retries.get(),
+        }
+    }
+}
+
+/// What was done, and what is still to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoFar {
+    /// Recordings uploaded, verified and unlinked.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Recordings not yet uploaded and verified.
+    pub pending_files: u64,
+    /// Their size.
+    pub pending_bytes: u64,
+    /// Tries that came to nothing.
+    pub retries: u64,
 }

@@ -11,12 +11,14 @@
 //! | `volume` | sees how full the volume is |
 //! | `report` | tells the broker how the sidecar stands |
 //! | `credentials` | hands the pod's session to AWS SDKs in its other containers, where the pod asks for that |
+//! | `by_hand` | a directory instead of a pod's spool, a file instead of the broker |
 //! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
 //!
 //! One thread runs all of it, and files are read on a few others.
 
 mod broker;
 mod buffers;
+mod by_hand;
 mod claim;
 mod credentials;
 mod deliver;
@@ -54,6 +56,8 @@ use std::rc::Rc;
 use futures::FutureExt as _;
 use tokio::sync::watch as value;
 
+pub use self::by_hand::{ByHand, CannotBegin, EXIT_CODES, Ended, run_by_hand};
+
 use self::broker::{HttpsBroker, NoCA};
 use self::claim::claim;
 use self::credentials::{CannotListen, Listener};
@@ -89,10 +93,10 @@ pub struct Config {
     #[arg(long, default_value = UPLOADER_TOKEN_PATH)]
     pub token_file: PathBuf,
     /// Base URL of the broker.
-    #[arg(long, env = BROKER_URL_ENV)]
+    #[arg(long, env = BROKER_URL_ENV, required = false, required_unless_present = "once")]
     pub broker_url: String,
     /// The broker's CA certificates, PEM.
-    #[arg(long, env = BROKER_CA_ENV, hide_env_values = true)]
+    #[arg(long, env = BROKER_CA_ENV, hide_env_values = true, required = false, required_unless_present = "once")]
     pub broker_ca: String,
     /// No more than so many bytes a second to S3, at least 2 MiB; without it, as fast as it goes.
     #[arg(
@@ -145,7 +149,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let shutdown = shutdown.shared();
     let work = async {
         let Some(_lock) = claim(&works.spool, shutdown.clone()).await else { return };
-        let driver = Driver::new(works, metrics, config.termination_log);
+        let mut driver = Driver::new(works, metrics, config.termination_log);
         let reporter = Reporter::new(broker.clone(), driver.standing());
         tokio::select! {
             () = driver.drive(word, shutdown) => {}

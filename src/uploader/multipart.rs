@@ -1,5 +1,6 @@
 //! Sending a recording in parts, with a journal, so that only what was in flight is sent again.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
@@ -41,6 +42,29 @@ enum NotSent<T> {
     Stop(Outcome),
     /// S3 did not take it.
     Refused(Next, String, Rc<T>),
+}
+
+/// Adds to a count of bytes, for as long as it lives.
+struct Held<'a> {
+    all: &'a Cell<u64>,
+    own: u64,
+}
+
+impl<'a> Held<'a> {
+    fn new(all: &'a Cell<u64>) -> Self {
+        Held { all, own: 0 }
+    }
+
+    fn add(&mut self, range: Range<u64>) {
+        self.own += range.end - range.start;
+        self.all.update(|all| all + range.end - range.start);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.all.update(|all| all - self.own);
+    }
 }
 
 impl<B: Broker, S: Storage> Works<B, S> {
@@ -177,6 +201,10 @@ impl<B: Broker, S: Storage> Works<B, S> {
     async fn send_parts(&self, sending: Sending<'_>, job: &mut Job) -> Result<Question, Stop> {
         let Some(Upload { journal, .. }) = &mut job.upload else { return Ok(Question::Make) };
         let mut missing: VecDeque<i32> = journal.missing().collect();
+        let mut held = Held::new(&self.in_parts);
+        for part in &journal.parts {
+            held.add(journal.range(part.number));
+        }
         let (mut on_their_way, mut refused) = (FuturesUnordered::new(), None);
         // Parts of which no journal tells, and those of them that the one being written does.
         let (mut saving, mut untold, mut being_told) = (Fuse::terminated(), 0, 0);
@@ -197,6 +225,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
             tokio::select! {
                 Some(answer) = on_their_way.next() => match answer {
                     Ok(part) => {
+                        held.add(journal.range(part.number));
                         journal.enter(part);
                         untold += 1;
                     }

@@ -93,6 +93,11 @@ impl S3 {
     pub fn counted_by(calls: aws::Calls) -> Self {
         S3 { calls, ..S3::default() }
     }
+
+    /// Over a connection that is there already.
+    pub fn over(connection: aws::Connection) -> Self {
+        S3 { connection: Some(connection).into(), calls: aws::Calls::default() }
+    }
 }
 
 impl Storage for S3 {

@@ -84,6 +84,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     fn try_again(&mut self, mut job: Job, now: Instant, jitter: f64) {
         job.failures += 1;
+        self.metrics.retried();
         let due = now + backoff(job.failures, jitter);
         self.ledger.put_back(job, due);
     }

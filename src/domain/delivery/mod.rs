@@ -6,7 +6,7 @@
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
-//! - [`farewell`]: what a drained or killed uploader leaves behind
+//! - [`farewell`], [`Summary`]: what a drained or killed uploader leaves behind, and what one run by hand says
 //! - [`report_is_due`], [`enter`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
@@ -18,6 +18,7 @@ mod parts;
 mod patience;
 mod poison;
 mod report;
+mod summary;
 
 pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
 pub use completeness::{Completeness, Lease, Sighting, completeness};
@@ -27,3 +28,4 @@ pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_crea
 pub use patience::{backoff, renew_at};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
 pub use report::{Entry, Heard, NEARLY_FULL, Sent, enter, prune, prune_at, report_is_due, trouble};
+pub use summary::Summary;

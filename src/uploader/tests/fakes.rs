@@ -373,7 +373,7 @@ impl Bench {
         let mut works = Works::new(Spool::new(self.path("")), sessions);
         works.sizes = self.sizes;
         let metrics = UploaderMetrics::register(&mut Registry::default());
-        let driver = Driver::new(works, metrics, self.directory.path().join("termination-log"));
+        let mut driver = Driver::new(works, metrics, self.directory.path().join("termination-log"));
         let reporter = Reporter::new(broker.clone(), driver.standing());
         self.shutdown = Some(shutdown);
         self.driver = Some(tokio::task::spawn_local(async move {

@@ -218,7 +218,7 @@ fn child() {
             Works::new(Spool::new(spool.into()), Sessions::new(broker.clone(), Stepped::default()));
         works.sizes = way.sizes();
         let lock = claim(&works.spool, std::future::pending()).await;
-        let driver =
+        let mut driver =
             Driver::new(works, UploaderMetrics::register(&mut Registry::default()), "/dev/null".into());
         tokio::select! {
             () = driver.drive(word, std::future::ready(())) => {}

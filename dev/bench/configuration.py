@@ -1,9 +1,7 @@
-"""`make bench`: what is measured is printed as a table, with the machine it was measured on."""
+"""How long a running sidecar takes to act on an edit."""
 
 import contextlib
 import json
-import os
-import platform
 import queue
 import statistics
 import subprocess
@@ -11,12 +9,14 @@ import threading
 import time
 import uuid
 
-from . import environment, tools
-from .aws.accounts import Customer
-from .demo_story import ACCOUNT, BUCKET, NAMESPACE, clear, tenant_yaml
-from .kube import Kube
-from .paths import KUBECONFIG, ROOT
-from .progress import Failure, step
+from .. import environment, tools
+from ..aws.accounts import Customer
+from ..demo_story import ACCOUNT, BUCKET, NAMESPACE, clear, tenant_yaml
+from ..kube import Kube
+from ..paths import KUBECONFIG, ROOT
+from ..progress import Failure, step
+from . import results
+from .clients import OURS
 
 ROUNDS = 50
 PATIENCE_SECONDS = 60
@@ -30,12 +30,13 @@ def run():
     finally:
         if not was_up:
             environment.down()
-    print(f"\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, {platform.release()}\n")
-    print("| from kubectl to the running sidecar | rounds | median, s | p99, s | longest, s |\n|---|---|---|---|---|")
+    table, line = [["from kubectl to the running sidecar", "rounds", "median, s", "p99, s", "longest, s"]], {}
     for name, seconds in rows:
         seconds.sort()
-        p99 = seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))]
-        print(f"| {name} | {len(seconds)} | {statistics.median(seconds):.2f} | {p99:.2f} | {seconds[-1]:.2f} |")
+        figures = (statistics.median(seconds), results.quantile(seconds, 0.99), seconds[-1])
+        table.append([name, str(len(seconds)), *(f"{figure:.2f}" for figure in figures)])
+        line[f"{name}, p99"] = {OURS: f"{figures[1]:.2f} s"}
+    return results.Part([results.Table("An edit, kubectl's own time included", table)], line)
 
 
 def _live_configuration(kube, customer):

@@ -1,0 +1,247 @@
+"""The bench measures what it says: its sink refuses what is damaged, and its tables come out of a run of real clients."""
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ..paths import ROOT
+from ..progress import wait_for
+from . import faults, sink, uploads
+from .clients import DESTINATION, OURS
+
+# https://reveng.sourceforge.io/crc-catalogue/all.htm: the check values of "123456789".
+DIGITS = b"123456789"
+CRC64NVME, CRC32 = "rosUhgp5mIg=", "y/Q5Jg=="
+MD5 = "JfnnlDI7RTiF9RgfG2JNCw=="
+WRONG = {CRC64NVME: "rosUhgp5mIk=", CRC32: "y/Q5Jw==", MD5: "JfnnlDI7RTiF9RgfG2JNDA=="}
+
+
+class SinkTest(unittest.TestCase):
+    """Every refusal beside what is accepted."""
+
+    @classmethod
+    def setUpClass(cls):
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        cls.sink = stack.enter_context(sink.running(directory, thorough=True))
+
+    def setUp(self):
+        self.sink.ask("reset")
+
+    def ask(self, method, path, body=None, **headers):
+        """Status, the error's code or nothing, and the headers; header names are written with underscores."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"{self.sink.addresses['plain']}/{path}", body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                self.said = answer.read().decode()
+                return answer.status, "", answer.headers
+        except urllib.error.HTTPError as error:
+            self.said = error.read().decode()
+            return error.code, self.said.partition("<Code>")[2].partition("</Code>")[0], error.headers
+
+    def assertAnswer(self, answer, status, code=""):
+        self.assertEqual(answer[:2], (status, code), self.said)
+
+    def held(self):
+        return {key: (held["size"], held["crc64nvme"]) for key, held in self.sink.stats()["objects"].items()}
+
+    def test_what_has_the_checksum_that_it_is_said_to_have_is_taken_and_nothing_else(self):
+        for header, right in {"x_amz_checksum_crc64nvme": CRC64NVME, "x_amz_checksum_crc32": CRC32, "content_md5": MD5}.items():
+            with self.subTest(header):
+                self.sink.ask("reset")
+                self.assertAnswer(self.ask("PUT", "b/k", DIGITS, **{header: WRONG[right]}), 400, "BadDigest")
+                self.assertEqual(self.held(), {})
+                self.assertAnswer(self.ask("PUT", "b/k", DIGITS, **{header: right}), 200)
+                self.assertEqual(self.held(), {"k": (9, CRC64NVME)})
+
+    def test_a_trailer_counts_as_a_header_does(self):
+        chunked = {"content_encoding": "aws-chunked", "x_amz_trailer": "x-amz-checksum-crc32", "x_amz_decoded_content_length": "9"}
+        chunked["x_amz_content_sha256"] = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+        def body(checksum):
+            return b"4;chunk-signature=0\r\n1234\r\n5\r\n56789\r\n0\r\n" + checksum + b"\r\n"
+
+        for trailer, status, code in (
+            (f"x-amz-checksum-crc32:{WRONG[CRC32]}\r\n", 400, "BadDigest"),
+            ("", 400, "MalformedTrailerError"),
+            (f"x-amz-checksum-crc32:{CRC32}\r\n", 200, ""),
+        ):
+            self.assertAnswer(self.ask("PUT", "b/k", body(trailer.encode()), **chunked), status, code)
+        self.assertEqual(self.held(), {"k": (9, CRC64NVME)})
+        short = chunked | {"x_amz_decoded_content_length": "10"}
+        self.assertAnswer(self.ask("PUT", "b/k", body(f"x-amz-checksum-crc32:{CRC32}\r\n".encode()), **short), 400, "IncompleteBody")
+
+    def test_the_checksum_of_an_object_in_parts_is_that_of_its_bytes(self):
+        def upload(checksum):
+            self.assertAnswer(self.ask("POST", "b/k?uploads", b"", x_amz_checksum_algorithm="CRC64NVME"), 200)
+            upload_id = self.said.partition("<UploadId>")[2].partition("</UploadId>")[0]
+            parts = ""
+            for number, part in enumerate((b"1234", b"", b"56789"), 1):
+                answer = self.ask("PUT", f"b/k?partNumber={number}&uploadId={upload_id}", part)
+                self.assertAnswer(answer, 200)
+                parts += f"<Part><PartNumber>{number}</PartNumber><ETag>{answer[2]['ETag']}</ETag></Part>"
+            complete = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+            return self.ask("POST", f"b/k?uploadId={upload_id}", complete, x_amz_checksum_crc64nvme=checksum, if_none_match="*")
+
+        self.assertAnswer(upload(WRONG[CRC64NVME]), 400, "BadDigest")
+        self.assertAnswer(upload(CRC64NVME), 200)
+        self.assertIn(CRC64NVME, self.said)
+        self.assertEqual(self.held(), {"k": (9, CRC64NVME)})
+        self.assertAnswer(upload(CRC64NVME), 412, "PreconditionFailed")
+
+    def test_a_conditional_put_writes_over_nothing(self):
+        self.assertAnswer(self.ask("PUT", "b/k", DIGITS, if_none_match="*"), 200)
+        self.assertAnswer(self.ask("PUT", "b/k", b"other", if_none_match="*"), 412, "PreconditionFailed")
+        self.assertEqual(self.held(), {"k": (9, CRC64NVME)})
+        self.assertAnswer(self.ask("PUT", "b/k", b"other"), 200)
+        self.assertNotEqual(self.held(), {"k": (9, CRC64NVME)})
+
+    def test_faults_strike_as_often_as_they_are_told_to(self):
+        self.sink.ask("faults", {"k": {"kind": "503", "times": 2}, "damaged": {"kind": "flipped bit", "times": 2}})
+        for status, code in ((503, "SlowDown"), (503, "SlowDown"), (200, "")):
+            self.assertAnswer(self.ask("PUT", "b/k", DIGITS), status, code)
+        self.assertAnswer(self.ask("PUT", "b/damaged", DIGITS, content_md5=MD5), 400, "BadDigest")
+        self.assertAnswer(self.ask("PUT", "b/damaged", DIGITS), 200)
+        self.assertNotEqual(self.held()["damaged"], (9, CRC64NVME), "without a digest nobody notices")
+        self.assertAnswer(self.ask("PUT", "b/damaged", DIGITS), 200)
+        self.assertEqual(self.held()["damaged"], (9, CRC64NVME))
+        with self.assertRaises(urllib.error.HTTPError):
+            self.sink.ask("faults", {"k": {"kind": "no such", "times": 1}})
+
+
+@functools.cache
+def ours():
+    """The binary that the unit tests' build has made: another command would build all of it with other features."""
+    build = ["cargo", "test", "--quiet", "--locked", "--no-run", "--test", "house", "--message-format=json-render-diagnostics"]
+    said = subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    made = [made for made in map(json.loads, said.splitlines()) if made.get("executable")]
+    return next(Path(one["executable"]) for one in made if one["target"]["name"] == OURS)
+
+
+class ByHandTest(unittest.TestCase):
+    """`recording-uploader --once` as a person or a script meets it."""
+
+    @classmethod
+    def setUpClass(cls):
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cls.sink = stack.enter_context(sink.running(cls.directory))
+        cls.destination = cls.directory / "destination.yaml"
+        cls.destination.write_text(DESTINATION)
+
+    def setUp(self):
+        self.sink.ask("reset")
+        self.spool = Path(self.enterContext(tempfile.TemporaryDirectory(dir=self.directory)))
+        for name in ("a.wav", "a.json", "deeper/b c.wav", "still.part"):
+            file = self.spool / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(DIGITS)
+            os.utime(file, (0, 0))
+
+    def enterContext(self, context):
+        value = context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        return value
+
+    def begin(self, *arguments, **environment):
+        secret = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "canary", "AWS_EC2_METADATA_DISABLED": "true"}
+        elsewhere = {"HOME": str(self.directory), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+        arguments = arguments or ("--once", self.spool, "-f", self.destination)
+        log = self.enterContext(open(self.directory / "log", "w+"))
+        process = subprocess.Popen([ours(), *arguments], env=elsewhere | secret | environment, stdout=log, stderr=log)
+        self.addCleanup(process.kill)
+        return process, log.name
+
+    def end(self, begun):
+        """Exit code, and all that was said."""
+        process, log = begun
+        code, said = process.wait(60), Path(log).read_text()
+        self.assertNotIn("canary", said)
+        return code, said
+
+    def left(self):
+        return sorted(str(file.relative_to(self.spool)) for file in self.spool.rglob("*") if file.is_file() and file.name != "lock")
+
+    def test_all_that_is_complete_goes_to_the_endpoint_for_s3_and_a_line_says_so(self):
+        code, said = self.end(self.begin(AWS_ENDPOINT_URL_S3=self.sink.addresses["plain"]))
+        self.assertEqual(code, 0, said)
+        self.assertIn("3 recordings (0.0 MB) uploaded and verified in", said)
+        self.assertIn("1 files were left alone", said)
+        self.assertEqual(self.left(), ["still.part"])
+        self.assertEqual(sorted(self.sink.stats()["objects"]), ["calls/a.json", "calls/a.wav", "calls/deeper/b c.wav"])
+
+    def test_over_tls_only_the_authority_in_aws_ca_bundle_is_trusted(self):
+        secure = {"AWS_ENDPOINT_URL_S3": self.sink.addresses["tls"]}
+        begun = self.begin(**secure)
+        wait_for("a failure", lambda: "A recording" in Path(begun[1]).read_text() or "S3 fails" in Path(begun[1]).read_text(), 60)
+        begun[0].send_signal(signal.SIGINT)
+        code, said = self.end(begun)
+        self.assertEqual(code, 3, said)
+        self.assertIn("3 recordings (0.0 MB) are left in", said)
+        self.assertEqual(self.sink.stats()["objects"], {})
+        code, said = self.end(self.begin(**secure, AWS_CA_BUNDLE=str(self.sink.ca)))
+        self.assertEqual((code, self.left()), (0, ["still.part"]), said)
+
+    def test_ended_while_refused_it_says_why_and_goes_on_when_run_again(self):
+        plain = {"AWS_ENDPOINT_URL_S3": self.sink.addresses["plain"]}
+        self.sink.ask("faults", {f"calls/{name}": {"kind": "403", "times": -1} for name in ("a.wav", "deeper/b c.wav")})
+        begun = self.begin(**plain)
+        wait_for("the refusal", lambda: "The destination refuses" in Path(begun[1]).read_text(), 60)
+        begun[0].terminate()
+        code, said = self.end(begun)
+        self.assertEqual(code, 3, said)
+        self.assertRegex(said, r"3 recordings \(0.0 MB\) are left in .*S3 answered PutObject with 403 AccessDenied")
+        self.assertIn("run it again to go on", said)
+        self.sink.ask("faults", {})
+        self.assertEqual(self.end(self.begin(**plain))[0], 0)
+
+    def test_what_cannot_begin_names_what_is_missing(self):
+        nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+        wanted = ("--once", self.spool, "-f", self.destination)
+        for code, sentence, arguments, environment in (
+            (1, "no AWS credentials", wanted, nothing),
+            (1, "AWS_CA_BUNDLE names", wanted, {"AWS_CA_BUNDLE": str(self.destination)}),
+            (1, "--once /nowhere", ("--once", "/nowhere", "-f", self.destination), {}),
+            (1, "--filename /nowhere", ("--once", self.spool, "-f", "/nowhere"), {}),
+            (2, "--filename", ("--once", self.spool), {}),
+            (2, "--broker-url", ("--spool", self.spool), {}),
+        ):
+            with self.subTest(sentence):
+                self.assertEqual(self.end(self.begin(*arguments, **environment))[0], code)
+                self.assertIn(sentence, Path(self.directory / "log").read_text())
+        self.assertEqual(len(self.left()), 4)
+
+
+class BenchTest(unittest.TestCase):
+    """Real clients with very little to do. What they took is not looked at."""
+
+    def test_every_client_moves_every_file_over_both_schemes_and_has_a_row(self):
+        works = (uploads.Work("one", 1, 3_000_000), uploads.Work("ten", 10, 2_000))
+        tables = uploads.tables(uploads.measure(works, 1, ours()))
+        self.assertEqual(len(tables), 2)
+        for table in tables:
+            head, *rows = table.rows
+            self.assertEqual(len(rows), sum(len(work.clients()) for work in works), table.markdown())
+            self.assertTrue(all(len(row) == len(head) for row in rows), table.markdown())
+            self.assertIn("| one | s5cmd mv |", table.markdown())
+
+    def test_ours_loses_nothing_where_a_peer_does(self):
+        works = (uploads.Work(faults.SMALL.name, len(faults.WITH_SMALL), 2_000),)
+        outcomes = faults.measure(works, (OURS, "s5cmd"), ours())
+        own, peer = outcomes[OURS], outcomes["s5cmd"]
+        self.assertEqual((own.delivered, own.lost, own.unverified, own.written_over), (len(faults.WITH_SMALL), 0, 0, 0), own)
+        self.assertTrue(peer.lost and peer.unverified and peer.written_over, peer)
+        self.assertIn("| recording-uploader --once | 13 |", faults.table(outcomes).markdown())
+
+

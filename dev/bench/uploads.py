@@ -1,0 +1,177 @@
+"""Speed, processor time and memory: all clients in turn, round after round, so that what else the machine does meets
+all of them. Compared within a round; shown are medians."""
+
+import contextlib
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from ..progress import Failure, say, step
+from . import chart, results, sink
+from .clients import FLOOR, OURS, PEERS, Clients, versions
+
+ROUNDS = 7
+SCHEMES = ("plain", "tls")
+REFERENCE = "s5cmd"
+MEGABYTE = 1_000_000
+
+
+class Work(NamedTuple):
+    name: str
+    files: int
+    size: int  # bytes, of each
+
+    def file(self, number):
+        return f"{self.size}-{number:04}.wav"
+
+    @property
+    def gigabytes(self):
+        return self.files * self.size / 1e9
+
+    def clients(self):
+        """curl, where the machine has it, puts one file as fast as can be; it is no match for many."""
+        return (OURS, *PEERS, *([FLOOR] if self.files == 1 and shutil.which(FLOOR) else []))
+
+
+WORKS = (Work("1×500 MB", 1, 500_000_000), Work("20×25 MB", 20, 25_000_000), Work("500×200 KB", 500, 200_000))
+
+
+class Figure(NamedTuple):
+    scheme: str
+    work: str
+    client: str
+    round: int
+    mb_per_second: float
+    cpu_seconds_per_gb: float
+    rss_mib: float
+    requests_per_file: float
+
+
+def run():
+    figures = measure(WORKS, ROUNDS)
+    results.keep("uploads", [figure._asdict() for figure in figures])
+    return results.Part(tables(figures), _rows(figures), chart.svg(figures, f"{results.machine()}, medians of {ROUNDS} rounds"))
+
+
+def _rows(figures):
+    """For the README: plain HTTP / TLS."""
+    rows = {}
+    for unit, name, form in (("MB/s", "mb_per_second", ".0f"), ("CPU-s/GB", "cpu_seconds_per_gb", ".2f")):
+        for work in WORKS:
+            rows[f"{work.name}, {unit} (plain / TLS)"] = {
+                client: " / ".join(f"{_median(figures, scheme, work.name, client, name):{form}}" for scheme in SCHEMES)
+                for client in work.clients()
+            }
+    rows["peak RSS of any of these, MiB"] = {
+        client: f"{max(_median(figures, scheme, work.name, client, 'rss_mib') for scheme in SCHEMES for work in WORKS if client in work.clients()):.0f}"
+        for client in WORKS[0].clients()
+    }
+    return rows
+
+
+def _median(figures, scheme, work, client, name):
+    return statistics.median(getattr(f, name) for f in figures if (f.scheme, f.work, f.client) == (scheme, work, client))
+
+
+def measure(works, rounds, ours=None):
+    figures = []
+    with workshop() as directory, sink.running(directory) as other_end:
+        clients = {scheme: Clients(other_end, scheme, directory, ours) for scheme in SCHEMES}
+        for work in works:
+            make(directory, work)
+        for number in range(rounds):
+            with step(f"round {number + 1} of {rounds}"):
+                for work in works:
+                    for scheme in SCHEMES:
+                        # Each is first as often as any other.
+                        order = work.clients()[number % len(work.clients()) :] + work.clients()[: number % len(work.clients())]
+                        for client in order:
+                            figures.append(_once(directory, other_end, clients[scheme], scheme, work, client, number))
+    return figures
+
+
+@contextlib.contextmanager
+def workshop():
+    """A directory in memory: no disk is measured."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        yield Path(directory)
+
+
+def make(directory, work):
+    """The recordings of some work, from which each run has its own."""
+    master = directory / "master" / work.name
+    master.mkdir(parents=True)
+    hour_ago = time.time() - 3600  # so that nobody waits for them to be quiet
+    for number in range(work.files):
+        file = master / work.file(number)
+        with open(file, "wb") as content:
+            for written in range(0, work.size, MEGABYTE):
+                content.write(os.urandom(min(MEGABYTE, work.size - written)))
+        os.utime(file, (hour_ago, hour_ago))
+
+
+def spool_of(directory, *works):
+    """A directory with the recordings in it, in place of the one before. They are links: who moves them away removes these alone."""
+    spool = directory / "spool"
+    shutil.rmtree(spool, ignore_errors=True)
+    spool.mkdir()
+    for work in works:
+        for file in (directory / "master" / work.name).iterdir():
+            os.link(file, spool / file.name)
+    return spool
+
+
+def _once(directory, other_end, clients, scheme, work, client, number):
+    spool = spool_of(directory, work)
+    other_end.ask("reset")
+    run = clients.must(client, spool)
+    stats = other_end.stats()
+    whole = sum(held["size"] == work.size for held in stats["objects"].values())
+    left = [file.name for file in spool.iterdir() if file.is_file()]
+    if whole != work.files or (left and client != FLOOR):
+        raise Failure(f"{client} of {work.name} over {scheme}: {whole} objects are whole, {len(left)} files are left")
+    requests = sum(stats["requests"].values()) / work.files
+    mb_per_second = work.gigabytes * 1000 / run.seconds
+    return Figure(scheme, work.name, client, number, mb_per_second, run.cpu_seconds / work.gigabytes, run.rss_mib, requests)
+
+
+def tables(figures):
+    """One for each scheme."""
+    found = []
+    for scheme in SCHEMES:
+        rows = [["work", "client", "MB/s", f"× {REFERENCE}", "CPU-s/GB", f"× {REFERENCE}", "peak RSS, MiB", "requests per file"]]
+        of_scheme = [figure for figure in figures if figure.scheme == scheme]
+        for work in dict.fromkeys(figure.work for figure in of_scheme):
+            of_work = [figure for figure in of_scheme if figure.work == work]
+            for client in dict.fromkeys(figure.client for figure in of_work):
+                rows.append([work, versions()[client], *_medians(of_work, client)])
+        rounds = len({figure.round for figure in figures})
+        found.append(results.Table(f"Over {'TLS' if scheme == 'tls' else 'plain HTTP'}, medians of {rounds} interleaved rounds", rows))
+    return found
+
+
+def _medians(figures, client):
+    own = [figure for figure in figures if figure.client == client]
+
+    def median(name):
+        return statistics.median(getattr(figure, name) for figure in own)
+
+    def ratio(name):
+        return ratio_to(figures, client, name)
+
+    return [
+        f"{median('mb_per_second'):.0f}", f"{ratio('mb_per_second'):.2f}",
+        f"{median('cpu_seconds_per_gb'):.2f}", f"{ratio('cpu_seconds_per_gb'):.2f}",
+        f"{median('rss_mib'):.0f}", f"{median('requests_per_file'):.1f}",
+    ]  # fmt: skip
+
+
+def ratio_to(figures, client, name, reference=REFERENCE):
+    """The median of what a client had in a round by what the reference had in it."""
+    theirs = {figure.round: getattr(figure, name) for figure in figures if figure.client == reference}
+    return statistics.median(getattr(figure, name) / theirs[figure.round] for figure in figures if figure.client == client)

@@ -1,0 +1,104 @@
+//! What every AWS tool finds by itself where it is run: credentials, an endpoint, certificates.
+
+use std::path::PathBuf;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_types::service_config::ServiceConfigKey;
+use jiff::{SignedDuration, Timestamp};
+
+use super::Connection;
+use crate::api::Endpoint;
+use crate::secret::SessionCredentials;
+
+/// Names a file of CA certificates, PEM, that AWS's tools trust instead of their own.
+const CA_BUNDLE_ENV: &str = "AWS_CA_BUNDLE";
+/// When credentials that say nothing of their end are looked for anew.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    connection: Connection,
+    credentials: Option<SharedCredentialsProvider>,
+}
+
+/// Nothing to work with was found.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFound {
+    /// No credentials.
+    #[error(
+        "no AWS credentials: {0}; they are looked for as every AWS tool does (environment, profile, web identity, \
+         container, instance), and `aws sts get-caller-identity` shows whether they are found"
+    )]
+    Credentials(String),
+    /// The CA bundle cannot be read.
+    #[error("{CA_BUNDLE_ENV} names {path}, which cannot be read: {error}", path = path.display())]
+    CABundle {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        error: std::io::Error,
+    },
+    /// The CA bundle holds no certificates.
+    #[error("{CA_BUNDLE_ENV} names {path}, which is not a file of certificates in PEM form", path = .0.display())]
+    NoCertificates(PathBuf),
+}
+
+impl Found {
+    /// Looks around. Where credentials come from STS it is asked in `region`.
+    pub async fn look(region: &str) -> Result<Self, NotFound> {
+        let plain = match std::env::var_os(CA_BUNDLE_ENV).filter(|path| !path.is_empty()) {
+            None => Connection::new(None),
+            Some(path) => {
+                let path = PathBuf::from(path);
+                let pem = match std::fs::read_to_string(&path) {
+                    Ok(pem) => pem,
+                    Err(error) => return Err(NotFound::CABundle { path, error }),
+                };
+                Connection::trusting(&pem).map_err(|_| NotFound::NoCertificates(path))?
+            }
+        };
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(plain.http.clone())
+            .region(Region::new(region.to_owned()))
+            .load()
+            .await;
+        let endpoint = s3_endpoint(&config).map(|url| Endpoint { url, ca_bundle: None });
+        let connection = Connection { endpoint, ..plain };
+        Ok(Found { connection, credentials: config.credentials_provider() })
+    }
+
+    /// How AWS is reached from here.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The credentials as they are now.
+    pub async fn credentials(&self) -> Result<SessionCredentials, NotFound> {
+        let Some(provider) = &self.credentials else {
+            return Err(NotFound::Credentials("none are configured".to_owned()));
+        };
+        let found = provider.provide_credentials().await.map_err(|error| {
+            let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+            let causes: Vec<String> =
+                std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
+            NotFound::Credentials(causes.join(": "))
+        })?;
+        let expiration = found.expiry().and_then(|end| Timestamp::try_from(end).ok());
+        Ok(SessionCredentials {
+            access_key_id: found.access_key_id().to_owned(),
+            secret_access_key: found.secret_access_key().into(),
+            session_token: found.session_token().unwrap_or_default().into(),
+            expiration: expiration.unwrap_or_else(|| Timestamp::now() + LOOK_AGAIN),
+        })
+    }
+}
+
+/// As the SDK itself does it when a client is made: the endpoint for S3 comes before the one for all services.
+fn s3_endpoint(config: &SdkConfig) -> Option<String> {
+    let key =
+        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+    let own = config.service_config().zip(key.ok()).and_then(|(service, key)| service.load_config(key));
+    own.or_else(|| config.endpoint_url().map(str::to_owned))
+}
