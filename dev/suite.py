@@ -71,7 +71,7 @@ def _unit_tests():
 
 
 def _stand_in():
-    """A refusal means something only where the stand-in lets the right callers through."""
+    """A refusal means something only where the stand-in lets the right callers through. The customer's guide is tried in it."""
     _command(sys.executable, "-m", "unittest", "discover", "--start-directory", "dev", "--top-level-directory", ".")
 
 
@@ -132,7 +132,7 @@ STEPS = (
     ("licences, bans, sources", _deny),
     ("unit tests", _unit_tests),
     ("fuzzing what strangers send", fuzz.run),
-    ("the stand-in's own tests", _stand_in),
+    ("the stand-in, the guide in it", _stand_in),
     ("static release build", operator.build),
     ("environment up", _environment_up),
     ("cluster tests", _cluster_tests),

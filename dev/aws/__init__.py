@@ -1,7 +1,7 @@
 """A stand-in for AWS that enforces trust policies, with the two sides of the product's world in it.
 
 standin             starts and stops the two processes below
-standin_server      MiniStack, on a socket that only the proxy knows, corrected; standin_s3: of its S3
+standin_server      MiniStack, on a socket that only the proxy knows, corrected; standin_s3: of its S3; standin_cloudformation: of that
 proxy               the endpoint that everybody uses: rules, and the log of every call
 rules               where the stand-in is more lenient than AWS, and what AWS does instead
 questions, callers  what the rules must know: of permissions and buckets, and whose a key is

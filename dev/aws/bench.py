@@ -23,6 +23,11 @@ SESSION_NAME = "acme-destination"
 _accounts = itertools.count(200000000001)
 
 
+def next_account() -> str:
+    """An account that no test has had."""
+    return str(next(_accounts))
+
+
 class StandInTest(unittest.TestCase):
     """All tests share one stand-in, on a free loopback port; each test has a customer account of its own."""
 
@@ -37,7 +42,7 @@ class StandInTest(unittest.TestCase):
         cls.platform = Client(cls.endpoint, Credentials(platform["accessKeyID"], platform["secretAccessKey"]))
 
     def setUp(self) -> None:
-        self.customer = Customer(self.endpoint, str(next(_accounts)))
+        self.customer = Customer(self.endpoint, next_account())
         self.bucket = f"recordings-{self.customer.account}"
         self.customer.set_up(self.bucket, EXTERNAL_ID)
 

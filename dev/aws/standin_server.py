@@ -21,7 +21,7 @@ from ministack.app import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import iam, s3, sts
 
-from . import standin_s3
+from . import standin_cloudformation, standin_s3
 
 _EVICTION_SECONDS = 60.0
 
@@ -118,6 +118,7 @@ def main() -> None:
     grants_past_the_session_policy()
     standin_s3.crc64nvme_is_of_the_whole_object()
     standin_s3.kms_permissions()
+    standin_cloudformation.buckets_have_the_ownership_and_lifecycle_of_their_template()
     config = Config()
     config.bind = [f"unix:{sys.argv[1]}"]
     config.keep_alive_timeout = 75

@@ -61,3 +61,14 @@ def _rust():
 
 def print_clients():
     print(json.dumps(clients(), default=str))
+
+
+def link_aws_cli(directory):
+    """Puts the command `aws` into a directory. Its arguments are appended to the file that `$AWS_ARGUMENTS` names."""
+    python = packages.python("sdks-python", HERE / "requirements.txt")
+    command = directory / "aws"
+    command.write_text(
+        f'#!/bin/sh\necho "$*" >>"${{AWS_ARGUMENTS:-/dev/null}}"\n'
+        f'PYTHONPATH="{python}" PYTHONDONTWRITEBYTECODE=1 exec "{sys.executable}" -m awscli "$@"\n'
+    )
+    command.chmod(0o755)

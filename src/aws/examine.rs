@@ -48,8 +48,8 @@ impl Examiner {
     pub fn texts(&self, destination: &RecordingDestination) -> Texts {
         Texts {
             platform_principal: self.platform_principal_arn.clone(),
-            trust_policy: trust_policy(&self.platform_principal_arn),
-            role_policy: role_policy(&BucketTarget::from(&destination.spec), self.partition()),
+            trust_policy: trust_policy(&self.platform_principal_arn).to_string(),
+            role_policy: role_policy(&BucketTarget::from(&destination.spec), self.partition()).to_string(),
         }
     }
 

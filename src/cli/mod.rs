@@ -8,6 +8,7 @@ mod completion;
 mod explain;
 mod explanation;
 mod files;
+mod guide;
 mod init;
 mod kubernetes;
 mod lint;
@@ -41,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Write the manifests of a new tenant, with an External ID that nobody can guess. Needs no cluster.
     Init(init::Arguments),
+    /// Write what the customer has to do: a guide, a page, a script and templates. Needs no cluster.
+    Guide(guide::Arguments),
     /// Find what is wrong with manifests: what the API server would refuse, and what does not fit. Needs no cluster.
     Lint(lint::Arguments),
     /// Ask AWS, as the operator would, whether a destination can be proved. Needs no cluster.
@@ -61,6 +64,7 @@ impl Command {
     async fn run(self, format: Format) -> Result<Outcome, Failure> {
         match self {
             Command::Init(arguments) => print(&init::run(&arguments)?, format),
+            Command::Guide(arguments) => print(&guide::run(&arguments)?, format),
             Command::Lint(arguments) => print(&lint::run(&arguments)?, format),
             Command::Check(arguments) => print(&check::run(&arguments).await?, format),
             Command::Preview(arguments) => print(&preview::run(&arguments)?, format),

@@ -11,6 +11,7 @@ mod door;
 mod drain;
 mod durability;
 mod faults;
+mod guide;
 mod logs;
 mod permissions;
 mod readme;

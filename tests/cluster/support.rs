@@ -156,6 +156,14 @@ impl Tenant {
 
     /// The same with an External ID of the test's choice, and options of `customer create`.
     pub fn with(name: &str, external_id: Option<&str>, options: &[&str]) -> Self {
+        let tenant = Tenant::before_set_up(name, external_id);
+        let create = [&["create", "--bucket", &tenant.bucket, "--external-id", "-"], options].concat();
+        tenant.customer_with(&create, &tenant.external_id).expect_ok();
+        tenant
+    }
+
+    /// A namespace, and a customer's account in which there is nothing yet.
+    pub fn before_set_up(name: &str, external_id: Option<&str>) -> Self {
         // Tests are processes of their own, and may make many tenants at once.
         static NEXT: LazyLock<AtomicU64> =
             LazyLock::new(|| AtomicU64::new(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_millis().into()));
@@ -167,8 +175,6 @@ impl Tenant {
             external_id: external_id.map_or_else(|| format!("{number:08x}-Test-{name}"), str::to_owned),
         };
         kubectl(&["create", "namespace", &tenant.namespace]).expect_ok();
-        let create = [&["create", "--bucket", &tenant.bucket, "--external-id", "-"], options].concat();
-        tenant.customer_with(&create, &tenant.external_id).expect_ok();
         tenant
     }
 

@@ -15,4 +15,7 @@ pub use principal::is_principal;
 pub use probes::{NegativeProbe, WrongCaller, negative_probes};
 pub use session_name::session_name;
 pub use strength::{Weakness, weakness};
-pub use texts::{role_policy, trust_policy};
+pub use texts::{
+    ONLY_THIS_ROLE, PLACEHOLDER, Policy, key_policy, no_trust_policy, object_actions, only_this_role,
+    revoke_older_sessions, role_policy, trust_policy,
+};

@@ -12,6 +12,9 @@ use crate::api::{BucketTarget, EncryptionType, ObjectACL, PROBE_DIRECTORY};
 pub const DENY_EVERYTHING: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
 
+/// What S3 needs of a key on the caller's behalf, to write and to read.
+pub(super) const KMS_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
+
 /// Whom a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -26,7 +29,6 @@ pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose) 
     let objects = format!("arn:{partition}:s3:::{}/{}*", target.bucket, target.prefix);
     let object_actions =
         ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
-    let kms_actions = ["kms:GenerateDataKey", "kms:Decrypt"];
     let mut allowed: Vec<&str> = object_actions.into_iter().collect();
     let mut statements = vec![json!({"Effect": "Allow", "Action": object_actions, "Resource": objects})];
 
@@ -40,14 +42,13 @@ pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose) 
         }));
     }
     if target.encryption.r#type != EncryptionType::S3 {
-        allowed.extend(kms_actions);
+        allowed.extend(KMS_ACTIONS);
         let key = target.encryption.kms_key_arn.as_deref().unwrap_or("*");
-        let via = format!("s3.{}.{}", target.region, dns_suffix(partition));
         statements.push(json!({
             "Effect": "Allow",
-            "Action": kms_actions,
+            "Action": KMS_ACTIONS,
             "Resource": key,
-            "Condition": {"StringEquals": {"kms:ViaService": via}},
+            "Condition": via_s3(&target.region, partition),
         }));
     }
     if purpose == Purpose::Probe {
@@ -66,9 +67,10 @@ fn policy(statements: Vec<Value>) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 
-/// DNS suffix of a partition's service endpoints.
-fn dns_suffix(partition: &str) -> &'static str {
-    if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" }
+/// A condition: only where S3 of that region asks for the caller.
+pub(super) fn via_s3(region: &str, partition: &str) -> Value {
+    let dns_suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    json!({"StringEquals": {"kms:ViaService": format!("s3.{region}.{dns_suffix}")}})
 }
 
 #[cfg(test)]
