@@ -27,7 +27,11 @@ fn a_spec_that_cannot_work_is_refused_with_the_field_and_the_fix() {
             json!({"region": "Virginia"}),
             Some("region must be an AWS region code such as us-east-1"),
         ),
-        ("region of another partition", json!({"region": "us-gov-west-1"}), None),
+        (
+            "another partition",
+            json!({"region": "us-gov-west-1", "roleARN": "arn:aws-us-gov:iam::111111111111:role/writer"}),
+            None,
+        ),
         (
             "a user's ARN",
             json!({"roleARN": "arn:aws:iam::111111111111:user/x"}),
