@@ -1,6 +1,6 @@
 //! What only AWS itself can show. Opt-in: `make test-aws`, with the platform's access key in AWS_ACCESS_KEY_ID and
 //! AWS_SECRET_ACCESS_KEY, and a customer of your own in TEST_ROLE_ARN, TEST_EXTERNAL_ID, TEST_BUCKET and
-//! TEST_REGION: set up as the README's "What the customer does" says, with no right beside the four.
+//! TEST_REGION: set up as docs/customer.md says, with no right beside the four.
 
 use std::env;
 use std::num::NonZeroU32;

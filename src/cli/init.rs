@@ -77,6 +77,9 @@ fn guid(random: u128) -> String {
 
 fn objects(arguments: &Arguments, external_id: &str) -> Vec<Value> {
     let Arguments { name, namespace, account, region, release, .. } = arguments;
+    // As the chart names its objects.
+    let chart = "recording-operator";
+    let release = if release.contains(chart) { release.clone() } else { format!("{release}-{chart}") };
     let secret = format!("{name}-external-id");
     let account = account.as_deref().unwrap_or_default();
     let role = || format!("arn:aws:iam::{account}:role/revenue-call-recording-writer");

@@ -1,4 +1,4 @@
-//! What of a spool survives what, kind by kind of volume: the rows of README's table. Recordings wait, as their destination
+//! What of a spool survives what, kind by kind of volume: the rows of the table in docs/pods.md. Recordings wait, as their destination
 //! is suspended; then something ends, and the destination goes on.
 
 use std::os::unix::fs::PermissionsExt as _;

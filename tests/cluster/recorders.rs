@@ -23,8 +23,10 @@ fn pod(tenant: &Tenant, name: &str, group: u32, writers: &[Writer]) -> Value {
         container["name"] = json!(if *directory == writers[0].directory { "recorder" } else { directory });
         container["securityContext"]["runAsUser"] = json!(user);
         container["securityContext"]["runAsGroup"] = json!(user);
+        // A rename in a directory that is watched already is certain; what came together with its directory must be quiet
+        // first, for ten minutes where it is another user's.
         container["command"][2] = json!(format!(
-            "umask {umask}; cd /recordings; mkdir -p {directory}; echo sound > {directory}/call.part; \
+            "umask {umask}; cd /recordings; mkdir -p {directory}; sleep 3; echo sound > {directory}/call.part; \
              mv {directory}/call.part {directory}/call.wav; trap 'exit 0' TERM; while :; do sleep 1; done"
         ));
         container
