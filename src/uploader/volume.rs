@@ -1,10 +1,7 @@
 //! How full the spool's volume is.
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,15 +55,7 @@ impl VolumeMetrics {
 }
 
 fn space(path: &Path) -> io::Result<Space> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let mut told = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path is NUL-terminated and outlives the call, which fills `told` unless it fails.
-    let told = unsafe {
-        if libc::statvfs(path.as_ptr(), told.as_mut_ptr()) == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        told.assume_init()
-    };
+    let told = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize).try_into().unwrap_or(i64::MAX);
     Ok(Space { size: bytes(told.f_blocks), available: bytes(told.f_bavail) })
 }
