@@ -21,6 +21,7 @@ use super::ledger::{Job, Ledger};
 use super::metrics::UploaderMetrics;
 use super::ports::{Broker, Storage};
 use super::report::Standing;
+use super::volume::Space;
 use super::watch::{Found, Notice, Sighted, Watcher};
 use super::{blocking, journal};
 use crate::api::DeliveryReport;
@@ -58,7 +59,7 @@ pub struct Driver<B, S: Storage> {
     pub(super) lanes: Lanes,
     in_flight: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     walks: JoinSet<Found>,
-    volume: JoinSet<io::Result<u8>>,
+    volume: JoinSet<io::Result<Space>>,
     next_volume: Instant,
     next_walk: Instant,
     in_progress: usize,
@@ -241,7 +242,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         if Instant::now() >= self.next_volume && self.volume.is_empty() {
             self.next_volume = Instant::now() + VOLUME_INTERVAL;
             let spool = self.works.spool.clone();
-            self.volume.spawn_blocking(move || spool.used_percent());
+            self.volume.spawn_blocking(move || Space::of(&spool));
         }
         if Instant::now() >= self.next_walk && self.walks.is_empty() {
             self.walk(PathBuf::new());
@@ -267,8 +268,10 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         }));
     }
 
-    fn note_volume(&mut self, used: io::Result<u8>) {
-        let Ok(percent) = used else { return };
+    fn note_volume(&mut self, space: io::Result<Space>) {
+        let Ok(space) = space else { return };
+        self.metrics.volume.note(space);
+        let percent = space.used_percent();
         self.volume_used = percent;
         let is_full = percent >= NEARLY_FULL;
         if is_full && !self.said_full {

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::ledger::Pending;
+use super::volume::VolumeMetrics;
 
 /// `recording_uploader_…`
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub struct UploaderMetrics {
     quarantined_files: Gauge,
     delivery_seconds: Histogram,
     retries: Counter,
+    pub(super) volume: VolumeMetrics,
 }
 
 impl UploaderMetrics {
@@ -40,6 +42,7 @@ impl UploaderMetrics {
             quarantined_files: Gauge::default(),
             // 0.1 s, a small file at once, to 15 hours, a destination that was long not Ready.
             delivery_seconds: Histogram::new(exponential_buckets(0.1, 3.0, 13)),
+            volume: VolumeMetrics::register(registry),
         };
         let registry = registry.sub_registry_with_prefix("recording_uploader");
         registry.register(

@@ -7,14 +7,15 @@
 //! | `follow` | hears from the broker where recordings go, and whether to send them now |
 //! | `watch`, `ledger` | notice recordings, and know when each is worked on next |
 //! | `gate` | lets through as many as S3 takes |
-//! | `deliver` | takes one as far as it goes: `examine`, `upload`, let go |
+//! | `lanes`, `pace` | say how much goes at a time, and how fast |
+//! | `deliver` | takes one as far as it goes: `examine`, `upload` as a whole or `multipart` with its `journal`, let go |
 //! | `volume` | sees how full the volume is |
 //! | `report` | tells the broker how the sidecar stands |
 //! | `credentials` | hands the pod's session to AWS SDKs in its other containers, where the pod asks for that |
 //! | `by_hand` | a directory instead of a pod's spool, a file instead of the broker |
 //! | `driver` | the loop around these, until it has drained; `settle` draws the consequences of each delivery |
 //!
-//! One thread runs all of it, and files are read on a few others.
+//! One thread runs all of it, and files are read on a few others. `place` and `syscalls` are all that touches the spool.
 
 mod broker;
 mod buffers;
@@ -71,7 +72,6 @@ use self::ports::S3;
 use self::report::Reporter;
 use self::session::Sessions;
 use self::spool::Spool;
-use self::volume::VolumeMetrics;
 use crate::api::{
     BROKER_CA_ENV, BROKER_URL_ENV, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH,
     UPLOADER_TOKEN_PATH,
@@ -135,14 +135,12 @@ pub enum Error {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut registry = telemetry::registry("uploader");
     let metrics = UploaderMetrics::register(&mut registry);
-    let volume = VolumeMetrics::register(&mut registry);
     let calls = Calls::default();
     calls.register(&mut registry);
     let broker =
         HttpsBroker::new(&config.broker_url, &config.broker_ca, &config.state_dir, config.token_file)?;
     let broker = Rc::new(broker);
     let (heard, word) = value::channel(Word::Unheard);
-    let spool = config.spool.clone();
     let sessions = Sessions::new(broker.clone(), S3::counted_by(calls));
     let mut works = Works::new(Spool::new(config.spool), sessions);
     works.pace = config.bandwidth_limit.and_then(NonZeroU64::new).map(Pace::new);
@@ -169,7 +167,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         ended = offer => ended.map(|never| match never {}).map_err(Error::Listener),
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
         never = follow(&*broker, heard) => match never {},
-        never = volume.follow(spool) => match never {},
         () = work => Ok(()),
     }
 }

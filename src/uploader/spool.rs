@@ -56,14 +56,6 @@ impl Spool {
         &self.root
     }
 
-    /// How full its volume is, in percent, as df reckons it: what only root may use counts as used.
-    pub fn used_percent(&self) -> io::Result<u8> {
-        let space = syscalls::space(syscalls::open_root(&self.root)?)?;
-        let used = space.f_blocks.saturating_sub(space.f_bfree);
-        let usable = used + space.f_bavail;
-        Ok(if usable == 0 { 0 } else { (used * 100).div_ceil(usable).min(100) as u8 })
-    }
-
     /// Whether it was we who renamed a file to this path. Asked once for each event that tells of it.
     pub fn has_placed(&self, relative: &Path) -> bool {
         self.placed.lock().unwrap().remove(relative)

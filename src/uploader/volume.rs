@@ -1,28 +1,43 @@
 //! How full the spool's volume is.
 
-use std::convert::Infallible;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::blocking;
-
-/// Time between two looks.
-const INTERVAL: Duration = Duration::from_secs(15);
+use super::spool::Spool;
+use super::syscalls;
 
 /// The size of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Space {
-    size: i64,
+pub struct Space {
+    size: u64,
+    used: u64,
     /// For those who are not root.
-    available: i64,
+    available: u64,
+}
+
+impl Space {
+    /// Of the file system that a spool is on. On a network volume it may take long.
+    pub fn of(spool: &Spool) -> io::Result<Self> {
+        let told = syscalls::space(syscalls::open_root(spool.root())?)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+        Ok(Space {
+            size: bytes(told.f_blocks),
+            used: bytes(told.f_blocks.saturating_sub(told.f_bfree)),
+            available: bytes(told.f_bavail),
+        })
+    }
+
+    /// How full it is, as df reckons it: what only root may use counts as used.
+    pub fn used_percent(&self) -> u8 {
+        let (used, usable) = (u128::from(self.used), u128::from(self.used) + u128::from(self.available));
+        (used * 100).div_ceil(usable.max(1)).min(100) as u8
+    }
 }
 
 /// `recording_uploader_volume_…`
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct VolumeMetrics {
     size: Gauge,
     available: Gauge,
@@ -40,24 +55,11 @@ impl VolumeMetrics {
         metrics
     }
 
-    /// Keeps them up to date for as long as it is polled.
-    pub async fn follow(&self, spool: PathBuf) -> Infallible {
-        loop {
-            let root = spool.clone();
-            // A network volume that hangs holds up nothing but this.
-            if let Ok(space) = blocking(move || space(&root)).await {
-                self.size.set(space.size);
-                self.available.set(space.available);
-            }
-            tokio::time::sleep(INTERVAL).await;
-        }
+    /// Takes note of it.
+    pub fn note(&self, space: Space) {
+        self.size.set(space.size.try_into().unwrap_or(i64::MAX));
+        self.available.set(space.available.try_into().unwrap_or(i64::MAX));
     }
-}
-
-fn space(path: &Path) -> io::Result<Space> {
-    let told = rustix::fs::statvfs(path)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize).try_into().unwrap_or(i64::MAX);
-    Ok(Space { size: bytes(told.f_blocks), available: bytes(told.f_bavail) })
 }
 
 #[cfg(test)]
@@ -70,10 +72,18 @@ mod tests {
         let told =
             std::process::Command::new("df").args(["-B1", "--output=size"]).arg(directory.path()).output();
         let told = String::from_utf8(told.unwrap().stdout).unwrap();
-        let size: i64 = told.lines().last().unwrap().trim().parse().unwrap();
-        let space = space(directory.path()).unwrap();
+        let size: u64 = told.lines().last().unwrap().trim().parse().unwrap();
+        let space = Space::of(&Spool::new(directory.path().to_owned())).unwrap();
         assert_eq!(space.size, size);
         assert!((1..=size).contains(&space.available), "{space:?}");
-        assert!(self::space(&directory.path().join("missing")).is_err());
+        assert!(Space::of(&Spool::new(directory.path().join("missing"))).is_err());
+    }
+
+    #[test]
+    fn a_volume_is_full_when_nobody_but_root_can_write_to_it() {
+        for (used, available, percent) in [(0, 0, 0), (0, 10, 0), (89, 11, 89), (899, 101, 90), (95, 0, 100)]
+        {
+            assert_eq!(Space { size: 100, used, available }.used_percent(), percent, "{used} {available}");
+        }
     }
 }
