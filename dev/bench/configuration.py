@@ -10,7 +10,7 @@ import time
 import uuid
 
 from .. import environment, tools
-from ..aws.accounts import Customer
+from ..aws.accounts import OBJECT_ACTIONS, Customer, allow, document
 from ..demo_story import ACCOUNT, BUCKET, NAMESPACE, clear, tenant_yaml
 from ..kube import Kube
 from ..paths import KUBECONFIG, ROOT
@@ -20,6 +20,7 @@ from .clients import OURS
 
 ROUNDS = 50
 PATIENCE_SECONDS = 60
+ANOTHER_BUCKET = f"{BUCKET}-moved"
 
 
 def run():
@@ -45,6 +46,9 @@ def _live_configuration(kube, customer):
     clear(kube, customer)
     try:
         customer.set_up(BUCKET, external_id)
+        customer.create_bucket(ANOTHER_BUCKET)
+        statements = (allow(OBJECT_ACTIONS, f"arn:aws:s3:::{bucket}/*") for bucket in (BUCKET, ANOTHER_BUCKET))
+        customer.set_permissions(document(*statements))
         kube.must("create", "namespace", NAMESPACE)
         manifest = tenant_yaml(external_id)
         kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)
@@ -53,34 +57,52 @@ def _live_configuration(kube, customer):
         kube.must("wait", "--namespace", NAMESPACE, "--for=condition=Ready", "--timeout=60s", "pod/recorder")
         with _log() as said, step(f"{ROUNDS} rounds of edits"):
             _await(said, "Sending")
-            rounds = [_round(kube, said, number) for number in range(ROUNDS)]
+            rounds = [_round(kube, said, manifest, number) for number in range(ROUNDS)]
     finally:
         clear(kube, customer)
-    names = ("suspended: it pauses", "resumed: proved anew, it sends", "another prefix: proved, it sends there")
+        customer.delete_bucket(ANOTHER_BUCKET)
+    names = (
+        "suspended: it pauses",
+        "resumed: proved anew, it sends",
+        "another prefix: proved, it sends there",
+        "another bucket: proved, it sends there",
+        "deleted: it pauses",
+        "created anew: proved, it sends",
+    )
     return list(zip(names, (list(column) for column in zip(*rounds))))
 
 
-def _round(kube, said, number):
-    suspended = _edit(kube, said, {"suspend": True}, "Paused")
-    resumed = _edit(kube, said, {"suspend": False}, "Sending")
+def _round(kube, said, manifest, number):
     prefix = f"round-{number}/"
-    return suspended, resumed, _edit(kube, said, {"prefix": prefix}, "Sending", prefix)
+    return (
+        _edit(kube, said, {"suspend": True}, "Paused"),
+        _edit(kube, said, {"suspend": False}, "Sending"),
+        _edit(kube, said, {"prefix": prefix}, "Sending", prefix),
+        _edit(kube, said, {"bucket": ANOTHER_BUCKET}, "Sending", ANOTHER_BUCKET),
+        _timed(said, "Paused", None, lambda: kube.must("delete", "recordingdestination/acme", "--namespace", NAMESPACE)),
+        _timed(said, "Sending", BUCKET, lambda: kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)),
+    )
 
 
-def _edit(kube, said, change, message, prefix=None):
+def _edit(kube, said, change, message, word=None):
+    patch = ("--type=merge", "--patch", json.dumps({"spec": change}))
+    return _timed(said, message, word, lambda: kube.must("patch", "recordingdestination/acme", "--namespace", NAMESPACE, *patch))
+
+
+def _timed(said, message, word, change):
     began = time.monotonic()
-    kube.must("patch", "recordingdestination/acme", "--namespace", NAMESPACE, "--type=merge", "--patch", json.dumps({"spec": change}))
-    return _await(said, message, prefix) - began
+    change()
+    return _await(said, message, word) - began
 
 
-def _await(said, message, prefix=None):
+def _await(said, message, word=None):
     """When the sidecar logged such a line."""
     while True:
         try:
             at, line = said.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:
             raise Failure(f"the sidecar did not log {message!r} within {PATIENCE_SECONDS} s") from None
-        if message in line and (prefix is None or prefix in line):
+        if message in line and (word is None or word in line):
             return at
 
 
