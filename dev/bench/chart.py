@@ -1,6 +1,5 @@
-"""The picture beside the table: bars of MB/s, ours and its peers, for each work, over plain HTTP and TLS."""
+"""The picture beside the table: a bar for each client in each group."""
 
-import statistics
 from xml.sax.saxutils import escape
 
 from .clients import FLOOR, OURS, versions
@@ -12,26 +11,18 @@ OTHERS = "#54aeff"
 STYLE = "text{font:12px sans-serif;fill:#57606a}@media(prefers-color-scheme:dark){text{fill:#adbac7}}"
 
 
-def svg(figures, caption):
-    """Medians, as an SVG document."""
-    groups = dict.fromkeys((figure.scheme, figure.work) for figure in figures)
-    medians = {
-        group: {
-            client: statistics.median(f.mb_per_second for f in figures if (f.scheme, f.work, f.client) == (*group, client))
-            for client in dict.fromkeys(f.client for f in figures if (f.scheme, f.work) == group)
-        }
-        for group in groups
-    }
-    longest = max(max(bars.values()) for bars in medians.values())
+def svg(groups, caption):
+    """Group → client → value, as an SVG document."""
+    longest = max(max(bars.values()) for bars in groups.values())
     parts, y = [], HEAD
-    for (scheme, work), bars in medians.items():
-        parts.append(_text(0, y + 12, f"{work}, {'TLS' if scheme == 'tls' else 'plain HTTP'}", bold=True))
+    for group, bars in groups.items():
+        parts.append(_text(0, y + 12, group, bold=True))
         y += BAR + GAP
         for client, value in bars.items():
             length = WIDTH * value / longest
             parts.append(_text(LEFT - 8, y + 12, versions()[client], end=True))
             parts.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{COLOURS.get(client, OTHERS)}"/>')
-            parts.append(_text(LEFT + length + 6, y + 12, f"{value:.0f} MB/s"))
+            parts.append(_text(LEFT + length + 6, y + 12, f"{value:.2f} ×"))
             y += BAR + GAP
         y += 2 * GAP
     width = LEFT + WIDTH + 90

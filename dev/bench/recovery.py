@@ -57,7 +57,7 @@ class _sidecar:
         other_end.ask("destination", {
             "state": "Active", "bucket": sink.BUCKET, "region": "us-east-1", "prefix": sink.PREFIX,
             "expectedBucketOwner": "111111111111", "objectACL": "BucketOwnerFullControl",
-            "encryption": {"type": "BucketDefault"}, "endpointUrl": other_end.addresses["plain"], "caBundle": "",
+            "encryption": {"type": "BucketDefault"}, "endpoint": {"url": other_end.addresses["plain"]}, "caBundle": "",
         })  # fmt: skip
         state = directory / "state"
         state.mkdir()

@@ -38,7 +38,8 @@ def quantile(values, share):
 
 def machine():
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {model}, Linux {platform.release()}"
+    busy = f"load average {os.getloadavg()[2]:.0f}"
+    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores of {model}, Linux {platform.release()}, {busy}"
 
 
 def keep(name, figures):
@@ -73,7 +74,7 @@ def write(parts):
     rows = {label: figures for part in parts for label, figures in part.rows.items()}
     head = ["", *(versions()[client] for client in ALL)]
     table = [head, *([label, *(figures.get(client, "–") for client in ALL)] for label, figures in rows.items())]
-    lines = [f"![MB/s of each client](docs/{PICTURE.name})", "", *map(_line, (table[0], ["---"] * len(head), *table[1:]))]
+    lines = [f"![MB/s of each client, compared](docs/{PICTURE.name})", "", *map(_line, (table[0], ["---"] * len(head), *table[1:]))]
     lines += ["", f"{about} All of it: [docs/{PAGE.name}](docs/{PAGE.name})."]
     before, found, rest = README.read_text().partition(BEGIN)
     _, ends, after = rest.partition(END)
