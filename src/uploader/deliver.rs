@@ -118,7 +118,10 @@ impl<B: Broker, S: Storage> Works<B, S> {
             Ok(outcome) | Err(Stop::With(outcome)) => outcome,
         };
         match outcome {
-            Outcome::Gone => self.drop_upload(destination, job).await.err().unwrap_or(Outcome::Gone),
+            Outcome::Gone => match self.bring_back(job).await {
+                Some(outcome) => outcome,
+                None => self.drop_upload(destination, job).await.err().unwrap_or(Outcome::Gone),
+            },
             Outcome::Quarantined(..) => {
                 // What is in quarantine stays there; if S3 gave no answer, the next process ends its upload.
                 let _ = self.drop_upload(destination, job).await;
@@ -138,7 +141,13 @@ impl<B: Broker, S: Storage> Works<B, S> {
             None => {
                 let sending = Sending { destination, key: &key, recording: &recording };
                 let sent = match self.sizes.part_of(size) {
-                    None => self.put(sending, job).await?,
+                    None => {
+                        // It had parts when it was larger.
+                        if job.upload.is_some() {
+                            self.drop_upload(destination, job).await?;
+                        }
+                        self.put(sending, job).await?
+                    }
                     Some(part_size) => self.put_in_parts(part_size, sending, job).await?,
                 };
                 match sent {
@@ -165,15 +174,18 @@ impl<B: Broker, S: Storage> Works<B, S> {
         let (spool, path, renamed) =
             (self.spool.clone(), job.path.clone(), job.sighting == Sighting::Renamed);
         let removed = blocking(move || {
-            if !renamed && recording.lease() == Lease::Refused {
-                return Ok(None);
+            let is_written = || !renamed && recording.lease() == Lease::Refused;
+            if is_written() {
+                return Ok(Departure::Kept);
             }
-            spool.remove(&path, recording.identity).map(Some)
+            // Once more when it can no longer be opened, and then whether something was written until then.
+            let may_go = || !is_written() && recording.is_unchanged().unwrap_or(false);
+            spool.remove(&path, recording.identity, may_go)
         });
         match removed.await {
-            Ok(Some(Departure::Gone | Departure::Replaced)) => Ok(()),
+            Ok(Departure::Gone | Departure::Replaced) => Ok(()),
             // A writer has opened it again.
-            Ok(None) => Err(examine::changed(job)),
+            Ok(Departure::Kept) => Err(examine::changed(job)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Outcome::NotWritable(error).into()),
         }
@@ -193,19 +205,33 @@ impl<B: Broker, S: Storage> Works<B, S> {
             if companion != path
                 && let Ok(found) = Recording::open(spool.root(), &companion)
             {
-                spool.rename(&companion, &alternate(&companion, crc64nvme), found.identity)?;
+                match spool.rename(&companion, &alternate(&companion, crc64nvme), found.identity) {
+                    // Its own fate is not the media file's.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    renamed => drop(renamed?),
+                }
             }
             let to = alternate(&path, crc64nvme);
             spool.rename(&path, &to, identity).map(|departure| (departure, to))
         });
         match renamed.await {
             Ok((Departure::Gone, to)) => Ok(Outcome::Renamed(to)),
-            Ok((Departure::Replaced, _)) => Ok(Outcome::Changed),
+            Ok((Departure::Replaced | Departure::Kept, _)) => Ok(Outcome::Changed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Gone),
             Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
                 Err(Stop::Poison(Poison::NameTooLong))
             }
             Err(error) => Ok(Outcome::NotWritable(error)),
+        }
+    }
+
+    /// What follows for a recording that is gone from its place because we could put it neither on nor back.
+    async fn bring_back(&self, job: &Job) -> Option<Outcome> {
+        let (spool, path) = (self.spool.clone(), job.path.clone());
+        match blocking(move || spool.bring_back(&path)).await {
+            Ok(false) => None,
+            Ok(true) => Some(Outcome::Postponed("it was in hand, and is back in its place".to_owned())),
+            Err(error) => Some(Outcome::NotWritable(error)),
         }
     }
 

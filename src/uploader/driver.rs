@@ -323,7 +323,11 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             cause: self.gate.why_closed().map(str::to_owned),
             not_unlinked: pending.not_unlinked,
             in_progress: self.in_progress,
-            unread: self.unread.as_ref().map(|path| path.display().to_string()),
+            // Before the first walk has ended, nothing is known of any of it.
+            unread: match (&self.unread, self.quarantined) {
+                (None, None) => Some(String::new()),
+                (unread, _) => unread.as_ref().map(|path| path.display().to_string()),
+            },
             quarantined: self.metrics.quarantined_so_far(),
             left_open: self.works.left_open.get(),
         }

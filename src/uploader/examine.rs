@@ -87,6 +87,7 @@ pub async fn read_whole(recording: &Arc<Recording>, job: &mut Job) -> Result<Opt
 pub fn changed(job: &mut Job) -> Stop {
     job.changes += 1;
     job.checksum = None;
+    job.verified = None;
     job.sighting = Sighting::Found;
     if job.changes >= CHANGES_BEFORE_QUARANTINE {
         return Stop::Poison(Poison::KeepsChanging);
@@ -99,7 +100,8 @@ pub fn unread(error: &io::Error, job: &mut Job) -> Stop {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return changed(job);
     }
-    match after_failed_read(error, job.failures + 1) {
+    job.read_errors += 1;
+    match after_failed_read(error, job.read_errors) {
         Unread::Gone => Outcome::Gone.into(),
         Unread::Poison(poison) => Stop::Poison(poison),
         Unread::Retry => Outcome::Postponed(format!("it could not be read: {error}")).into(),

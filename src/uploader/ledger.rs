@@ -27,6 +27,8 @@ pub struct Job {
     pub sighting: Sighting,
     /// Failures in a row.
     pub failures: u32,
+    /// Errors of reading it, since S3 last answered about it.
+    pub read_errors: u32,
     /// Uploads begun.
     pub attempts: u32,
     /// How often it was different after it had been read.
@@ -67,6 +69,9 @@ struct Entry {
 
 /// A place in a queue. One whose ticket is no longer its entry's counts for nothing.
 type Place = Reverse<(Instant, u64, Rc<Path>)>;
+
+/// After how long a verified recording that was seen once more is looked at.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// All recordings in the spool.
 #[derive(Debug, Default)]
@@ -110,9 +115,14 @@ impl Ledger {
             Work::New(known) => known,
             Work::Begun(job) => &mut job.sighting,
         };
-        if *known < sighting {
-            *known = sighting;
+        let is_news = *known < sighting;
+        *known = (*known).max(sighting);
+        // S3 holds a state of it that need not be this one. Not at once, as we may have moved it ourselves.
+        let is_doubtful = std::mem::take(&mut entry.verified);
+        if is_news {
             self.enqueue(&path, now);
+        } else if is_doubtful {
+            self.enqueue(&path, now + DOUBT);
         }
     }
 
@@ -170,10 +180,14 @@ impl Ledger {
     pub fn put_back(&mut self, mut job: Job, due: Instant) {
         let path = job.path.clone();
         let Some(entry) = self.entries.get_mut(path.as_path()) else { return };
+        let mut is_as_seen =
+            job.verified.is_some() && job.verified == job.steady.map(|(identity, _)| identity);
         if let Work::Taken(Some(seen_again)) = entry.work {
             job.sighting = job.sighting.max(seen_again);
+            is_as_seen &= seen_again == Sighting::Found;
         }
-        entry.verified = job.verified.is_some();
+        // Of the state that it is in, and no earlier one.
+        entry.verified = is_as_seen;
         entry.size = job.steady.map_or(entry.size, |(identity, _)| identity.size);
         let verified = entry.verified;
         entry.work = Work::Begun(Box::new(job));
@@ -268,6 +282,7 @@ impl Job {
             lane,
             sighting,
             failures: 0,
+            read_errors: 0,
             attempts: 0,
             changes: 0,
             steady: None,
@@ -341,11 +356,34 @@ mod tests {
         let mut media = ledger.take_due(&Lanes::default(), now).unwrap();
         assert!(ledger.take_due(&Lanes::default(), now).is_none());
         let file = tempfile::NamedTempFile::new().unwrap();
-        media.verified = Some(Identity::from(&rustix::fs::fstat(&file).unwrap()));
+        let identity = Identity::from(&rustix::fs::fstat(&file).unwrap());
+        (media.verified, media.steady) = (Some(identity), Some((identity, now)));
         ledger.put_back(media, now);
         assert_eq!(ledger.pending().not_unlinked, 1);
         let next: Vec<_> = std::iter::from_fn(|| take(&mut ledger, now)).collect();
         assert_eq!(next, ["a.wav", "a.json"]);
+    }
+
+    #[test]
+    fn a_verified_recording_that_is_seen_once_more_may_have_changed_and_holds_up_the_end() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let identity = Identity::from(&rustix::fs::fstat(&file).unwrap());
+        ledger.note(sighted("a.wav", Sighting::Closed), now);
+        let mut job = ledger.take_due(&Lanes::default(), now).unwrap();
+        (job.verified, job.steady) = (Some(identity), Some((identity, now)));
+        ledger.put_back(job, now + Duration::from_secs(60));
+        assert_eq!(ledger.unverified().count(), 0);
+        ledger.note(sighted("a.wav", Sighting::Found), now);
+        assert_eq!(ledger.unverified().count(), 1);
+        assert_eq!(take(&mut ledger, now + DOUBT).as_deref(), Some("a.wav"));
+
+        ledger.note(sighted("b.wav", Sighting::Closed), now);
+        let mut job = ledger.take_due(&Lanes::default(), now).unwrap();
+        ledger.note(sighted("b.wav", Sighting::Closed), now);
+        (job.verified, job.steady) = (Some(identity), Some((identity, now)));
+        ledger.put_back(job, now);
+        assert_eq!(ledger.unverified().count(), 2, "closed again while it was worked on");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::domain::delivery::{Sighting, backoff};
 
 impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     /// Strikes a recording out or puts it back, opens or closes the gate, and says what there is to say.
-    pub(super) fn settle(&mut self, job: Job, outcome: Outcome, took: Duration) {
+    pub(super) fn settle(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
         let name = job.path.display().to_string();
         self.lanes.leave(job.lane);
@@ -43,12 +43,14 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             }
             Outcome::Failed(why) => {
                 tracing::debug!(name, why, "No clear answer");
+                job.read_errors = 0;
                 if self.gate.failed(&why, now, jitter) {
                     tracing::warn!(why, "S3 fails. Every recording is kept, and one at a time is tried");
                 }
                 self.try_again(job, now, jitter);
             }
             Outcome::Refused(why) => {
+                job.read_errors = 0;
                 if self.gate.refused(&why, now, jitter) {
                     tracing::warn!(
                         name,

@@ -43,6 +43,8 @@ pub enum Departure {
     Gone,
     /// Another file, or another state of it, is in its place, and stays there.
     Replaced,
+    /// It might not, and is in its place.
+    Kept,
 }
 
 impl Spool {
@@ -69,19 +71,43 @@ impl Spool {
         Ok(lock.map(|file| Lock { _file: file }))
     }
 
-    /// Unlinks a recording that S3 holds, unless it has been replaced since.
-    pub fn remove(&self, relative: &Path, identity: Identity) -> io::Result<Departure> {
-        match self.take(relative, identity)? {
-            Some(taken) => taken.unlink().map(|()| Departure::Gone),
-            None => Ok(Departure::Replaced),
+    /// Unlinks a recording that S3 holds, unless it has been replaced since, or `may_go` says no. That is asked when
+    /// nobody can open the recording by its name any more.
+    pub fn remove(
+        &self,
+        relative: &Path,
+        identity: Identity,
+        may_go: impl FnOnce() -> bool,
+    ) -> io::Result<Departure> {
+        let Some(taken) = self.take(relative, identity)? else { return Ok(Departure::Replaced) };
+        if may_go() {
+            return taken.unlink().map(|()| Departure::Gone);
+        }
+        self.place(&taken, relative).map(|()| Departure::Kept)
+    }
+
+    /// Gives a recording another name. A name that is taken is made another by the checksum. Where that fails it keeps
+    /// its own.
+    pub fn rename(&self, relative: &Path, to: &Path, identity: Identity) -> io::Result<Departure> {
+        let Some(taken) = self.take(relative, identity)? else { return Ok(Departure::Replaced) };
+        match self.place(&taken, to) {
+            Ok(()) => Ok(Departure::Gone),
+            Err(error) => {
+                self.place(&taken, relative)?;
+                Err(error)
+            }
         }
     }
 
-    /// Gives a recording another name. A name that is taken is made another by the checksum.
-    pub fn rename(&self, relative: &Path, to: &Path, identity: Identity) -> io::Result<Departure> {
-        match self.take(relative, identity)? {
-            Some(taken) => self.place(&taken, to).map(|()| Departure::Gone),
-            None => Ok(Departure::Replaced),
+    /// Puts back a file of that name that was taken, and could neither go on nor back. Whether there was one.
+    pub fn bring_back(&self, relative: &Path) -> io::Result<bool> {
+        let taken = match Place::find(&self.root, &moving(relative)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            found => found?,
+        };
+        match taken.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            _ => self.place(&taken, relative).map(|()| true),
         }
     }
 
@@ -123,9 +149,12 @@ impl Spool {
                     continue;
                 }
                 let taken = Place::find(&self.root, &inside)?;
-                // One file that cannot go back must not keep all others waiting.
-                if self.place(&taken, &relative).is_err() {
-                    self.quarantine_from(&taken, &relative)?;
+                // One file that can go nowhere must not keep all others waiting: it stays for the next start.
+                if self.place(&taken, &relative).is_err()
+                    && let Err(error) = self.quarantine_from(&taken, &relative)
+                {
+                    let (name, place) = (relative.display(), inside.display());
+                    tracing::error!(%name, %place, %error, "A recording can be put back nowhere; it stays where it is");
                 }
             }
         }
@@ -136,11 +165,14 @@ impl Spool {
     fn take(&self, relative: &Path, identity: Identity) -> io::Result<Option<Place>> {
         let taken = Place::make(&self.root, &moving(relative))?;
         Place::find(&self.root, relative)?.move_to(&taken)?;
-        if Identity::from(&taken.metadata()?) == identity {
-            return Ok(Some(taken));
+        match taken.metadata() {
+            Ok(metadata) if Identity::from(&metadata) == identity => Ok(Some(taken)),
+            Ok(_) => self.place(&taken, relative).map(|()| None),
+            Err(error) => {
+                self.place(&taken, relative)?;
+                Err(error)
+            }
         }
-        self.place(&taken, relative)?;
-        Ok(None)
     }
 
     /// Puts a file that was taken into the spool, under this name or, where that is taken, its alternate.
@@ -241,11 +273,31 @@ mod tests {
         let path = Path::new("2026/a.wav");
         let old = write(&spool, "2026/a.wav", "old");
         let new = write(&spool, "2026/a.wav", "newer");
-        assert_eq!(spool.remove(path, old).unwrap(), Departure::Replaced);
+        let remove = |identity, may_go| spool.remove(path, identity, || may_go);
+        assert_eq!(remove(old, true).unwrap(), Departure::Replaced);
         assert_eq!(fs::read_to_string(spool.root().join(path)).unwrap(), "newer");
-        assert_eq!(spool.remove(path, new).unwrap(), Departure::Gone);
+        assert_eq!(remove(new, false).unwrap(), Departure::Kept);
+        assert_eq!(fs::read_to_string(spool.root().join(path)).unwrap(), "newer");
+        assert_eq!(remove(new, true).unwrap(), Departure::Gone);
         assert!(!spool.root().join(path).exists());
-        assert_eq!(spool.remove(path, new).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(remove(new, true).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_cannot_have_another_name_keeps_its_own_and_what_was_left_in_hand_is_brought_back() {
+        let (_directory, spool) = spool();
+        drop(spool.try_lock().unwrap());
+        let path = Path::new("d/a.wav");
+        let identity = write(&spool, "d/a.wav", "sound");
+        let too_long = PathBuf::from(format!("d/{}.wav", "x".repeat(300)));
+        let refused = spool.rename(path, &too_long, identity).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidFilename);
+        assert_eq!(fs::read_to_string(spool.root().join(path)).unwrap(), "sound");
+        assert!(!spool.bring_back(path).unwrap());
+
+        assert!(spool.take(path, identity).unwrap().is_some());
+        assert!(spool.bring_back(path).unwrap());
+        assert_eq!(fs::read_to_string(spool.root().join(path)).unwrap(), "sound");
     }
 
     #[test]

@@ -122,7 +122,12 @@ impl Watcher {
             // Created: being written, or linked into place, which no other event tells.
             Sighting::Found
         };
-        Ok(sight(self.spool.root(), path, sighting).map_or(Notice::Nothing, Notice::File))
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(match sight(self.spool.root(), path, sighting) {
+            Ok(sighted) => sighted.map_or(Notice::Nothing, Notice::File),
+            // Another look tells whether it stays so.
+            Err(_) => Notice::Walk(directory),
+        })
     }
 
     /// A walk of the spool below `under`. It blocks.
@@ -145,14 +150,14 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
             if let Some(watches) = &mut watches
                 && let Err(error) = watch(watches, watched, &open, &directory)
             {
-                found.error = Some((directory.clone(), error));
+                found.failed(&directory, error);
             }
             syscalls::list(open)
         });
         let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
-                found.error = Some((directory, error));
+                found.failed(&directory, error);
                 continue;
             }
         };
@@ -160,7 +165,7 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
             let (name, is_directory) = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    found.error = Some((directory.clone(), error));
+                    found.failed(&directory, error);
                     break;
                 }
             };
@@ -169,13 +174,13 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
                 Name::Reserved => {}
                 Name::InProgress => found.in_progress += 1,
                 Name::Recording if is_directory => directories.push(path),
-                Name::Recording => found.files.extend(sight(root, path, Sighting::Found)),
+                Name::Recording => match sight(root, path, Sighting::Found) {
+                    Ok(sighted) => found.files.extend(sighted),
+                    Err(error) => found.failed(&directory, error),
+                },
             }
         }
     }
-    let has_gone =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    found.error = found.error.filter(|(_, error)| !has_gone(error));
     found
 }
 
@@ -215,11 +220,27 @@ fn count(root: &Path, directory: PathBuf) -> u64 {
 }
 
 /// Notes a file, if it is still there.
-fn sight(root: &Path, path: PathBuf, sighting: Sighting) -> Option<Sighted> {
-    let stat = Place::find(root, &path).and_then(|place| place.metadata()).ok()?;
+fn sight(root: &Path, path: PathBuf, sighting: Sighting) -> io::Result<Option<Sighted>> {
+    let stat = match Place::find(root, &path).and_then(|place| place.metadata()) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        stat => stat?,
+    };
     let changed = Duration::from_secs(stat.st_ctime.try_into().unwrap_or_default());
     let size = stat.st_size.try_into().unwrap_or_default();
-    Some(Sighted { path, sighting, size, since: SystemTime::UNIX_EPOCH + changed })
+    Ok(Some(Sighted { path, sighting, size, since: SystemTime::UNIX_EPOCH + changed }))
+}
+
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+impl Found {
+    /// Notes why something of a directory was not seen; what has gone meanwhile need not be.
+    fn failed(&mut self, directory: &Path, error: io::Error) {
+        if !has_gone(&error) {
+            self.error = Some((directory.to_owned(), error));
+        }
+    }
 }
 
 #[cfg(test)]

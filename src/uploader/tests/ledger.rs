@@ -47,8 +47,8 @@ struct Model {
     /// By path: whether it is verified.
     present: BTreeMap<String, bool>,
     taken: Vec<Job>,
-    /// Seen while they were taken.
-    seen_again: Vec<String>,
+    /// Seen while they were taken, and whether in a way that tells of a change.
+    seen_again: Vec<(String, bool)>,
 }
 
 impl Model {
@@ -72,10 +72,10 @@ impl Model {
         let path = path.to_str().unwrap().to_owned();
         self.present.remove(&path);
         // Another file has come under its name.
-        if self.seen_again.contains(&path) {
+        if self.seen_again.iter().any(|(seen, _)| *seen == path) {
             self.present.insert(path.clone(), false);
         }
-        self.seen_again.retain(|seen| *seen != path);
+        self.seen_again.retain(|(seen, _)| *seen != path);
     }
 }
 
@@ -105,9 +105,9 @@ proptest! {
                     let path = PATHS[path].to_owned();
                     ledger.note(Sighted { path: path.clone().into(), sighting, size, since: SystemTime::UNIX_EPOCH }, now);
                     if model.is_taken(&path) {
-                        model.seen_again.push(path);
+                        model.seen_again.push((path, sighting > Sighting::Found));
                     } else {
-                        model.present.entry(path).or_insert(false);
+                        model.present.insert(path, false);
                     }
                 }
                 Event::Gone(path) => {
@@ -127,10 +127,11 @@ proptest! {
                 }
                 Event::PutBack(nth, seconds, verified) => {
                     let Some(mut job) = model.nth(nth) else { continue };
-                    job.verified = verified.then_some(identity);
+                    (job.verified, job.steady) = (verified.then_some(identity), Some((identity, now)));
                     let path = job.path.to_str().unwrap().to_owned();
-                    model.seen_again.retain(|seen| *seen != path);
-                    model.present.insert(path, verified);
+                    let has_changed = model.seen_again.contains(&(path.clone(), true));
+                    model.seen_again.retain(|(seen, _)| *seen != path);
+                    model.present.insert(path, verified && !has_changed);
                     ledger.put_back(job, now + Duration::from_secs(seconds));
                 }
                 Event::Left(nth) => {
