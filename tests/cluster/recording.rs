@@ -192,10 +192,13 @@ fn a_sidecar_killed_in_the_middle_of_a_long_recording_goes_on_with_the_same_uplo
     environment_or_skip!();
     let tenant = Tenant::ready("resumed");
     tenant.start_recorder("recorder");
+    // It gets no further than this before it is killed.
+    tenant.fault("throttle", &["--action", "UploadPart", "--skip", "3"]);
     let sum = record(&tenant, "recorder", "long.wav", 40 * 1024);
     let journal = || tenant.shell("recorder", "cat /recordings/.recording-uploader/journal/*.json").text();
     wait_for("two parts", journal, || (journal().matches("\"etag\"").count() >= 2).then_some(()));
     kill_sidecar(&tenant, "recorder");
+    tenant.no_fault();
     wait_delivered(&tenant, "long.wav", &sum);
     wait_said(&tenant, "An upload in parts goes on", 1);
     let sidecar = &tenant.get(&["pod", "recorder"]).unwrap()["status"]["initContainerStatuses"][0];
