@@ -26,12 +26,13 @@ pub struct Found {
 /// Nothing to work with was found.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFound {
-    /// No credentials.
+    /// No credentials. What was tried is not said: the SDK's own text can hold what stands in a profile.
     #[error(
-        "no AWS credentials: {0}; they are looked for as every AWS tool does (environment, profile, web identity, \
-         container, instance), and `aws sts get-caller-identity` shows whether they are found"
+        "no AWS credentials were found, as any AWS tool finds them (environment, profile, web identity, container, \
+         instance): `aws sts get-caller-identity` shows whether there are some; of single sign-on, export them first: \
+         eval \"$(aws configure export-credentials --format env)\""
     )]
-    Credentials(String),
+    Credentials,
     /// The CA bundle cannot be read.
     #[error("{CA_BUNDLE_ENV} names {path}, which cannot be read: {error}", path = path.display())]
     CABundle {
@@ -76,15 +77,8 @@ impl Found {
 
     /// The credentials as they are now.
     pub async fn credentials(&self) -> Result<SessionCredentials, NotFound> {
-        let Some(provider) = &self.credentials else {
-            return Err(NotFound::Credentials("none are configured".to_owned()));
-        };
-        let found = provider.provide_credentials().await.map_err(|error| {
-            let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
-            let causes: Vec<String> =
-                std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
-            NotFound::Credentials(causes.join(": "))
-        })?;
+        let provider = self.credentials.as_ref().ok_or(NotFound::Credentials)?;
+        let found = provider.provide_credentials().await.map_err(|_| NotFound::Credentials)?;
         let expiration = found.expiry().and_then(|end| Timestamp::try_from(end).ok());
         Ok(SessionCredentials {
             access_key_id: found.access_key_id().to_owned(),
