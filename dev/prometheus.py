@@ -6,27 +6,30 @@
     python3 -m dev.prometheus down
 
 The ServiceMonitor and the PodMonitor are read from the chart and translated: pods are found by the labels that they
-select, and what they relabel is relabelled.
+select, and what they relabel is relabelled. Debian's Prometheus is built without the discovery of Kubernetes' pods, so
+a process beside it lists them, under the labels that this discovery gives them.
 """
 
 import argparse
 import json
 import re
+import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from . import chart, packages, process, sandbox
-from .control_plane import ADMIN
+from . import chart, packages, pki, process, sandbox
 from .forward import forward
 from .operator import NAME
 from .paths import KUBECONFIG, RUN
 from .progress import Failure, wait_for
 
 PROCESS = "prometheus"
+DISCOVERY = "prometheus-targets"
 PORT = 9090
 DIRECTORY = RUN / "prometheus"
 
@@ -41,6 +44,7 @@ def up(rules):
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     (DIRECTORY / "rules.yaml").write_text(Path(rules).read_text())
     (DIRECTORY / "prometheus.json").write_text(json.dumps(configuration()))
+    process.start(DISCOVERY, [sys.executable, "-m", "dev.prometheus", "discover"], via=sandbox.outside)
     was_running = process.running(PROCESS)
     process.start(
         PROCESS,
@@ -57,7 +61,42 @@ def up(rules):
 
 def down():
     process.stop(PROCESS)
+    process.stop(DISCOVERY)
     process.stop(f"forward-{PROCESS}")
+
+
+def discover():
+    """Keeps a file of targets: each port of each container of each pod that has an address."""
+    file, port = DIRECTORY / "targets.json", json.loads((RUN / "forwards/apiserver.json").read_text())
+    trust = ssl.create_default_context(cafile=str(pki.PKI / "ca.crt"))
+    trust.load_cert_chain(pki.PKI / "admin.crt", pki.PKI / "admin.key")
+    while True:
+        try:
+            with urllib.request.urlopen(f"https://127.0.0.1:{port}/api/v1/pods", context=trust, timeout=5) as answer:
+                pods = json.load(answer)["items"]
+        except OSError:
+            pods = None  # it is away; what was known stands
+        if pods is not None:
+            new = file.with_suffix(".new")
+            new.write_text(json.dumps([target for pod in pods for target in _targets(pod)]))
+            new.rename(file)
+        time.sleep(1)
+
+
+def _targets(pod):
+    address, metadata = pod["status"].get("podIP"), pod["metadata"]
+    of_pod = {"namespace": metadata["namespace"], "pod_name": metadata["name"]}
+    for kind in ("label", "annotation"):
+        of_pod |= {f"pod_{kind}_{_name(key)}": value for key, value in metadata.get(f"{kind}s", {}).items()}
+    for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", []):
+        for port in container.get("ports", []) if address else []:
+            labels = of_pod | {"pod_container_name": container["name"], "pod_container_port_name": port.get("name", "")}
+            labels = {f"__meta_kubernetes_{key}": value for key, value in labels.items()}
+            yield {"targets": [f"{address}:{port['containerPort']}"], "labels": labels}
+
+
+def _name(key):
+    return re.sub("[^A-Za-z0-9]", "_", key)
 
 
 def query(expression):
@@ -100,14 +139,14 @@ def configuration():
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(DIRECTORY / "rules.yaml")],
         "scrape_configs": [
-            _job(NAME, service["spec"]["selector"], port["targetPort"], endpoint, [NAME]),
+            _job(NAME, service["spec"]["selector"], port["targetPort"], endpoint, NAME),
             _job("uploaders", uploaders["selector"]["matchLabels"], pods["port"], pods, None),
         ],
     }
 
 
-def _job(name, labels, port, endpoint, namespaces):
-    selected = {f"__meta_kubernetes_pod_label_{re.sub('[^A-Za-z0-9]', '_', key)}": value for key, value in labels.items()}
+def _job(name, labels, port, endpoint, namespace):
+    selected = {f"__meta_kubernetes_pod_label_{_name(key)}": value for key, value in labels.items()}
     selected["__meta_kubernetes_pod_container_port_name"] = port
     keep = [{"source_labels": [key], "regex": re.escape(value), "action": "keep"} for key, value in selected.items()]
     # As the Prometheus Operator names them.
@@ -118,13 +157,12 @@ def _job(name, labels, port, endpoint, namespaces):
     own = [
         {"source_labels": it["sourceLabels"], "target_label": it["targetLabel"]} for it in endpoint.get("relabelings", [])
     ]
-    discovery = {"role": "pod", "kubeconfig_file": str(ADMIN)}
-    if namespaces:
-        discovery["namespaces"] = {"names": namespaces}
+    if namespace:
+        keep.append({"source_labels": ["__meta_kubernetes_namespace"], "regex": namespace, "action": "keep"})
     return {
         "job_name": name,
         "honor_labels": endpoint.get("honorLabels", False),
-        "kubernetes_sd_configs": [discovery],
+        "file_sd_configs": [{"files": [str(DIRECTORY / "targets.json")]}],
         "relabel_configs": keep + targets + own,
     }
 
@@ -136,7 +174,7 @@ def _asked(url, method="GET"):
 
 def _main():
     parser = argparse.ArgumentParser(prog="python3 -m dev.prometheus", description=__doc__)
-    parser.add_argument("command", choices=("up", "query", "undocumented", "down"))
+    parser.add_argument("command", choices=("up", "query", "undocumented", "discover", "down"))
     parser.add_argument("expression", nargs="?", choices=("-",))
     parser.add_argument("--rules", default=chart.ALERTS)
     arguments = parser.parse_args()
@@ -145,6 +183,8 @@ def _main():
             print(up(arguments.rules))
         elif arguments.command == "query":
             print(json.dumps(query(sys.stdin.read())))
+        elif arguments.command == "discover":
+            discover()
         elif arguments.command == "undocumented":
             print("".join(f"{name}\n" for name in undocumented()), end="")
         else:

@@ -2,7 +2,9 @@
 //! alone, and last.
 
 mod availability;
+mod lifecycle;
 mod load;
+mod monitoring;
 mod rotations;
 
 use std::time::{Duration, Instant};

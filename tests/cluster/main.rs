@@ -5,6 +5,7 @@ mod admission;
 mod apply;
 mod claims;
 mod cli;
+mod correlation;
 mod credentials;
 mod denials;
 mod door;

@@ -13,8 +13,8 @@ use super::{NAMESPACE, StoppedController};
 use crate::environment_or_skip;
 use crate::support::{Tenant, get, is_long, kubectl, wait_for};
 
-const AUTHORITY: &str = "recording-operator-webhook-ca";
-const SERVERS: [&str; 2] = ["recording-operator-webhook", "recording-operator-broker"];
+pub const AUTHORITY: &str = "recording-operator-webhook-ca";
+pub const SERVERS: [&str; 2] = ["recording-operator-webhook", "recording-operator-broker"];
 const SERVER_PODS: &str = "--selector=app.kubernetes.io/component in (webhook,broker)";
 
 #[test]
@@ -122,13 +122,13 @@ impl Told {
 }
 
 /// The texts of a Secret. Nothing shows them.
-fn secret(name: &str) -> BTreeMap<String, String> {
+pub fn secret(name: &str) -> BTreeMap<String, String> {
     let secret = get(&[NAMESPACE, "secret", name]).expect("the Secret is there");
     let text = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap();
     secret["data"].as_object().unwrap().iter().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-fn write(name: &str, texts: &BTreeMap<String, String>) {
+pub fn write(name: &str, texts: &BTreeMap<String, String>) {
     let patch = json!({"stringData": texts}).to_string();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, patch).unwrap();
@@ -175,7 +175,11 @@ fn authority_made(days: i64) -> BTreeMap<String, String> {
 }
 
 /// A server's certificate by that CA, made so many days ago, for ninety.
-fn server_made(authority: &BTreeMap<String, String>, server: &str, days: i64) -> BTreeMap<String, String> {
+pub fn server_made(
+    authority: &BTreeMap<String, String>,
+    server: &str,
+    days: i64,
+) -> BTreeMap<String, String> {
     let signer = KeyPair::from_pem(&authority["tls.key"]).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&authority["tls.crt"], signer).unwrap();
     let mut params = params(days, 90);

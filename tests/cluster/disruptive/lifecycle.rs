@@ -1,0 +1,129 @@
+//! The chart's life: the release before, an upgrade, a rollback, an uninstall, and what outlives each.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{NAMESPACE, ready_since};
+use crate::environment_or_skip;
+use crate::support::{Done, Tenant, get, is_long, kubectl, repository, setting, wait_for};
+
+const RELEASE: &str = "recording-operator";
+/// As it was packaged when it was released.
+const BEFORE: &str = "tests/fixtures/recording-operator-0.1.0.tgz";
+const PRESENT: &str = "charts/recording-operator";
+const CRD: &str = "recordingdestinations.recordings.revenue.io";
+
+fn helm(arguments: &[&str]) -> Done {
+    let mut command = Command::new(repository().join("target/dev/bin/helm"));
+    command.args(arguments).arg(NAMESPACE).current_dir(repository());
+    command.env("KUBECONFIG", setting("KUBECONFIG").unwrap()).output().unwrap().into()
+}
+
+/// The values that the release was installed with, and the present chart under them again at the end.
+struct Values(tempfile::NamedTempFile);
+
+impl Values {
+    fn of_release() -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let values = helm(&["get", "values", RELEASE, "--output=yaml"]).expect_ok().text();
+        std::fs::write(&file, values).unwrap();
+        Values(file)
+    }
+
+    fn install(&self, chart: &str, more: &[&str]) -> Done {
+        let values = format!("--values={}", self.0.path().display());
+        let usual =
+            ["upgrade", "--install", RELEASE, chart, "--reset-values", &values, "--wait", "--timeout=3m"];
+        helm(&[&usual[..], more].concat())
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        self.install(PRESENT, &[]);
+    }
+}
+
+/// The running sidecar delivers, and so does that of a new pod.
+fn delivers(tenant: &Tenant, when: &str) {
+    let fresh = format!("recorder-{when}");
+    tenant.start_recorder(&fresh);
+    for pod in ["recorder", &fresh] {
+        let key = format!("{when}-{pod}.wav");
+        tenant.shell(pod, &format!("echo {when} > /recordings/{key}")).expect_ok();
+        wait_for(&format!("{key} {when}"), || tenant.describe(), || tenant.object(&key));
+    }
+    tenant.kubectl(&["delete", "pod", &fresh, "--wait=false"]).expect_ok();
+}
+
+/// The arguments of the controller, which differ from chart to chart.
+fn chart_version() -> Value {
+    let deployment = get(&[NAMESPACE, "deployment", "recording-operator-controller"]);
+    deployment.map_or(Value::Null, |it| it["metadata"]["labels"]["helm.sh/chart"].clone())
+}
+
+#[test]
+fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
+    environment_or_skip!();
+    if !is_long() {
+        eprintln!("left out: `make test-long` runs it");
+        return;
+    }
+    let tenant = Tenant::ready("lived");
+    let since = ready_since(&tenant);
+    tenant.start_recorder("recorder");
+    delivers(&tenant, "first");
+    let values = Values::of_release();
+
+    helm(&["uninstall", RELEASE, "--wait"]).expect_ok();
+    assert_eq!(chart_version(), Value::Null);
+    let left = kubectl(&[
+        "get",
+        "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,\
+         mutatingwebhookconfigurations",
+        "--selector=app.kubernetes.io/instance=recording-operator",
+        "--output=name",
+    ]);
+    assert_eq!(left.expect_ok().text(), "", "nothing of ours is left");
+    assert!(get(&["customresourcedefinition", CRD]).is_some());
+    assert_eq!(ready_since(&tenant), since, "the destination and its status are kept");
+
+    values.install(BEFORE, &[]).expect_ok();
+    assert_eq!(chart_version(), "recording-operator-0.1.0");
+    delivers(&tenant, "before");
+
+    values.install(PRESENT, &[]).expect_ok();
+    let present = chart_version();
+    assert_ne!(present, "recording-operator-0.1.0");
+    delivers(&tenant, "upgraded");
+    helm(&["test", RELEASE, "--timeout=60s"]).expect_ok();
+
+    helm(&["rollback", RELEASE, "1", "--wait", "--timeout=3m"]).expect_ok();
+    assert_eq!(chart_version(), "recording-operator-0.1.0");
+    delivers(&tenant, "back");
+
+    assert_eq!(ready_since(&tenant), since, "no proof was lost");
+    let destination = tenant.get(&["recordingdestination", "acme"]).unwrap();
+    assert_eq!(destination["metadata"]["generation"], json!(1), "nobody edited it");
+
+    let listed = format!("--set=rbac.namespaces={{{}}}", tenant.namespace);
+    values.install(PRESENT, &["--set=rbac.secrets=namespaced", &listed]).expect_ok();
+    assert_eq!(chart_version(), present);
+    for account in ["controller", "broker"] {
+        let account = format!("--as=system:serviceaccount:recording-operator:recording-operator-{account}");
+        let may = |namespace: &str| {
+            let namespace = format!("--namespace={namespace}");
+            kubectl(&["auth", "can-i", "get", "secrets", &account, &namespace]).text().trim().to_owned()
+        };
+        assert_eq!((may(&tenant.namespace), may("default")), ("yes".into(), "no".into()), "{account}");
+    }
+    let before = destination["status"]["lastValidationTime"].clone();
+    tenant.revalidate("acme");
+    let validated = || {
+        let now = tenant.get(&["recordingdestination", "acme"]).unwrap();
+        (now["status"]["lastValidationTime"] != before).then_some(())
+    };
+    wait_for("a validation with these rights", || tenant.describe(), validated);
+    delivers(&tenant, "namespaced");
+}
