@@ -1,18 +1,18 @@
 //! Whether a server of ours answers, as `helm test` asks.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Empty;
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+
+use super::client::{connector, with_causes};
 
 /// Time for the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,13 +33,7 @@ pub async fn ask(url: &str, ca: &Path) -> Result<StatusCode, NoAnswer> {
     let certificates = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| failed(format!("{}: {error}", ca.display())))?;
     roots.add_parsable_certificates(certificates);
-    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector(roots));
     let asked = client.get(url.parse().map_err(|error| failed(format!("not a URL: {error}")))?);
     let answer = tokio::time::timeout(TIMEOUT, asked).await;
     let answer = answer.map_err(|_| failed(format!("no answer within {} s", TIMEOUT.as_secs())))?;
@@ -47,17 +41,6 @@ pub async fn ask(url: &str, ca: &Path) -> Result<StatusCode, NoAnswer> {
         status if status.is_server_error() => Err(failed(format!("it answers {status}"))),
         status => Ok(status),
     }
-}
-
-/// hyper's own text ends at "client error (Connect)".
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Serving: HTTPS with a certificate that is replaced while it is in use, and health and metrics; and asking whether others serve.
 
 mod ask;
+mod client;
 mod connections;
 mod health;
 mod https;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use ask::{NoAnswer, ask};
+pub use client::{connector, with_causes};
 pub use health::{Part, Readiness, health};
 pub use https::https;
 pub use tls::{TlsDirectory, UnusableCertificate};

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -12,19 +11,20 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::ports::{Broker, Told};
 use super::syscalls::replace;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REPORT_PATH};
 use crate::secret::SessionCredentials;
+use crate::serve::{connector, with_causes};
 
 /// Time for one request and its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -204,28 +204,10 @@ impl Trusted {
         if roots.is_empty() {
             return Err(NoCA);
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(1)
-            .build(connector);
+            .build(connector(roots));
         Ok(Trusted { ca, client })
     }
-}
-
-/// An error and what it came from: hyper's own text ends at "client error (Connect)".
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
