@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::environment_or_skip;
-use crate::support::{Tenant, is_long, wait_for};
+use crate::support::{Tenant, wait_for};
+use crate::{environment_or_skip, long_run_or_skip};
 
 /// Longer than the hour that Kubernetes gives a token by default, and than any session.
 const HELD_UP: Duration = Duration::from_secs(3700);
@@ -13,10 +13,7 @@ const HELD_UP: Duration = Duration::from_secs(3700);
 #[test]
 fn a_pod_that_ends_for_longer_than_an_hour_still_delivers() {
     environment_or_skip!();
-    if !is_long() {
-        eprintln!("left out: it takes an hour; `make test-long` runs it");
-        return;
-    }
+    long_run_or_skip!();
     let tenant = Tenant::ready("drained");
     let mut pod = tenant.recorder("recorder");
     pod["spec"]["terminationGracePeriodSeconds"] = json!(2 * HELD_UP.as_secs());

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, kubectl, wait_for};
+use crate::{environment_or_skip, long_run_or_skip};
 
 /// What the set-up guide asks of a role.
 const ALL_FOUR: [&str; 4] = ["s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject"];
@@ -324,9 +324,8 @@ fn each_permission_that_lacks_is_named_and_what_is_enough_is_ready() {
 #[test]
 fn a_bucket_that_an_upload_has_proved_since_is_left_alone_at_the_enforcement_interval() {
     environment_or_skip!();
-    if !is_long() {
-        return; // The shortest interval is five minutes.
-    }
+    // The shortest interval is five minutes.
+    long_run_or_skip!();
     let tenant = Tenant::new("uploaded");
     tenant.apply_secret(&tenant.external_id);
     let validation = json!({"intervalSeconds": 3600, "enforcementIntervalSeconds": 300});

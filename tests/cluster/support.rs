@@ -25,6 +25,17 @@ macro_rules! environment_or_skip {
     };
 }
 
+/// What needs more time than CI has says so in a short run, and ends.
+#[macro_export]
+macro_rules! long_run_or_skip {
+    () => {
+        if !$crate::support::is_long() {
+            eprintln!("left out: `make test-long` runs it");
+            return;
+        }
+    };
+}
+
 pub fn environment_is_up() -> bool {
     let up = setting("KUBECONFIG").is_some() && setting("AWS_ENDPOINT_URL").is_some();
     let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);

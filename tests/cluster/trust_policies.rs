@@ -7,8 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, repository, wait_for};
+use crate::{environment_or_skip, long_run_or_skip};
 
 const PLATFORM: &str = "arn:aws:iam::103850359708:user/RingDNA_Web";
 
@@ -230,9 +230,8 @@ fn every_form_of_external_id_is_proved_where_it_is_demanded_and_found_out_where_
 #[test]
 fn a_question_mark_in_the_middle_is_found_in_the_window_that_replaces_that_character() {
     environment_or_skip!();
-    if !is_long() {
-        return; // It is a matter of chance which window that is, and each takes ten seconds.
-    }
+    // It is a matter of chance which window that is, and each takes ten seconds.
+    long_run_or_skip!();
     let number = std::process::id() % 10;
     let id = format!("m{number}d");
     let tenant = Tenant::with("middle", Some(&id), &[]);
@@ -268,9 +267,8 @@ fn a_question_mark_in_the_middle_is_found_in_the_window_that_replaces_that_chara
 #[test]
 fn a_role_that_is_opened_is_found_at_the_enforcement_interval_though_nobody_asks() {
     environment_or_skip!();
-    if !is_long() {
-        return; // The shortest interval is five minutes.
-    }
+    // The shortest interval is five minutes.
+    long_run_or_skip!();
     let tenant = Tenant::new("interval");
     tenant.apply_secret(&tenant.external_id);
     let validation = json!({"intervalSeconds": 3600, "enforcementIntervalSeconds": 300});

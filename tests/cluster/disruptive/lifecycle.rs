@@ -5,8 +5,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, ready_since};
-use crate::environment_or_skip;
-use crate::support::{Done, Tenant, get, is_long, kubectl, repository, setting, wait_for};
+use crate::support::{Done, Tenant, get, kubectl, repository, setting, wait_for};
+use crate::{environment_or_skip, long_run_or_skip};
 
 const RELEASE: &str = "recording-operator";
 /// As it was packaged when it was released.
@@ -66,10 +66,7 @@ fn chart_version() -> Value {
 #[test]
 fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
     environment_or_skip!();
-    if !is_long() {
-        eprintln!("left out: `make test-long` runs it");
-        return;
-    }
+    long_run_or_skip!();
     let tenant = Tenant::ready("lived");
     let since = ready_since(&tenant);
     tenant.start_recorder("recorder");

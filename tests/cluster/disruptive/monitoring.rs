@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::rotations::{AUTHORITY, SERVERS, secret, server_made, write};
 use super::{NAMESPACE, StoppedController};
 use crate::door::Door;
-use crate::environment_or_skip;
-use crate::support::{Tenant, dev, is_long, kubectl, repository, wait_for};
+use crate::support::{Tenant, dev, kubectl, repository, wait_for};
+use crate::{environment_or_skip, long_run_or_skip};
 
 const ALERTS: &str = "charts/recording-operator/files/alerts.yaml";
 /// The alerts' own times, which are made for people, and those of a test.
@@ -81,10 +81,7 @@ fn with_small_spool(name: &str) -> Tenant {
 #[test]
 fn prometheus_finds_all_and_each_query_of_the_dashboard_and_each_alert_about_a_fault_has_an_answer() {
     environment_or_skip!();
-    if !is_long() {
-        eprintln!("left out: `make test-long` runs it");
-        return;
-    }
+    long_run_or_skip!();
     let prometheus = Prometheus::up();
     let tenant = with_small_spool("monitored");
     let namespace = tenant.namespace.as_str();
@@ -129,10 +126,7 @@ fn queries_of_the_dashboard() -> Vec<String> {
 #[test]
 fn each_alert_fires_for_the_fault_that_it_is_about() {
     environment_or_skip!();
-    if !is_long() {
-        eprintln!("left out: `make test-long` runs it");
-        return;
-    }
+    long_run_or_skip!();
     let prometheus = Prometheus::up();
     let open = with_small_spool("opened");
     let throttled = Tenant::ready("throttled");
