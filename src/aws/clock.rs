@@ -29,7 +29,8 @@ impl AwsClock {
         let ahead = if ahead.abs() > TOLERATED { ahead } else { 0 };
         if self.ahead.swap(ahead, Ordering::Relaxed) == 0 && ahead != 0 {
             let remedy = "set the node's clock; until then requests are signed with AWS's time";
-            tracing::warn!(seconds = -ahead, remedy, "The clock is ahead of AWS's");
+            let wrong = if ahead < 0 { "ahead of" } else { "behind" };
+            tracing::warn!(seconds = ahead.abs(), remedy, "The clock is {wrong} AWS's");
         }
     }
 

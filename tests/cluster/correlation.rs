@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::environment_or_skip;
 use crate::logs::aws_calls;
 use crate::support::{Tenant, kubectl, wait_for};
-use crate::{environment_or_skip, long_run_or_skip};
 
 /// A container's log, which is JSON line by line.
 fn log_lines(arguments: &[&str]) -> Vec<Value> {
@@ -15,7 +15,6 @@ fn log_lines(arguments: &[&str]) -> Vec<Value> {
 #[test]
 fn the_access_key_id_leads_from_the_sidecar_by_the_broker_to_awss_own_records() {
     environment_or_skip!();
-    long_run_or_skip!();
     let tenant = Tenant::ready("traced");
     tenant.start_recorder("recorder");
     tenant.shell("recorder", "echo a > /recordings/a.wav").expect_ok();

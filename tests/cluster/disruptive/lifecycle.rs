@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::load::under_load;
 use super::{NAMESPACE, ready_since};
 use crate::support::{Done, Tenant, get, kubectl, repository, setting, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
@@ -57,7 +58,7 @@ fn delivers(tenant: &Tenant, when: &str) {
     tenant.kubectl(&["delete", "pod", &fresh, "--wait=false"]).expect_ok();
 }
 
-/// The arguments of the controller, which differ from chart to chart.
+/// As the controller is labelled.
 fn chart_version() -> Value {
     let deployment = get(&[NAMESPACE, "deployment", "recording-operator-controller"]);
     deployment.map_or(Value::Null, |it| it["metadata"]["labels"]["helm.sh/chart"].clone())
@@ -123,4 +124,53 @@ fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
     };
     wait_for("a validation with these rights", || tenant.describe(), validated);
     delivers(&tenant, "namespaced");
+}
+
+/// The same image by its full name, which policy and webhook take for another one.
+const NEXT_IMAGE: &str = "--set=image.repository=docker.io/library/recording-operator";
+
+#[test]
+fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_are_let_in_and_served() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("upgraded");
+    let mut held = tenant.recorder("held");
+    held["metadata"]["finalizers"] = json!(["example.com/held"]);
+    tenant.apply(&held).expect_ok();
+    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/held"]).expect_ok();
+    let before = sidecar_image(&tenant.get(&["pod", "held"]).unwrap());
+    let values = Values::of_release();
+
+    under_load(&tenant, || drop(values.install(PRESENT, &[NEXT_IMAGE]).expect_ok()));
+    tenant.start_recorder("fresh");
+    let next = sidecar_image(&tenant.get(&["pod", "fresh"]).unwrap());
+    assert_ne!(next, before);
+    let admitted = admitted_images();
+    for image in [&before, &next] {
+        assert!(admitted.contains(&format!("'{image}'")), "{image} is not in {admitted}");
+    }
+    assert_eq!(sidecar_image(&tenant.get(&["pod", "recorder"]).unwrap()), before);
+    for pod in ["recorder", "fresh"] {
+        tenant.shell(pod, &format!("echo {pod} > /recordings/{pod}.wav")).expect_ok();
+        wait_for(pod, || tenant.describe(), || tenant.object(&format!("{pod}.wav")));
+    }
+    // Neither an edit of the pod before nor its end is held up.
+    tenant.kubectl(&["label", "pod", "held", "edited=after"]).expect_ok();
+    tenant.kubectl(&["delete", "pod", "held", "--wait=false"]).expect_ok();
+    let free = r#"--patch=[{"op": "remove", "path": "/metadata/finalizers"}]"#;
+    tenant.kubectl(&["patch", "pod", "held", "--type=json", free]).expect_ok();
+    wait_for("its end", || tenant.describe(), || tenant.get(&["pod", "held"]).is_none().then_some(()));
+}
+
+fn sidecar_image(pod: &Value) -> String {
+    let containers = pod["spec"]["initContainers"].as_array().expect("it was injected");
+    let sidecar = containers.iter().find(|container| container["name"] == "recording-uploader");
+    sidecar.expect("it was injected")["image"].as_str().unwrap().to_owned()
+}
+
+/// As the policy on new pods has them.
+fn admitted_images() -> String {
+    let policy = get(&["validatingadmissionpolicy", "recording-operator-sidecar"]).unwrap();
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let images = variables.iter().find(|variable| variable["name"] == "images");
+    images.unwrap()["expression"].as_str().unwrap().to_owned()
 }
