@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::service_config::ServiceConfigKey;
 use jiff::{SignedDuration, Timestamp};
 
@@ -75,10 +76,14 @@ impl Found {
         &self.connection
     }
 
+    /// The credentials as they are now, for a command that is over before they are.
+    pub async fn key(&self) -> Result<impl ProvideCredentials + use<>, NotFound> {
+        self.look_up().await
+    }
+
     /// The credentials as they are now.
     pub async fn credentials(&self) -> Result<SessionCredentials, NotFound> {
-        let provider = self.credentials.as_ref().ok_or(NotFound::Credentials)?;
-        let found = provider.provide_credentials().await.map_err(|_| NotFound::Credentials)?;
+        let found = self.look_up().await?;
         let expiration = found.expiry().and_then(|end| Timestamp::try_from(end).ok());
         Ok(SessionCredentials {
             access_key_id: found.access_key_id().to_owned(),
@@ -86,6 +91,11 @@ impl Found {
             session_token: found.session_token().unwrap_or_default().into(),
             expiration: expiration.unwrap_or_else(|| Timestamp::now() + LOOK_AGAIN),
         })
+    }
+
+    async fn look_up(&self) -> Result<Credentials, NotFound> {
+        let provider = self.credentials.as_ref().ok_or(NotFound::Credentials)?;
+        provider.provide_credentials().await.map_err(|_| NotFound::Credentials)
     }
 }
 

@@ -10,8 +10,8 @@ use super::explanation::Explanation;
 use super::files;
 use super::lint::{Findings, Manifests};
 use super::output::{Failure, Outcome, Report, note};
-use crate::api::{Endpoint, RecordingDestination};
-use crate::aws::{Connection, Examiner, OwnKey, Sts};
+use crate::api::RecordingDestination;
+use crate::aws::{Examiner, Found, NotFound, Sts};
 use crate::domain::verdict::{
     Due, Enforcement, Evidence, Platform, Rules, SecretObservation, bucket_is_due, due, judge,
 };
@@ -35,28 +35,6 @@ pub(super) struct Arguments {
     /// Region whose STS endpoint is used.
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     aws_region: String,
-    /// Endpoint that replaces AWS's own.
-    #[arg(long, env = "AWS_ENDPOINT_URL")]
-    aws_endpoint_url: Option<String>,
-    /// File of the CA certificates by which that endpoint is known instead of the public ones, PEM.
-    #[arg(long, env = "AWS_CA_BUNDLE")]
-    aws_ca_bundle: Option<PathBuf>,
-}
-
-impl Arguments {
-    fn endpoint(&self) -> Result<Option<Endpoint>, Failure> {
-        let Some(url) = self.aws_endpoint_url.clone() else { return Ok(None) };
-        let ca_bundle = match &self.aws_ca_bundle {
-            Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
-                Failure::Undone(format!(
-                    "the CA certificates {}: {error}; AWS_CA_BUNDLE names them",
-                    file.display()
-                ))
-            })?),
-            None => None,
-        };
-        Ok(Some(Endpoint { url, ca_bundle }))
-    }
 }
 
 /// What came of it.
@@ -101,11 +79,12 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Checked, Failure> {
 
 /// As the platform's principal, or not at all: what refuses another one proves nothing.
 async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
-    let connection = Connection::new(arguments.endpoint()?);
-    let key = OwnKey::find(&connection, &arguments.aws_region).await;
-    let key = key.map_err(|error| Failure::Undone(error.to_string()))?;
-    let sts = Sts::new(&connection, &arguments.aws_region, key, CALLS_PER_SECOND);
+    let undone = |error: NotFound| Failure::Undone(error.to_string());
+    let found = Found::look(&arguments.aws_region).await.map_err(undone)?;
+    let key = found.key().await.map_err(undone)?;
+    let sts = Sts::new(found.connection(), &arguments.aws_region, key, CALLS_PER_SECOND);
     let principal = arguments.platform_principal_arn.clone();
+    let connection = found.connection().clone();
     let examiner = Examiner::new(connection, sts, principal.clone(), arguments.control_role_arn.clone());
     let why = match examiner.whose_key().await {
         Platform::AsConfigured => return Ok(examiner),
