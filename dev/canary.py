@@ -19,7 +19,7 @@ import time
 import urllib.parse
 from collections import defaultdict
 
-from . import capture, environment, operator
+from . import capture, environment, operator, sandbox
 from .aws import PLATFORM_CREDENTIALS
 from .control_plane import AUDIT_LOG
 from .kube import Kube
@@ -28,7 +28,7 @@ from .progress import Failure, say
 
 CANARIES = RUN / "aws" / "canaries.jsonl"  # each secret that passed through the stand-in for AWS
 ACCESS_LOG = RUN / "aws" / "access.jsonl"
-POD_LOGS = RUN / "mounts" / "var-log" / "pods"
+POD_LOGS = [node.directory / "mounts" / "var-log" / "pods" for node in sandbox.NODES]
 KEPT_LOGS = RUN / "pod-logs"
 SIDECAR = "recording-uploader"
 KINDS = {"external-id", "secret-access-key", "session-token", "request-id"}
@@ -224,7 +224,7 @@ def _logs():
 def _link_logs():
     KEPT_LOGS.mkdir(exist_ok=True)
     for pattern in (f"{operator.NAME}_*/*/*.log*", f"*/{SIDECAR}/*.log*"):
-        for log in POD_LOGS.glob(pattern):
+        for log in (log for logs in POD_LOGS for log in logs.glob(pattern)):
             if log.suffix in (".gz", ".tmp"):  # copies, of what has been linked before
                 continue
             try:

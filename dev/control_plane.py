@@ -39,17 +39,20 @@ def start():
     """Starts what is not running yet and returns once the API server is ready."""
     pki.create()
     ports = _ports()
-    server = f"https://{sandbox.NODE_IP}:{ports['apiserver']}"
     _etcd(ports)
     _apiserver(ports)
-    pki.write_kubeconfig(ADMIN, "admin", server)
-    _controller_manager(server, ports)
+    pki.write_kubeconfig(ADMIN, "admin", url())
+    _controller_manager(url(), ports)
     if IS_ROOT:  # without a node there is nothing to schedule to
-        _scheduler(server)
+        _scheduler(url())
     outer_port = forward("apiserver", PREFERRED_PORT, ports["apiserver"])
     pki.write_kubeconfig(KUBECONFIG, "admin", f"https://127.0.0.1:{outer_port}")
     wait_for("a ready API server", lambda: ready(outer_port), 60)
-    return server
+
+
+def url():
+    """The API server's URL in the cluster's network."""
+    return f"https://{sandbox.NODE_IP}:{_ports()['apiserver']}"
 
 
 def ready(port):

@@ -84,7 +84,7 @@ def _cluster():
     else:
         say("without root there is no node: the API server and its controllers run, but no pod will")
     with step("starting the control plane"):
-        server = control_plane.start()
+        control_plane.start()
         manifest = tools.HERE / "manifests" / "cluster.yaml"
         subprocess.run(
             [tools.command("kubectl"), "--kubeconfig", KUBECONFIG, "apply", "--filename", manifest],
@@ -94,7 +94,7 @@ def _cluster():
         _name_the_stand_in()
         images = [image.pause(), image.busybox()]
         with step("starting the node"):
-            node.start(server)
+            node.start()
             for built in images:
                 node.load(built)
 

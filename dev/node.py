@@ -1,25 +1,23 @@
-"""One node: containerd, kubelet, kube-proxy and the cluster's DNS, out of unpacked packages."""
+"""The nodes: containerd and kubelet on each; the first one's kube-proxy and DNS serve all, as they share a network."""
 
 import json
-import os
 import shutil
 import subprocess
-from pathlib import Path
 
-from . import control_plane, packages, pki, process, sandbox, tools
+from . import control_plane, image, pki, process, sandbox, tools
 from .control_plane import CONFIG
+from .node_programs import cni_directory, environment, find
 from .paths import RUN
-from .progress import Failure, wait_for
-from .sandbox import NODE_IP
+from .progress import wait_for
+from .sandbox import FIRST, NODE_IP
 
-SOCKET = RUN / "containerd.sock"
-POD_RANGE = "10.244.0.0/24"
-LEGACY = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
+# Of a further node. Pods come to it only if they say so.
+TAINT = {"key": f"{sandbox.NAME}/further", "effect": "NoSchedule"}
 
 CONTAINERD_CONFIG = """\
 version = 2
-root = "{run}/containerd"
-state = "{run}/containerd-state"
+root = "{directory}/containerd"
+state = "{directory}/containerd-state"
 [grpc]
   address = "{socket}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -32,7 +30,7 @@ state = "{run}/containerd-state"
       SystemdCgroup = false
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni}"
-    conf_dir = "{config}/cni"
+    conf_dir = "{directory}/config/cni"
 """
 
 COREFILE = """\
@@ -47,38 +45,66 @@ COREFILE = """\
 """
 
 
-def start(server):
-    """Starts what is not running yet and returns once the node is Ready."""
-    environment = _environment()
-    (CONFIG / "cni").mkdir(parents=True, exist_ok=True)
-    _containerd(environment)
-    _kubelet(server, environment)
-    _kube_proxy(server, environment)
-    _coredns(server)
-    wait_for("a Ready node", _ready, 120, 0.3)
+def start():
+    """Starts what is not running yet of the first node and returns once it is Ready."""
+    _start(FIRST)
+    _kube_proxy()
+    _coredns()
+    _wait_ready(FIRST)
     for name in ("kube-proxy", "coredns"):
         process.require(name)
 
 
-def load(image):
+def join(node):
+    """A further node, with the images of the first; one that was lost comes back with its disk. Idempotent."""
+    sandbox.add(node)
+    _start(node)
+    for record in sorted((FIRST.directory / "images").iterdir()):
+        load(image.Image(image.IMAGES / record.name, record.read_text()), node)
+    _wait_ready(node)
+
+
+def lose(node):
+    """As if its power went: nothing of it answers any more, and nobody is told. Its disk stays."""
+    if process.running(node.own("kubelet")):
+        process.freeze(node.own("kubelet"))  # it could still tell of the containers' end
+    sandbox.cut(node)
+    for name in (sandbox.HOLDER, "containerd", "kubelet"):
+        process.stop(node.own(name))  # it has ended: forgets it
+    shutil.rmtree(node.directory / "containerd-state", ignore_errors=True)
+    _socket(node).unlink(missing_ok=True)
+
+
+def load(built, node=FIRST):
     """Imports an image unless its content is there already."""
-    if not image:
+    if not built:
         return
-    record = RUN / "images" / image.tarball.name
-    if record.exists() and record.read_text() == image.tag:
+    record = node.directory / "images" / built.tarball.name
+    if record.exists() and record.read_text() == built.tag:
         return
     subprocess.run(
-        [_find("ctr"), "--address", SOCKET, "--namespace", "k8s.io", "images", "import", image.tarball],
-        check=True, stdout=subprocess.DEVNULL, env=_environment(),
+        [find("ctr"), "--address", _socket(node), "--namespace", "k8s.io", "images", "import", built.tarball],
+        check=True, stdout=subprocess.DEVNULL, env=environment(),
     )  # fmt: skip
     record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(image.tag)
+    record.write_text(built.tag)
 
 
-def _containerd(environment):
-    config = CONFIG / "containerd.toml"
+def _start(node):
+    (node.directory / "config" / "cni").mkdir(parents=True, exist_ok=True)
+    _containerd(node)
+    _kubelet(node)
+
+
+def _socket(node):
+    return node.directory / "containerd.sock"
+
+
+def _containerd(node):
+    config = node.directory / "config" / "containerd.toml"
+    directory, socket = node.directory, _socket(node)
     config.write_text(
-        CONTAINERD_CONFIG.format(run=RUN, config=CONFIG, socket=SOCKET, runc=_find("runc"), cni=_cni_directory())
+        CONTAINERD_CONFIG.format(directory=directory, socket=socket, runc=find("runc"), cni=cni_directory())
     )
     # Routed pairs rather than a bridge: a bridge would need a kernel module for Services to work between its pods.
     network = {
@@ -90,32 +116,37 @@ def _containerd(environment):
                 "ipMasq": True,
                 "ipam": {
                     "type": "host-local",
-                    "dataDir": str(RUN / "cni"),
-                    "ranges": [[{"subnet": POD_RANGE}]],
+                    "dataDir": str(directory / "cni"),
+                    "ranges": [[{"subnet": node.pod_range}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             },
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
     }
-    (CONFIG / "cni" / "pods.conflist").write_text(json.dumps(network))
-    process.start("containerd", [_find("containerd"), f"--config={config}"], via=sandbox.node, env=environment)
-    wait_for("containerd", lambda: process.require("containerd") or SOCKET.exists(), 20)
+    (directory / "config" / "cni" / "pods.conflist").write_text(json.dumps(network))
+    name = node.own("containerd")
+    process.start(name, [find("containerd"), f"--config={config}"], via=sandbox.inside(node), env=environment())
+    wait_for(name, lambda: process.require(name) or socket.exists(), 20)
 
 
-def _kubelet(server, environment):
-    (CONFIG / "resolv.conf").touch()
-    config = CONFIG / "kubelet.json"
+def _kubelet(node):
+    directory = node.directory / "config"
+    resolver, config = directory / "resolv.conf", directory / "kubelet.json"
+    resolver.touch()
+    kubeconfig = pki.write_kubeconfig(directory / "kubelet.kubeconfig", node.own("kubelet"), control_plane.url())
     settings = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": NODE_IP,
+        "address": node.ip,
+        "healthzBindAddress": node.ip,
         "authentication": {"x509": {"clientCAFile": str(pki.PKI / "ca.crt")}},
-        "tlsCertFile": str(pki.PKI / "kubelet-server.crt"),
-        "tlsPrivateKeyFile": str(pki.PKI / "kubelet-server.key"),
-        "containerRuntimeEndpoint": f"unix://{SOCKET}",
+        "tlsCertFile": str(pki.PKI / f"{node.own('kubelet-server')}.crt"),
+        "tlsPrivateKeyFile": str(pki.PKI / f"{node.own('kubelet-server')}.key"),
+        "containerRuntimeEndpoint": f"unix://{_socket(node)}",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{sandbox.NAME}",
+        "cgroupRoot": f"/{sandbox.NAME}/{node.part}".rstrip("/"),
+        "registerWithTaints": [] if node == FIRST else [TAINT],
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
@@ -128,34 +159,34 @@ def _kubelet(server, environment):
         "imageGCHighThresholdPercent": 100,
         "clusterDNS": [NODE_IP],
         "clusterDomain": "cluster.local",
-        "resolvConf": str(CONFIG / "resolv.conf"),
-        "volumePluginDir": str(RUN / "volume-plugins"),
+        "resolvConf": str(resolver),
+        "volumePluginDir": str(node.directory / "volume-plugins"),
     }
     config.write_text(json.dumps(settings, indent=2))
     process.start(
-        "kubelet",
+        node.own("kubelet"),
         [
             tools.command("kubelet"),
             f"--config={config}",
-            f"--kubeconfig={pki.write_kubeconfig(CONFIG / 'kubelet.kubeconfig', 'kubelet', server)}",
-            f"--root-dir={RUN / 'kubelet'}",
-            f"--hostname-override={pki.NODE}",
-            f"--node-ip={NODE_IP}",
+            f"--kubeconfig={kubeconfig}",
+            f"--root-dir={node.directory / 'kubelet'}",
+            f"--hostname-override={node.name}",
+            f"--node-ip={node.ip}",
         ],
-        via=sandbox.node,
-        env=environment,
+        via=sandbox.inside(node),
+        env=environment(),
     )
 
 
-def _kube_proxy(server, environment):
+def _kube_proxy():
     process.start(
         "kube-proxy",
         [
             tools.command("kube-proxy"),
-            f"--kubeconfig={pki.write_kubeconfig(CONFIG / 'proxy.kubeconfig', 'proxy', server)}",
-            f"--hostname-override={pki.NODE}",
+            f"--kubeconfig={pki.write_kubeconfig(CONFIG / 'proxy.kubeconfig', 'proxy', control_plane.url())}",
+            f"--hostname-override={FIRST.name}",
             "--proxy-mode=iptables",
-            f"--cluster-cidr={POD_RANGE}",
+            f"--cluster-cidr={FIRST.pod_range}",
             "--iptables-localhost-nodeports=false",
             "--oom-score-adj=0",
             # Connection tracking limits are the machine's, not the namespace's.
@@ -163,66 +194,27 @@ def _kube_proxy(server, environment):
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
         ],
-        via=sandbox.node,
-        env=environment,
+        via=sandbox.inside(FIRST),
+        env=environment(),
     )
 
 
-def _coredns(server):
-    kubeconfig = pki.write_kubeconfig(CONFIG / "coredns.kubeconfig", "coredns", server)
+def _coredns():
+    kubeconfig = pki.write_kubeconfig(CONFIG / "coredns.kubeconfig", "coredns", control_plane.url())
     corefile = CONFIG / "Corefile"
     corefile.write_text(COREFILE.format(address=NODE_IP, kubeconfig=kubeconfig))
     process.start("coredns", [tools.command("coredns"), "-conf", corefile], via=sandbox.network)
 
 
-def _ready():
-    process.require("kubelet")
-    process.require("containerd")
-    answer = subprocess.run(
-        [tools.command("kubectl"), f"--kubeconfig={control_plane.KUBECONFIG}", "get", "node", pki.NODE,
-         "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    return answer.stdout == "True"
+def _wait_ready(node):
+    def ready():
+        for name in ("kubelet", "containerd"):
+            process.require(node.own(name))
+        answer = subprocess.run(
+            [tools.command("kubectl"), f"--kubeconfig={control_plane.KUBECONFIG}", "get", "node", node.name,
+             "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return answer.stdout == "True"
 
-
-def _unpacked():
-    """Debian's packages and the links that make its iptables the legacy ones; None where there is no apt."""
-    directory = packages.debian("node-tools", packages.NODE_PACKAGES)
-    if directory and not (directory / "links").exists():
-        links = directory / "links"
-        links.mkdir()
-        for name in LEGACY:
-            (links / name).symlink_to("../usr/sbin/xtables-legacy-multi")
-    return directory
-
-
-def _environment():
-    directory = _unpacked()
-    if not directory:
-        return dict(os.environ)
-    path = [directory / "links", directory / "usr/sbin", directory / "usr/bin", os.environ["PATH"], "/usr/sbin", "/sbin"]
-    (libraries,) = directory.glob("usr/lib/*-linux-gnu*")
-    return {
-        **os.environ,
-        "PATH": ":".join(str(p) for p in path),
-        "LD_LIBRARY_PATH": str(libraries),
-        "XTABLES_LIBDIR": str(libraries / "xtables"),
-    }
-
-
-def _find(name):
-    found = shutil.which(name, path=_environment()["PATH"])
-    if not found:
-        raise Failure(f"{name} is not on PATH and there is no apt to unpack it from: install it")
-    return found
-
-
-def _cni_directory():
-    unpacked = _unpacked()
-    places = [unpacked / "usr/lib/cni"] if unpacked else []
-    places += [Path(p) for p in ("/opt/cni/bin", "/usr/libexec/cni", "/usr/lib/cni")]
-    for place in places:
-        if (place / "ptp").exists():
-            return place
-    raise Failure("there are no CNI plugins: install containernetworking-plugins")
+    wait_for(f"node {node.name} to be Ready", ready, 120, 0.3)

@@ -6,9 +6,8 @@ import subprocess
 
 from . import tools
 from .paths import RUN
-from .sandbox import NODE_IP
+from .sandbox import NAME, NODE_IP, NODES
 
-NODE = "recording-operator-dev"
 PKI = RUN / "pki"
 SERVICE_IP = "10.96.0.1"
 # Pods know the stand-in by a name of the cluster's DNS, so that a test can take the DNS away: SERVICE.NAMESPACE.
@@ -21,7 +20,7 @@ CLIENTS = {
     "proxy": ("system:kube-proxy", None),
     "coredns": ("system:coredns", None),
     "kubelet-client": ("kube-apiserver-kubelet-client", None),
-    "kubelet": (f"system:node:{NODE}", "system:nodes"),
+    **{node.own("kubelet"): (f"system:node:{node.name}", "system:nodes") for node in NODES},
 }
 SERVERS = {
     "etcd": ["127.0.0.1", NODE_IP],
@@ -29,7 +28,7 @@ SERVERS = {
         "127.0.0.1", "localhost", NODE_IP, SERVICE_IP,
         "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
     ],
-    "kubelet-server": [NODE, NODE_IP],
+    **{node.own("kubelet-server"): [node.name, node.ip] for node in NODES},
     "aws": [AWS_NAME, f"{AWS_NAME}.svc", f"{AWS_NAME}.svc.cluster.local", "localhost", "127.0.0.1", NODE_IP],
 }  # fmt: skip
 
@@ -47,7 +46,7 @@ def create():
 
 def write_kubeconfig(file, client, server):
     """A kubeconfig that carries its credentials, so that it can be copied. JSON is YAML."""
-    name = "recording-operator-dev"
+    name = NAME
     user = {"client-certificate-data": _base64(f"{client}.crt"), "client-key-data": _base64(f"{client}.key")}
     cluster = {"server": server, "certificate-authority-data": _base64("ca.crt")}
     config = {

@@ -24,7 +24,7 @@ STOP_SECONDS = 10
 def start(name, argv, *, via, env=None, pass_fds=()):
     """Starts a process unless it runs already; its output goes to target/dev/logs/NAME.log.
 
-    via: where it runs: sandbox.outside, sandbox.network or sandbox.node.
+    via: where it runs: sandbox.outside, sandbox.network or sandbox.inside(node).
     """
     if running(name):
         return

@@ -1,26 +1,27 @@
-"""A place of its own for the cluster: network namespace, mount namespace and cgroup.
+"""A place of its own for the cluster: network namespace, cgroup, and a mount namespace for each node.
 
-The network namespace keeps the node's addresses, ports and iptables rules off the machine. The mount namespace
+The network namespace keeps the nodes' addresses, ports and iptables rules off the machine. The mount namespace
 makes the kubelet's mounts, and what containerd and the CNI plugins write to /run, /var/log and /var/lib, vanish
 with the last process. The cgroup says which processes are ours, even after a run that was killed.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from . import process
 from .paths import IS_ROOT, ROOT, RUN
 from .progress import wait_for
 
 NAME = "recording-operator-dev"
-NODE_IP = "10.77.0.2" if IS_ROOT else "127.0.0.1"
 SERVICE_RANGE = "10.96.0.0/16"
 BRIDGE = "rec-dev"  # inside the namespace only
 NETWORK = Path("/run/netns") / NAME
-HOLDER = "mounts"  # the process that keeps the mount namespace
+HOLDER = "mounts"  # the process that keeps a node's mount namespace
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_V2 = (CGROUPS / "cgroup.controllers").exists()
 
@@ -34,10 +35,33 @@ KUBELET_SYSCTLS = {
 }
 
 
+class Node(NamedTuple):
+    """What a node has to itself: its addresses, a disk, mounts and a cgroup. The network is the cluster's."""
+
+    name: str
+    ip: str
+    pod_range: str
+    part: str = ""  # of the run's directory and of the cgroup; its processes' and certificates' names begin with it
+
+    @property
+    def directory(self):
+        return RUN / self.part
+
+    def own(self, name):
+        return f"{self.part}-{name}" if self.part else name
+
+
+FIRST = Node(NAME, "10.77.0.2" if IS_ROOT else "127.0.0.1", "10.244.0.0/24")
+SECOND = Node(f"{NAME}-second", "10.77.0.3", "10.244.1.0/24", "second")  # there on demand only
+NODES = (FIRST, SECOND)
+NODE_IP = FIRST.ip
+# Each node finds its own disk here, so that a hostPath on one is not there on another. All else in RUN they share.
+DISK = RUN / "disk"
+
+
 def create():
     """Idempotent. The caller has already removed what a broken run left (see remove)."""
-    for directory in _cgroup_directories():
-        (directory / "system").mkdir(parents=True, exist_ok=True)
+    _make_cgroup(FIRST)
     if not NETWORK.exists():
         _ip("netns", "add", NAME)
         inside = ["-n", NAME]
@@ -48,15 +72,30 @@ def create():
         # Without it the node itself could not reach a ClusterIP, so neither could the API server a webhook.
         _ip(*inside, "route", "add", SERVICE_RANGE, "dev", BRIDGE)
         subprocess.run(network(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]), check=True)
-    if not process.running(HOLDER):
-        _hold_mounts()
+    _hold_mounts(FIRST)
 
 
-def outside(argv):
-    """The command line that runs argv as a process of the machine, marked as ours."""
+def add(node):
+    """A place for a further node. Idempotent."""
+    _make_cgroup(node)
+    _ip("-n", NAME, "address", "replace", f"{node.ip}/24", "dev", BRIDGE)
+    _hold_mounts(node)
+
+
+def cut(node):
+    """As if its power went: processes, containers, mounts and address go at once. What is on its disk stays."""
+    _kill(node)
+    if NETWORK.exists():
+        _ip("-n", NAME, "address", "flush", "dev", BRIDGE, "to", node.ip)
+    wait_for(f"the end of the cgroup of {node.name}", lambda: _cgroups_removed(node), 10)
+    shutil.rmtree(node.directory / "mounts" / "run", ignore_errors=True)
+
+
+def outside(argv, node=FIRST):
+    """The command line that runs argv as a process of the machine, marked as ours, or as that of a node."""
     if not IS_ROOT:
         return argv
-    return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(_members_file()), *argv]
+    return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(_members_file(node)), *argv]
 
 
 def network(argv):
@@ -65,16 +104,16 @@ def network(argv):
     return outside(["nsenter", f"--net={NETWORK}", *argv] if IS_ROOT else argv)
 
 
-def node(argv):
+def inside(node):
     """… in the cluster's network, among the node's private mounts."""
-    mounts = f"/proc/{process.running(HOLDER)}/ns/mnt"
-    return outside(["nsenter", f"--net={NETWORK}", f"--mount={mounts}", f"--wd={RUN}", *argv])
+    mounts = f"/proc/{process.running(node.own(HOLDER))}/ns/mnt"
+    return lambda argv: outside(["nsenter", f"--net={NETWORK}", f"--mount={mounts}", f"--wd={RUN}", *argv], node)
 
 
-def pids():
-    """Every process of the environment, containers included."""
+def pids(node=FIRST):
+    """Every process of the environment, or of a further node; containers included."""
     found = set()
-    for file in _members_file().parent.parent.rglob("cgroup.procs"):
+    for file in _members_file(node).parent.parent.rglob("cgroup.procs"):
         try:
             found.update(int(line) for line in file.read_text().split())
         except OSError:
@@ -96,19 +135,11 @@ def owner():
 
 def remove():
     """Ends every process in our cgroup, containers included, then removes the namespace and the cgroup."""
-    for _ in range(100):
-        if not (left := pids()):
-            break
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        time.sleep(0.05)
+    _kill(FIRST)
     if NETWORK.exists():
         _ip("netns", "delete", NAME)
         _unmount_namespaces()
-    wait_for("the end of our cgroup", _cgroups_removed, 10)
+    wait_for("the end of our cgroup", lambda: _cgroups_removed(FIRST), 10)
 
 
 def left_behind():
@@ -118,12 +149,29 @@ def left_behind():
         *(f"process {pid}" for pid in sorted(pids())),
         *(f"mount {mount}" for mount in mounts if mount.startswith(f"{RUN}/")),
         *(f"namespace {file}" for file in [NETWORK] if file.exists()),
-        *(f"cgroup {directory}" for directory in _cgroup_directories() if directory.exists()),
+        *(f"cgroup {directory}" for directory in _cgroup_directories(FIRST) if directory.exists()),
     ]
 
 
-def _cgroups_removed():
-    for top in _cgroup_directories():
+def _kill(node):
+    for _ in range(100):
+        if not (left := pids(node)):
+            break
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)
+
+
+def _make_cgroup(node):
+    for directory in _cgroup_directories(node):
+        (directory / "system").mkdir(parents=True, exist_ok=True)
+
+
+def _cgroups_removed(node):
+    for top in _cgroup_directories(node):
         for directory, _, _ in os.walk(top, topdown=False):
             os.rmdir(directory)
     return True
@@ -136,37 +184,44 @@ def _unmount_namespaces():
         NETWORK.parent.rmdir()
 
 
-def _hold_mounts():
-    commands = ["set -e"]
+def _hold_mounts(node):
+    if process.running(node.own(HOLDER)):
+        return
+    mounts = node.directory / "mounts"
+    disk = node.directory / DISK.name
+    for directory in (mounts, disk, DISK):
+        directory.mkdir(parents=True, exist_ok=True)
+    commands = ["set -e", f"mount --bind '{disk}' '{DISK}'"]
     # The kubelet tunes the kernel of the whole machine: it shall find these as it wants them and write to our copies.
     for name, value in KUBELET_SYSCTLS.items():
-        copy = RUN / "mounts" / name
+        copy = mounts / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(f"{value}\n")
         commands.append(f"mount --bind '{copy}' /proc/sys/{name}")
     for place in ("/run", "/var/log", "/var/lib"):
         if ROOT.is_relative_to(place):  # must not be hidden from ourselves
             continue
-        own = RUN / "mounts" / place[1:].replace("/", "-")
+        own = mounts / place[1:].replace("/", "-")
         own.mkdir(parents=True, exist_ok=True)
         commands.append(f"mount --bind '{own}' {place}")
-    ready = RUN / "mounts" / "ready"
+    ready = mounts / "ready"
     ready.unlink(missing_ok=True)
     script = "; ".join([*commands, f": >'{ready}'", "exec sleep infinity"])
-    process.start(HOLDER, ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script], via=outside)
+    argv = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
+    process.start(node.own(HOLDER), argv, via=lambda argv: outside(argv, node))
     wait_for("the node's mounts", ready.exists, 10, 0.02)
 
 
-def _cgroup_directories():
-    """Ours in every hierarchy of version 1, or in the one of version 2."""
+def _cgroup_directories(node):
+    """The node's in every hierarchy of version 1, or in the one of version 2. The first one's hold all others."""
     if CGROUP_V2:
-        return [CGROUPS / NAME]
-    return [d / NAME for d in sorted(CGROUPS.glob("*")) if d.is_dir() and not d.is_symlink()]
+        return [CGROUPS / NAME / node.part]
+    return [d / NAME / node.part for d in sorted(CGROUPS.glob("*")) if d.is_dir() and not d.is_symlink()]
 
 
-def _members_file():
+def _members_file(node):
     hierarchy = CGROUPS if CGROUP_V2 else CGROUPS / "pids"
-    return hierarchy / NAME / "system" / "cgroup.procs"
+    return hierarchy / NAME / node.part / "system" / "cgroup.procs"
 
 
 def _ip(*arguments):

@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 
-from . import canary, capture, demo, environment, fuzz, mutants, operator, packages, pki, process, rights, sdks, tools
+from . import canary, capture, demo, environment, fuzz, mutants, operator, packages, process, rights, sandbox, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
@@ -104,7 +104,7 @@ def _environment():
 
 def _callers_demo():
     """`make up`'s cluster stands for the caller's own."""
-    os.environ |= {**_environment(), "CONTEXT": pki.NODE, "IMAGE": f"{operator.NAME}:dev"}
+    os.environ |= {**_environment(), "CONTEXT": sandbox.NAME, "IMAGE": f"{operator.NAME}:dev"}
     try:
         demo.run()
     finally:
