@@ -1,12 +1,15 @@
 //! What of a spool survives what, kind by kind of volume: the rows of the table in docs/pods.md. Recordings wait, as their destination
 //! is suspended; then something ends, and the destination goes on.
 
+mod node_loss;
+
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::environment_or_skip;
-use crate::support::{PATIENCE, Tenant, kubectl, repository, wait_for};
+use crate::support::{Done, PATIENCE, Tenant, kubectl, repository, wait_for};
 
 /// Volumes for spools, by their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,24 +30,44 @@ enum Event {
     Eviction,
 }
 
-/// A tenant whose recorder has a spool of that kind, and a directory of the node for it.
+const FIRST_NODE: &str = "recording-operator-dev";
+const SECOND_NODE: &str = "recording-operator-dev-second";
+
+/// A tenant whose recorder has a spool of that kind, and a directory for it.
 struct Row {
     tenant: Tenant,
-    directory: std::path::PathBuf,
+    /// FIRST_NODE, or SECOND_NODE while a test has that.
+    node: &'static str,
     spool: Spool,
 }
 
 impl Row {
-    fn new(spool: Spool) -> Self {
+    fn new(spool: Spool, node: &'static str) -> Self {
         let tenant = Tenant::ready(&format!("durable-{spool:?}").to_lowercase());
-        let directory = repository().join("target/dev/run").join(&tenant.namespace);
-        std::fs::create_dir_all(&directory).unwrap();
-        // A hostPath is not given the pod's group.
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let row = Row { tenant, directory, spool };
+        let row = Row { tenant, node, spool };
+        for directory in row.directories() {
+            std::fs::create_dir_all(&directory).unwrap();
+            // A hostPath is not given the pod's group.
+            std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
         row.make_claim();
         row.start();
         row
+    }
+
+    /// As pods know it: a directory that all nodes share, or, below `disk`, one that each has for itself.
+    fn directory(&self) -> PathBuf {
+        let shared = self.spool == Spool::NetworkClaim;
+        repository()
+            .join("target/dev/run")
+            .join(if shared { "" } else { "disk" })
+            .join(&self.tenant.namespace)
+    }
+
+    /// As the machine knows them: see dev/sandbox.py.
+    fn directories(&self) -> [PathBuf; 2] {
+        let on_second = repository().join("target/dev/run/second/disk").join(&self.tenant.namespace);
+        [self.directory(), if self.node == SECOND_NODE { on_second } else { self.directory() }]
     }
 
     fn make_claim(&self) {
@@ -52,12 +75,12 @@ impl Row {
         let source = match self.spool {
             Spool::EmptyDir | Spool::HostPath => return,
             Spool::LocalClaim => json!({
-                "local": {"path": self.directory},
+                "local": {"path": self.directory()},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{
-                    "key": "kubernetes.io/os", "operator": "In", "values": ["linux"],
+                    "key": "kubernetes.io/hostname", "operator": "In", "values": [self.node],
                 }]}]}},
             }),
-            Spool::NetworkClaim => json!({"hostPath": {"path": self.directory}}),
+            Spool::NetworkClaim => json!({"hostPath": {"path": self.directory()}}),
         };
         let mut spec = json!({
             "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
@@ -79,17 +102,30 @@ impl Row {
     }
 
     fn start(&self) {
+        self.create_pod();
+        self.wait_running();
+    }
+
+    fn wait_running(&self) {
+        self.tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    }
+
+    fn create_pod(&self) {
         let mut pod = self.tenant.recorder("recorder");
         let source = match self.spool {
             Spool::EmptyDir => json!({"name": "recordings", "emptyDir": {}}),
-            Spool::HostPath => json!({"name": "recordings", "hostPath": {"path": self.directory}}),
+            Spool::HostPath => json!({"name": "recordings", "hostPath": {"path": self.directory()}}),
             Spool::LocalClaim | Spool::NetworkClaim => {
                 json!({"name": "recordings", "persistentVolumeClaim": {"claimName": "spool"}})
             }
         };
         pod["spec"]["volumes"] = json!([source]);
+        if self.node == SECOND_NODE {
+            pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": SECOND_NODE});
+            pod["spec"]["tolerations"] =
+                json!([{"key": "recording-operator-dev/further", "operator": "Exists"}]);
+        }
         self.tenant.apply(&pod).expect_ok();
-        self.tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
     }
 
     fn suspend(&self, suspend: bool) {
@@ -104,6 +140,11 @@ impl Row {
         let script =
             format!("echo {name} > /recordings/{name}.part && mv /recordings/{name}.part /recordings/{name}");
         self.tenant.shell("recorder", &script).expect_ok();
+    }
+
+    /// As an operator does when the node does not answer.
+    fn forget_pod(&self) -> Done {
+        self.tenant.kubectl(&["delete", "pod", "recorder", "--force", "--grace-period=0"])
     }
 
     fn uid(&self) -> Option<Value> {
@@ -149,43 +190,56 @@ impl Row {
     fn arrives(&self, key: &str) {
         wait_for(key, || self.tenant.describe(), || self.tenant.object(key));
     }
+
+    /// The destination goes on, and what the recorder makes now arrives.
+    fn resume(&self, marker: &str) {
+        self.suspend(false);
+        self.tenant.wait_ready("acme");
+        self.record(marker);
+        self.arrives(marker);
+    }
+
+    /// Whether a recording that waited arrives after all.
+    fn has_kept(&self, name: &str) -> bool {
+        let began = std::time::Instant::now();
+        while began.elapsed() < PATIENCE {
+            if self.tenant.object(name).is_some() {
+                return true;
+            }
+            let spooled = self.tenant.shell("recorder", "ls /recordings").expect_ok().text();
+            if !spooled.lines().any(|file| file == name) && self.tenant.object(name).is_none() {
+                return false;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        panic!("{name} is spooled and does not arrive: {}", self.tenant.describe());
+    }
 }
 
 impl Drop for Row {
     fn drop(&mut self) {
+        if self.node == SECOND_NODE {
+            self.forget_pod();
+        }
         kubectl(&["delete", "pod", "recorder", "--namespace", &self.tenant.namespace, "--grace-period=1"]);
         kubectl(&["delete", "persistentvolume", &self.tenant.namespace, "--wait=false"]);
-        let _ = std::fs::remove_dir_all(&self.directory);
+        for directory in self.directories() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
     }
 }
 
-/// Whether a recording that waited arrives after all.
 fn survives(row: &Row, event: Event, name: &str) -> bool {
     row.suspend(true);
     row.record(name);
     row.suffer(event);
-    row.suspend(false);
-    row.tenant.wait_ready("acme");
-    let marker = format!("after-{name}");
     // Recorded after the other, and found before it is missed.
-    row.record(&marker);
-    row.arrives(&marker);
-    let began = std::time::Instant::now();
-    while began.elapsed() < PATIENCE {
-        if row.tenant.object(name).is_some() {
-            return true;
-        }
-        let spooled = row.tenant.shell("recorder", "ls /recordings").text();
-        if !spooled.lines().any(|file| file == name) && row.tenant.object(name).is_none() {
-            return false;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-    panic!("{name} is spooled and does not arrive: {}", row.tenant.describe());
+    row.resume(&format!("after-{name}"));
+    row.has_kept(name)
 }
 
 fn row(spool: Spool, expected: [(Event, bool); 3]) {
-    let row = Row::new(spool);
+    let row = Row::new(spool, FIRST_NODE);
     for (event, survived) in expected {
         let name = format!("{event:?}").to_lowercase();
         assert_eq!(survives(&row, event, &name), survived, "{spool:?}, {event:?}");
@@ -222,7 +276,7 @@ fn a_claim_on_network_storage_survives_the_pod() {
 #[test]
 fn a_pod_that_is_given_its_grace_period_drains_whatever_its_spool() {
     environment_or_skip!();
-    let row = Row::new(Spool::EmptyDir);
+    let row = Row::new(Spool::EmptyDir, FIRST_NODE);
     let grace = &row.tenant.get(&["pod", "recorder"]).unwrap()["spec"]["terminationGracePeriodSeconds"];
     assert_eq!(grace, &json!(120), "the webhook made it long enough");
     let script = "for n in 1 2 3 4 5; do dd if=/dev/zero of=/recordings/$n.part bs=1024 count=2048 2>/dev/null; \

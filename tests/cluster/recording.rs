@@ -6,7 +6,7 @@ use crate::environment_or_skip;
 use crate::support::{Tenant, wait_for};
 
 /// Writes so many KiB under a temporary name, renames it into place, and tells the bytes' SHA-256.
-fn record(tenant: &Tenant, pod: &str, name: &str, kib: u32) -> String {
+pub fn record(tenant: &Tenant, pod: &str, name: &str, kib: u32) -> String {
     let script = format!(
         "set -e; file='/recordings/{name}'; mkdir -p \"$(dirname \"$file\")\"; \
          dd if=/dev/urandom of=\"$file.part\" bs=1024 count={kib} 2>/dev/null; \
@@ -28,7 +28,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn wait_delivered(tenant: &Tenant, key: &str, sum: &str) {
+pub fn wait_delivered(tenant: &Tenant, key: &str, sum: &str) {
     let bytes = wait_for(key, || tenant.describe(), || tenant.object(key));
     assert_eq!(sha256(&bytes), sum, "{key}, byte for byte");
 }
