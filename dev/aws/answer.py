@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from .http1 import Message
 
 _REASONS = {
+    200: "OK",
     301: "Moved Permanently",
     400: "Bad Request",
     403: "Forbidden",

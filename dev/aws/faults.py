@@ -34,6 +34,15 @@ _ANSWERS = {
         Refusal(503, "ServiceUnavailable", "Service is unavailable."),
         Refusal(503, "ServiceUnavailable", "Service is unable to handle request."),
     ),
+    "expired-token": (
+        Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
+        Refusal(400, "ExpiredToken", "The provided token has expired."),
+    ),
+    # S3 begins its answer to CompleteMultipartUpload before it knows how that ends.
+    "error-in-200": (
+        Refusal(200, "InternalFailure", "The request processing has failed because of an unknown error."),
+        Refusal(200, "InternalError", "We encountered an internal error. Please try again."),
+    ),
 }
 # An answer of somebody between us and AWS, who knows nothing of AWS's codes.
 _PAGES = {"proxy-403": (403, "Forbidden", "blocked by policy"), "proxy-502": (502, "Bad Gateway", "no upstream")}

@@ -54,6 +54,7 @@ class KindTest(FaultTest):
             ("throttle", (400, "Throttling"), (503, "SlowDown")),
             ("error", (500, "InternalFailure"), (500, "InternalError")),
             ("unavailable", (503, "ServiceUnavailable"), (503, "ServiceUnavailable")),
+            ("expired-token", (403, "ExpiredToken"), (400, "ExpiredToken")),
         ):
             with self.subTest(kind=kind):
                 self.fault(kind)
@@ -64,6 +65,12 @@ class KindTest(FaultTest):
                 self.assertAnswer(self.assume(), 200)
                 self.assertAnswer(self.put(self.client), 200)
                 self.assertEqual(self.last_entry()["rule"], "")
+
+    def test_an_error_may_come_with_200(self):
+        self.fault("error-in-200", "PutObject")
+        answer = self.put(self.client)
+        self.assertEqual((answer.status, answer.text("Code")), (200, "InternalError"))
+        self.assertEqual(self.customer.list_objects(self.bucket), [])
 
     def test_a_gateways_page_has_no_code_of_aws(self):
         for kind, status in (("proxy-403", 403), ("proxy-502", 502)):

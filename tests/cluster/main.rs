@@ -23,6 +23,7 @@ mod spoofs;
 mod status;
 mod support;
 mod trust_policies;
+mod uploads;
 mod verdict;
 
 /// Tests that break what others stand on. Their names sort them into a run of their own, after the rest.

@@ -19,7 +19,7 @@ fn spooled(tenant: &Tenant, pod: &str) -> String {
     tenant.shell(pod, "find /recordings -type f -not -path '*/.recording-uploader/*'").text()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
     let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
