@@ -15,7 +15,8 @@ from .progress import Failure, say, step
 NAME = "recording-operator"
 SECRET = f"{NAME}-aws"
 PLUGIN = "kubectl-recordings"
-BINARIES = ("recording-operator", "recording-uploader")
+UPLOADER = "recording-uploader"
+BINARIES = ("recording-operator", UPLOADER)
 USER = "65532:65532"
 # Packed relocations, which are read at every start, spare each sidecar 1.5 MiB of memory.
 STATIC = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
@@ -36,6 +37,7 @@ def build():
     # The second name is the one under which kubectl asks for completions.
     for name in (PLUGIN, "kubectl_complete-recordings"):
         tools.link_command(RELEASE / PLUGIN, name)
+    tools.link_command(RELEASE / UPLOADER)
 
 
 def install(endpoint, endpoint_ca):
