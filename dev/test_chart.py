@@ -89,6 +89,16 @@ class NetworkPoliciesTest(unittest.TestCase):
             self.assertEqual(metrics.get("from"), expected)
 
 
+class BandwidthTest(unittest.TestCase):
+    def test_a_limit_is_told_to_the_webhook_as_it_was_written_and_one_too_low_is_refused(self):
+        for settings, expected in (((), []), (("--set=uploader.bandwidthLimit=10485760",), ["--uploader-bandwidth-limit=10485760"])):
+            webhook = render(*settings)["Deployment", f"{NAME}-webhook"]["spec"]["template"]["spec"]["containers"][0]
+            self.assertEqual([it for it in webhook["args"] if "bandwidth" in it], expected)
+        refused = helm("template", "--set=uploader.bandwidthLimit=1000000")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("/uploader/bandwidthLimit", refused.stderr)
+
+
 def mounted(objects, deployment):
     """Keys by Secret of a Deployment's volume `tls`; None for all."""
     volumes = objects["Deployment", deployment]["spec"]["template"]["spec"]["volumes"]

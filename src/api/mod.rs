@@ -67,6 +67,10 @@ pub const UPLOADER_STATE_PATH: &str = "/var/lib/recording-uploader";
 pub const BROKER_URL_ENV: &str = "RECORDINGS_BROKER_URL";
 /// Environment variable of the sidecar: the broker's CA certificates, PEM.
 pub const BROKER_CA_ENV: &str = "RECORDINGS_BROKER_CA";
+/// Environment variable of the sidecar: most bytes that it sends in a second; absent: as many as it can.
+pub const BANDWIDTH_LIMIT_ENV: &str = "RECORDING_UPLOADER_BANDWIDTH_LIMIT";
+/// Least such limit.
+pub const LEAST_BANDWIDTH_LIMIT: u64 = 2 << 20;
 
 /// TCP port of the sidecar's metrics and health.
 pub const UPLOADER_HEALTH_PORT: u16 = 19095;

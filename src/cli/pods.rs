@@ -50,6 +50,7 @@ impl Pod {
     /// Why the webhook would refuse it, whatever image and broker it was told of.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let [image, image_pull_policy, broker_url, broker_ca] = Default::default();
-        injection::inject(&self.value, &Settings { image, image_pull_policy, broker_url, broker_ca }).err()
+        let settings = Settings { image, image_pull_policy, bandwidth_limit: None, broker_url, broker_ca };
+        injection::inject(&self.value, &settings).err()
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Previews, Failure> {
     let settings = Settings {
         image: arguments.image.clone(),
         image_pull_policy: "IfNotPresent".to_owned(),
+        bandwidth_limit: None,
         broker_url: format!("https://recording-operator-broker.{}.svc:8443", arguments.operator_namespace),
         broker_ca: "(the broker's CA certificates, as the operator knows them)".to_owned(),
     };

@@ -73,8 +73,8 @@ use self::report::Reporter;
 use self::session::Sessions;
 use self::spool::Spool;
 use crate::api::{
-    BROKER_CA_ENV, BROKER_URL_ENV, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH,
-    UPLOADER_TOKEN_PATH,
+    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, LEAST_BANDWIDTH_LIMIT, UPLOADER_HEALTH_PORT,
+    UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_TOKEN_PATH,
 };
 use crate::aws::Calls;
 use crate::serve::{self, Readiness};
@@ -101,9 +101,9 @@ pub struct Config {
     /// No more than so many bytes a second to S3, at least 2 MiB; without it, as fast as it goes.
     #[arg(
         long,
-        env = "RECORDING_UPLOADER_BANDWIDTH_LIMIT",
+        env = BANDWIDTH_LIMIT_ENV,
         value_name = "BYTES_PER_SECOND",
-        value_parser = clap::value_parser!(u64).range(2 << 20..)
+        value_parser = clap::value_parser!(u64).range(LEAST_BANDWIDTH_LIMIT..)
     )]
     pub bandwidth_limit: Option<u64>,
     /// Address of metrics and health, plain HTTP.

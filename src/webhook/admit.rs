@@ -16,6 +16,7 @@ pub(super) struct Webhook<D> {
     pub(super) broker_url: String,
     pub(super) image: String,
     pub(super) image_pull_policy: String,
+    pub(super) bandwidth_limit: Option<u64>,
     pub(super) admissions: Admissions,
 }
 
@@ -56,6 +57,7 @@ impl<D: Destinations> Webhook<D> {
         let settings = Settings {
             image: self.image.clone(),
             image_pull_policy: self.image_pull_policy.clone(),
+            bandwidth_limit: self.bandwidth_limit,
             broker_url: self.broker_url.clone(),
             broker_ca,
         };

@@ -10,6 +10,7 @@ pub fn review(body: &[u8]) {
     let settings = Settings {
         image: "recording-operator:1".to_owned(),
         image_pull_policy: "Never".to_owned(),
+        bandwidth_limit: None,
         broker_url: "https://broker:8443".to_owned(),
         broker_ca: "a CA".to_owned(),
     };

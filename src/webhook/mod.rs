@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::api::LEAST_BANDWIDTH_LIMIT;
 use crate::cluster::{self, DestinationCache};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
@@ -47,6 +48,13 @@ pub struct Config {
     /// When the kubelet pulls it: Always, IfNotPresent or Never.
     #[arg(long, default_value = "IfNotPresent")]
     pub uploader_image_pull_policy: String,
+    /// No more than so many bytes a second from each sidecar, at least 2 MiB; without it, as fast as it goes.
+    #[arg(
+        long,
+        value_name = "BYTES_PER_SECOND",
+        value_parser = clap::value_parser!(u64).range(LEAST_BANDWIDTH_LIMIT..)
+    )]
+    pub uploader_bandwidth_limit: Option<u64>,
 }
 
 /// The webhook ended for a fault on our side.
@@ -76,6 +84,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         broker_url: config.broker_url,
         image: config.uploader_image,
         image_pull_policy: config.uploader_image_pull_policy,
+        bandwidth_limit: config.uploader_bandwidth_limit,
         admissions,
     }));
 

@@ -39,6 +39,7 @@ fn bench() -> Bench {
         broker_url: "https://broker:8443".to_owned(),
         image: "registry.example/recording-operator:1".to_owned(),
         image_pull_policy: "Never".to_owned(),
+        bandwidth_limit: None,
         admissions: Admissions::register(&mut registry),
     }));
     Bench { app, metrics: Metrics::new(registry), tls }

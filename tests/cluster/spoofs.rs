@@ -70,6 +70,7 @@ fn a_new_pod_whose_sidecar_is_not_ours_in_any_respect_is_refused_and_told_why() 
     let _copy = Copy::of_the_policy(&tenant);
 
     let variable = |name: &str| json!({"name": name, "value": "https://elsewhere.example"});
+    let limit = |value: &str| json!({"name": "RECORDING_UPLOADER_BANDWIDTH_LIMIT", "value": value});
     let token = |audience: &str| json!({"serviceAccountToken": {"audience": audience, "path": "token", "expirationSeconds": 3600}});
     let mount = |path: &str| json!({"name": "recordings", "mountPath": path});
     let at = |field: &str| format!("{SIDECAR}/{field}");
@@ -105,6 +106,7 @@ fn a_new_pod_whose_sidecar_is_not_ours_in_any_respect_is_refused_and_told_why() 
             "exec probes",
         ),
         ("another variable of ours", at("env/-"), variable("RECORDINGS_BROKER_PROXY"), "env of others"),
+        ("a limit that is no number", at("env/-"), limit("10Mi"), "env of others"),
         (
             "something beside the token",
             format!("{sources}/-"),
@@ -134,6 +136,7 @@ fn a_new_pod_whose_sidecar_is_not_ours_in_any_respect_is_refused_and_told_why() 
     crate::support::wait_for("the policy", String::new, || refuses().then_some(()));
     create(&ours).expect_ok();
     create(&with(&ours, &at("volumeMounts/-"), mount("/var/run/mesh"))).expect_ok();
+    create(&with(&ours, &at("env/-"), limit("10485760"))).expect_ok();
     for (what, pointer, value, says) in rows {
         let done = create(&with(&ours, &pointer, value));
         assert!(!done.ok, "{what} was let through");

@@ -111,6 +111,7 @@ fn a_preview_is_what_the_webhook_makes_of_the_pod() {
     let settings = Settings {
         image: concat!("recording-operator:", env!("CARGO_PKG_VERSION")).to_owned(),
         image_pull_policy: "IfNotPresent".to_owned(),
+        bandwidth_limit: None,
         broker_url: "https://recording-operator-broker.recording-operator.svc:8443".to_owned(),
         broker_ca: "(the broker's CA certificates, as the operator knows them)".to_owned(),
     };

@@ -26,6 +26,8 @@ pub struct Settings {
     pub image: String,
     /// `Always`, `IfNotPresent` or `Never`.
     pub image_pull_policy: String,
+    /// Most bytes that each sidecar sends in a second.
+    pub bandwidth_limit: Option<u64>,
     /// Base URL of the broker.
     pub broker_url: String,
     /// CA certificates by which the broker is trusted, PEM.

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::identity::User;
 use super::{Request, Settings};
 use crate::api::{
-    BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_CONTAINER,
+    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_CONTAINER,
     UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH, UPLOADER_CREDENTIALS_VOLUME,
     UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME,
     UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
@@ -40,10 +40,7 @@ pub(super) fn container(
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
         command: Some(vec![BINARY.to_owned()]),
-        env: Some(vec![
-            variable(BROKER_URL_ENV, &settings.broker_url),
-            variable(BROKER_CA_ENV, &settings.broker_ca),
-        ]),
+        env: Some(environment(settings)),
         ports: Some(vec![ContainerPort {
             name: Some("uploader-http".to_owned()),
             container_port: UPLOADER_HEALTH_PORT.into(),
@@ -62,6 +59,13 @@ pub(super) fn container(
         volume_mounts: Some(mounts(request, before)),
         ..Default::default()
     }
+}
+
+fn environment(settings: &Settings) -> Vec<EnvVar> {
+    let limit = settings.bandwidth_limit.map(|limit| variable(BANDWIDTH_LIMIT_ENV, &limit.to_string()));
+    let broker =
+        [variable(BROKER_URL_ENV, &settings.broker_url), variable(BROKER_CA_ENV, &settings.broker_ca)];
+    broker.into_iter().chain(limit).collect()
 }
 
 /// Keeps newer CA bundles over restarts of the container.

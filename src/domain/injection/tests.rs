@@ -10,6 +10,7 @@ fn settings() -> Settings {
     Settings {
         image: "registry.example/recording-operator:1".to_owned(),
         image_pull_policy: "IfNotPresent".to_owned(),
+        bandwidth_limit: None,
         broker_url: "https://recording-operator-broker.recording-operator.svc:8443".to_owned(),
         broker_ca: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
     }
@@ -58,6 +59,18 @@ fn pods_become_the_golden_pods_and_a_second_injection_changes_nothing() {
         seen += 1;
     }
     assert!(seen > 0, "no golden pods found");
+}
+
+#[test]
+fn a_bandwidth_limit_is_one_more_variable_of_the_sidecar_and_goes_with_the_operators() {
+    let limited = Settings { bandwidth_limit: Some(10 << 20), ..settings() };
+    let without = inject(&recorder(), &settings()).unwrap();
+    let with_one = inject(&recorder(), &limited).unwrap();
+    assert_eq!(inject(&with_one, &limited).unwrap(), with_one, "injected again");
+    let limit = json!({"name": "RECORDING_UPLOADER_BANDWIDTH_LIMIT", "value": "10485760"});
+    assert_eq!(sidecar(&with_one)["env"][2], limit);
+    assert_eq!(sidecar(&without)["env"].as_array().unwrap().len(), 2);
+    assert_eq!(inject(&with_one, &settings()).unwrap(), without);
 }
 
 /// Each row is one thing wrong, beside the same thing in order. `GOLDEN=write` writes the sentences anew.
