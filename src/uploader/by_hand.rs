@@ -109,9 +109,10 @@ pub async fn run_by_hand(
     let works = Works::new(Spool::new(directory.clone()), Sessions::new(own.clone(), storage));
     let in_parts = works.in_parts.clone();
     let (began, stop) = (Instant::now(), stop.shared());
-    let lock = claim(&works.spool, stop.clone()).await;
     // Nobody reads the message that a pod would leave.
-    let mut driver = Driver::new(works, metrics.clone(), "/dev/null".into());
+    let unread = PathBuf::from("/dev/null");
+    let lock = claim(&works.spool, &unread, stop.clone()).await;
+    let mut driver = Driver::new(works, metrics.clone(), unread);
     if lock.is_some() {
         tokio::select! {
             () = driver.drive(word, std::future::ready(())) => {}

@@ -1,16 +1,24 @@
 //! Getting hold of the spool.
 
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
 use super::blocking;
 use super::spool::{Lock, Spool};
+use super::syscalls::leave_message;
+use crate::domain::delivery::farewell_without_spool;
 
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits for the spool, and puts back what an earlier uploader had in hand. `None`: told to end before.
-pub async fn claim(spool: &Spool, shutdown: impl Future<Output = ()>) -> Option<Lock> {
+/// Waits for the spool, and puts back what an earlier uploader had in hand. `None`: told to end before, which the
+/// termination message then says.
+pub async fn claim(
+    spool: &Spool,
+    termination_log: &Path,
+    shutdown: impl Future<Output = ()>,
+) -> Option<Lock> {
     let mut shutdown = pin!(shutdown);
     let mut said = "";
     loop {
@@ -21,7 +29,10 @@ pub async fn claim(spool: &Spool, shutdown: impl Future<Output = ()>) -> Option<
         said = reason;
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
-            () = &mut shutdown => return None,
+            () = &mut shutdown => {
+                leave_message(termination_log, &farewell_without_spool(reason));
+                return None;
+            }
         }
     }
 }
@@ -65,15 +76,19 @@ mod tests {
     async fn a_second_uploader_waits_for_the_first_and_then_finds_what_it_had_in_hand() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());
-        let first = claim(&spool, std::future::pending()).await.unwrap();
+        let last_words = directory.path().join(".termination-log");
+        std::fs::write(&last_words, "").unwrap();
+        let first = claim(&spool, &last_words, std::future::pending()).await.unwrap();
         let moving = directory.path().join(".recording-uploader/moving");
         std::fs::create_dir_all(&moving).unwrap();
         std::fs::write(moving.join("a.wav"), "sound").unwrap();
 
         let hour = tokio::time::sleep(Duration::from_secs(3600));
-        assert!(claim(&spool, hour).await.is_none(), "told to end while waiting");
+        assert!(claim(&spool, &last_words, hour).await.is_none(), "told to end while waiting");
+        let said = std::fs::read_to_string(&last_words).unwrap();
+        assert!(said.contains("SpoolInUse"), "{said}");
         drop(first);
-        assert!(claim(&spool, std::future::pending()).await.is_some());
+        assert!(claim(&spool, &last_words, std::future::pending()).await.is_some());
         assert!(directory.path().join("a.wav").exists());
     }
 }

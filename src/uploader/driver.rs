@@ -21,6 +21,7 @@ use super::ledger::{Job, Ledger};
 use super::metrics::UploaderMetrics;
 use super::ports::{Broker, Storage};
 use super::report::Standing;
+use super::syscalls::leave_message;
 use super::volume::Space;
 use super::watch::{Found, Notice, Sighted, Watcher};
 use super::{blocking, journal};
@@ -304,12 +305,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     /// Written again and again: nobody says when the grace period ends.
     fn say_what_is_left(&self) {
-        let message = farewell(&self.leftover());
-        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&self.termination_log);
-        let written = file.and_then(|mut file| io::Write::write_all(&mut file, message.as_bytes()));
-        if let Err(error) = written {
-            tracing::debug!(%error, "No termination message could be written");
-        }
+        leave_message(&self.termination_log, &farewell(&self.leftover()));
     }
 
     /// What is still in the spool.

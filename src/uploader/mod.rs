@@ -146,7 +146,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     works.pace = config.bandwidth_limit.and_then(NonZeroU64::new).map(Pace::new);
     let shutdown = shutdown.shared();
     let work = async {
-        let Some(_lock) = claim(&works.spool, shutdown.clone()).await else { return };
+        let Some(_lock) = claim(&works.spool, &config.termination_log, shutdown.clone()).await else {
+            return;
+        };
         let mut driver = Driver::new(works, metrics, config.termination_log);
         let reporter = Reporter::new(broker.clone(), driver.standing());
         tokio::select! {

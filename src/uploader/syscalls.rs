@@ -187,6 +187,14 @@ pub fn replace(path: &Path, content: &str, permissions: Permissions) -> io::Resu
     fs::rename(new, path)
 }
 
+/// Writes a container's last words, where there is a place for them.
+pub fn leave_message(termination_log: &Path, message: &str) {
+    let file = fs::OpenOptions::new().write(true).truncate(true).open(termination_log);
+    if let Err(error) = file.and_then(|mut file| file.write_all(message.as_bytes())) {
+        tracing::debug!(%error, "No termination message could be written");
+    }
+}
+
 /// How full the file system of a directory is.
 pub fn space(directory: impl AsFd) -> io::Result<StatVfs> {
     step("ask for free space")?;

@@ -75,6 +75,14 @@ pub fn farewell(left: &Leftover) -> String {
     message
 }
 
+/// The message of an uploader that was told to end while it waited for its spool, for this reason.
+pub fn farewell_without_spool(reason: &str) -> String {
+    format!(
+        "this uploader ended while it waited for the spool ({reason}): what is in it, it neither uploaded nor counted, and \
+         that lasts as long as the spool volume does"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +109,15 @@ mod tests {
              the spool volume does. the directory \"2026\" of the spool could not be read: what is in it was not \
              uploaded, nor counted here. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
              why. not uploaded are, among others: a.wav, b.wav"
+        );
+    }
+
+    #[test]
+    fn who_never_had_the_spool_says_why() {
+        assert_eq!(
+            farewell_without_spool("SpoolInUse"),
+            "this uploader ended while it waited for the spool (SpoolInUse): what is in it, it neither uploaded nor \
+             counted, and that lasts as long as the spool volume does"
         );
     }
 

@@ -217,7 +217,7 @@ fn child() {
         let mut works =
             Works::new(Spool::new(spool.into()), Sessions::new(broker.clone(), Stepped::default()));
         works.sizes = way.sizes();
-        let lock = claim(&works.spool, std::future::pending()).await;
+        let lock = claim(&works.spool, "/dev/null".as_ref(), std::future::pending()).await;
         let mut driver =
             Driver::new(works, UploaderMetrics::register(&mut Registry::default()), "/dev/null".into());
         tokio::select! {
