@@ -15,7 +15,8 @@ use super::recording::{Recording, Unopened};
 use super::spool::Spool;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{
-    CHANGES_BEFORE_QUARANTINE, Completeness, Lease, Poison, Sighting, Unread, after_failed_read, completeness,
+    CHANGES_BEFORE_QUARANTINE, Completeness, Lease, Poison, Sighting, Unread, after_failed_read,
+    completeness, quiet,
 };
 
 /// Opens a recording that is complete.
@@ -23,10 +24,13 @@ pub async fn open(spool: &Spool, job: &mut Job) -> Result<Arc<Recording>, Stop> 
     let (spool, path, renamed) = (spool.clone(), job.path.clone(), job.sighting == Sighting::Renamed);
     let opened = blocking(move || {
         let recording = Recording::open(spool.root(), &path)?;
-        let lease = if renamed { Lease::Unavailable } else { recording.lease() };
-        Ok((recording, lease))
+        if renamed {
+            return Ok((recording, Lease::Unavailable, None));
+        }
+        let lease = recording.lease();
+        Ok((recording, lease, spool.clock().ok()))
     });
-    let (recording, lease) = opened.await.map_err(|unopened| match unopened {
+    let (recording, lease, now_there) = opened.await.map_err(|unopened| match unopened {
         Unopened::Poison(poison) => Stop::Poison(poison),
         Unopened::Error(error) => unread(&error, job),
     })?;
@@ -36,9 +40,7 @@ pub async fn open(spool: &Spool, job: &mut Job) -> Result<Arc<Recording>, Stop> 
         _ => now,
     };
     job.steady = Some((recording.identity, since));
-    // The file system's clock may be ahead of ours, so what we saw ourselves counts too.
-    let quiet = recording.age().max(now - since);
-    match completeness(job.sighting, quiet, lease) {
+    match completeness(job.sighting, quiet(recording.modified, now_there, now - since), lease) {
         Completeness::Complete => Ok(Arc::new(recording)),
         Completeness::NotBefore(wait) => Err(Outcome::Incomplete(wait).into()),
     }

@@ -75,6 +75,11 @@ impl Place {
         syscalls::write_and_sync(syscalls::create_new(&self.directory, &self.name)?, content)
     }
 
+    /// Makes an empty file.
+    pub fn make_file(&self) -> io::Result<()> {
+        syscalls::create_new(&self.directory, &self.name).map(drop)
+    }
+
     /// Unlinks what is there.
     pub fn unlink(&self) -> io::Result<()> {
         syscalls::unlink(&self.directory, &self.name)

@@ -41,7 +41,17 @@ pub struct Recording {
     file: File,
     /// As it was when opened.
     pub identity: Identity,
-    modified: SystemTime,
+    /// When it was written to last, by its file system's clock.
+    pub modified: SystemTime,
+}
+
+/// When a file was written to last, by its file system's clock.
+pub fn modified(stat: &Stat) -> SystemTime {
+    let since_epoch = Duration::new(
+        stat.st_mtime.try_into().unwrap_or_default(),
+        stat.st_mtime_nsec.try_into().unwrap_or_default(),
+    );
+    SystemTime::UNIX_EPOCH + since_epoch
 }
 
 /// Why a path is not an open recording.
@@ -74,17 +84,7 @@ impl Recording {
         }
         let file = place.open()?;
         let stat = syscalls::metadata(&file)?;
-        let since_epoch = Duration::new(
-            stat.st_mtime.try_into().unwrap_or_default(),
-            stat.st_mtime_nsec.try_into().unwrap_or_default(),
-        );
-        let modified = SystemTime::UNIX_EPOCH + since_epoch;
-        Ok(Recording { file, identity: Identity::from(&stat), modified })
-    }
-
-    /// Time since the last change by the file system's clock; zero when that clock is ahead of ours.
-    pub fn age(&self) -> Duration {
-        SystemTime::now().duration_since(self.modified).unwrap_or_default()
+        Ok(Recording { file, identity: Identity::from(&stat), modified: modified(&stat) })
     }
 
     /// Whether somebody has it open for writing.

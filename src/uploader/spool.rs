@@ -10,15 +10,20 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::place::{self, Place};
-use super::recording::{Identity, Recording, Unopened};
+use super::recording::{Identity, Recording, Unopened, modified};
 use super::syscalls;
 use crate::domain::delivery::{STATE_DIRECTORY, alternate};
 
 /// Files that are being let go, by their paths in one name, and those whose paths are too long for that.
 const MOVING: &str = "moving";
 const MOVING_LONG: &str = "moving-long";
+/// A file whose time is the time there.
+const CLOCK: &str = "clock";
+/// For how long the file system's clock is taken to go as ours does.
+const CLOCK_LASTS: Duration = Duration::from_secs(60);
 /// Longest name of a file, in bytes, on every file system in use.
 const LONGEST_NAME: usize = 255;
 
@@ -34,6 +39,8 @@ pub struct Spool {
     root: PathBuf,
     /// Paths that we gave files ourselves, and that inotify has not told of yet.
     placed: Arc<Mutex<HashSet<PathBuf>>>,
+    /// When the file system's clock was read, and what it said.
+    clock: Arc<Mutex<Option<(Instant, SystemTime)>>>,
 }
 
 /// Whether a file left its place.
@@ -50,7 +57,7 @@ pub enum Departure {
 impl Spool {
     /// The spool at `root`.
     pub fn new(root: PathBuf) -> Self {
-        Spool { root, placed: Arc::default() }
+        Spool { root, placed: Arc::default(), clock: Arc::default() }
     }
 
     /// Where the spool is.
@@ -68,7 +75,27 @@ impl Spool {
         let lock = Place::make(&self.root, &own("lock"))?.lock()?;
         // Now, as on a full volume nothing could be unlinked without it.
         Place::make(&self.root, &own(MOVING).join("any"))?;
+        if lock.is_some() {
+            // That an earlier process may have left.
+            let _ = Place::find(&self.root, &own(CLOCK)).and_then(|clock| clock.unlink());
+        }
         Ok(lock.map(|file| Lock { _file: file }))
+    }
+
+    /// What time it is by the file system's clock, which may be another machine's: that of a file which is just made.
+    pub fn clock(&self) -> io::Result<SystemTime> {
+        let mut read = self.clock.lock().unwrap();
+        let (when, time) = match *read {
+            Some((when, time)) if when.elapsed() < CLOCK_LASTS => (when, time),
+            _ => {
+                let clock = Place::make(&self.root, &own(CLOCK))?;
+                clock.make_file()?;
+                let made = clock.metadata();
+                clock.unlink()?;
+                *read.insert((Instant::now(), modified(&made?)))
+            }
+        };
+        Ok(time + when.elapsed())
     }
 
     /// Unlinks a recording that S3 holds, unless it has been replaced since, or `may_go` says no. That is asked when
@@ -255,6 +282,19 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         Identity::from(&rustix::fs::stat(&path).unwrap())
+    }
+
+    #[test]
+    fn the_file_systems_clock_is_read_again_and_again_and_leaves_nothing() {
+        let (_directory, spool) = spool();
+        fs::create_dir_all(spool.root().join(own("any").parent().unwrap())).unwrap();
+        fs::write(spool.root().join(own(CLOCK)), "left by a process that was killed").unwrap();
+        assert!(spool.clock().is_err());
+        let _held = spool.try_lock().unwrap().unwrap();
+        let before = SystemTime::now() - Duration::from_secs(1);
+        let (first, second) = (spool.clock().unwrap(), spool.clock().unwrap());
+        assert!(before < first && first < second && second < SystemTime::now() + Duration::from_secs(1));
+        assert!(!spool.root().join(own(CLOCK)).exists());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether a file has been written to its end. Only a rename is a guarantee.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Quiet time after a file was closed by its writer, who may open it again.
 const QUIET_AFTER_CLOSE: Duration = Duration::from_secs(1);
@@ -40,6 +40,13 @@ pub enum Completeness {
     NotBefore(Duration),
 }
 
+/// For how long a file has not changed: by the clock that wrote its time, its file system's, which says that it is
+/// `now_there`; and as long as we have seen it in this state. No time of one clock is compared with another's.
+pub fn quiet(modified: SystemTime, now_there: Option<SystemTime>, seen: Duration) -> Duration {
+    let there = now_there.and_then(|now| now.duration_since(modified).ok());
+    seen.max(there.unwrap_or_default())
+}
+
 /// Judges a file by how it was seen and by how long it has not changed.
 pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease) -> Completeness {
     let needed = match (sighting, lease) {
@@ -58,6 +65,24 @@ pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease) -> Comple
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_as_old_as_its_own_clock_says_whatever_ours_does_and_as_long_as_it_was_seen() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (modified, now_there, seen, expected) in [
+            (1000, Some(1003), 0, 3),
+            (1000, Some(1003), 4, 4),
+            // Set into the future by its writer, or the clock was set back.
+            (1000, Some(900), 0, 0),
+            (1000, Some(900), 2, 2),
+            // As old as it may look by our clock.
+            (1000, None, 0, 0),
+            (1000, None, 2, 2),
+        ] {
+            let quiet = quiet(at(modified), now_there.map(at), Duration::from_secs(seen));
+            assert_eq!(quiet, Duration::from_secs(expected), "{modified} {now_there:?} {seen}");
+        }
+    }
 
     #[test]
     fn a_file_is_complete_when_renamed_or_quiet_and_not_open_for_writing() {

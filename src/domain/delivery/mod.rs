@@ -2,7 +2,7 @@
 //! verified*, *quarantined and reported*; nothing here ever gives one up.
 //!
 //! - [`classify`], [`object_key`]: which files are recordings, their keys, and whom a companion follows
-//! - [`completeness`]: whether a file has been written to its end
+//! - [`completeness`], [`quiet`]: whether a file has been written to its end
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
@@ -21,7 +21,7 @@ mod report;
 mod summary;
 
 pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
-pub use completeness::{Completeness, Lease, Sighting, completeness};
+pub use completeness::{Completeness, Lease, Sighting, completeness, quiet};
 pub use farewell::{Leftover, farewell, farewell_without_spool};
 pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
