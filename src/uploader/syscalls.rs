@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVf
 
 #[cfg(test)]
 use super::tests::steps::step;
-use crate::domain::delivery::Lease;
+use crate::domain::delivery::{Lease, ungranted};
 
 /// Before each call that can fail.
 #[cfg(not(test))]
@@ -220,7 +220,10 @@ pub fn probe_lease(file: &File) -> Lease {
         }
     }
     match io::Error::last_os_error().raw_os_error() {
-        Some(libc::EAGAIN) => Lease::Refused,
+        Some(libc::EAGAIN) => {
+            let file_system = rustix::fs::fstatfs(file).map_or(0, |it| it.f_type.cast_unsigned());
+            ungranted(file_system)
+        }
         _ => Lease::Unavailable,
     }
 }

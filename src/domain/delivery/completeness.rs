@@ -31,6 +31,15 @@ pub enum Lease {
     Unavailable,
 }
 
+/// NFS and SMB, as statfs(2) names them.
+const NETWORK_FILE_SYSTEMS: [u64; 3] = [0x6969, 0xFF53_4D42, 0xFE53_4D42];
+
+/// What a lease that the kernel does not grant says, by the kind of the file system. On a network it is granted only for
+/// a file that the server has delegated to this node, which many servers never do.
+pub fn ungranted(file_system: u64) -> Lease {
+    if NETWORK_FILE_SYSTEMS.contains(&file_system) { Lease::Unavailable } else { Lease::Refused }
+}
+
 /// Whether a file may be uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {
@@ -65,6 +74,22 @@ pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease) -> Comple
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn on_a_network_a_lease_that_is_not_granted_tells_of_no_writer() {
+        for (file_system, expected) in [
+            (0x6969, Lease::Unavailable),
+            (0xFF53_4D42, Lease::Unavailable),
+            (0xFE53_4D42, Lease::Unavailable),
+            // ext4, xfs, tmpfs, overlay.
+            (0xEF53, Lease::Refused),
+            (0x5846_5342, Lease::Refused),
+            (0x0102_1994, Lease::Refused),
+            (0x794C_7630, Lease::Refused),
+        ] {
+            assert_eq!(ungranted(file_system), expected, "{file_system:x}");
+        }
+    }
 
     #[test]
     fn a_file_is_as_old_as_its_own_clock_says_whatever_ours_does_and_as_long_as_it_was_seen() {
