@@ -4,11 +4,8 @@ Strict: a field that a schema does not name is an error. Laid out as kubeconform
 """
 
 import json
-import os
-import subprocess
 
 from . import chart, tools
-from .paths import ROOT
 from .tools import HERE, PINS
 
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
@@ -17,12 +14,13 @@ QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 
 def directory():
     """The directory that holds them; made once."""
-    modules = PINS["schemas"]
-    return tools.cached("schemas", [modules, (HERE / "schemas.py").read_text(), (HERE / "k8s/go.mod").read_text()], _make)
+    sources = [(HERE / file).read_text() for file in ("schemas.py", "k8s/go.mod", "cert-manager/go.mod")]
+    return tools.cached("schemas", [PINS["schemas"], *sources], _make)
 
 
 def _make(into):
-    kubernetes = json.loads((_module("k8s.io/kubernetes", "k8s") / "api/openapi-spec/swagger.json").read_text())
+    source = tools.go_module("k8s.io/kubernetes", {"within": "k8s"})
+    kubernetes = json.loads((source / "api/openapi-spec/swagger.json").read_text())
     definitions = {name: _strict(schema) for name, schema in kubernetes["definitions"].items()}
     definitions[INT_OR_STRING] = definitions[QUANTITY] = {"type": ["string", "integer", "number"]}
     for name, schema in kubernetes["definitions"].items():
@@ -32,23 +30,11 @@ def _make(into):
             _write(into, kind["kind"], kind["group"], kind["version"], {"$ref": f"#/definitions/{name}", "definitions": used})
     for module, pin in PINS["schemas"].items():
         for file in pin["files"]:
-            (crd,) = chart.read((_module(module, None, pin) / file).read_text())
+            (crd,) = chart.read((tools.go_module(module, pin) / file).read_text())
             for version in crd["spec"]["versions"]:
                 schema = _strict(version["schema"]["openAPIV3Schema"])
                 schema["properties"]["metadata"] = {"type": "object"}
                 _write(into, crd["spec"]["names"]["kind"], crd["spec"]["group"], version["name"], schema)
-
-
-def _module(name, within, pin=None):
-    """The directory of a Go module's source, its content held to the pinned hash, or to go.sum of the module `within`."""
-    what = f"{name}@{pin['version']}" if pin else name
-    cwd = HERE / within if within else ROOT
-    argv = ["go", "mod", "download", "-json", what]
-    told = subprocess.run(argv, cwd=cwd, check=True, capture_output=True, env={**os.environ, "GOTOOLCHAIN": "local"})
-    module = json.loads(told.stdout)
-    if pin and module["Sum"] != pin["sum"]:
-        raise ValueError(f"{what} is {module['Sum']} and not what dev/pins.json says")
-    return type(ROOT)(module["Dir"])
 
 
 def _strict(schema):

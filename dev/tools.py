@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .paths import LOGS, TARGET, TOOLS
+from .paths import LOGS, ROOT, TARGET, TOOLS
 from .progress import run_logged, say, step
 
 HERE = Path(__file__).resolve().parent
@@ -59,6 +59,18 @@ def go_command(module):
         go_build(module, directory, "-s -w", ["."])
 
     return cached(name, [go_sources(module), output("go", "version")], build) / name
+
+
+def go_module(name, pin):
+    """The directory of a Go module's source, its content held to the pinned hash, or to go.sum of our module `within`."""
+    what = f"{name}@{pin['version']}" if "version" in pin else name
+    cwd = HERE / pin["within"] if "within" in pin else ROOT
+    argv = ["go", "mod", "download", "-json", what]
+    told = subprocess.run(argv, cwd=cwd, check=True, capture_output=True, env={**os.environ, "GOTOOLCHAIN": "local"})
+    module = json.loads(told.stdout)
+    if pin.get("sum", module["Sum"]) != module["Sum"]:
+        raise ValueError(f"{what} is {module['Sum']} and not what dev/pins.json says")
+    return Path(module["Dir"])
 
 
 def pause():
