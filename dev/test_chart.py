@@ -48,6 +48,7 @@ class CertificatesTest(unittest.TestCase):
                 self.assertEqual(spec["issuerRef"], issuer)
                 self.assertIn(f"{name}.{NAME}.svc", spec["dnsNames"])
                 self.assertIn(spec["secretName"], mounted(objects, name))
+                self.assertEqual(spec["privateKey"]["size"], 384, "or cert-manager would keep the controller's certificate")
         authority = render(*CERT_MANAGER)["Certificate", f"{NAME}-ca"]["spec"]
         self.assertTrue(authority["isCA"])
         self.assertEqual(authority["privateKey"]["rotationPolicy"], "Never")
