@@ -7,7 +7,8 @@ import sys
 import time
 import uuid
 
-from . import canary, capture, demo, environment, fuzz, mutants, operator, packages, process, rights, sandbox, sdks, tools
+from . import canary, capture, cert_manager, demo, environment, fuzz, mutants, operator, packages, process, rights, sandbox, sdks
+from . import tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
@@ -79,6 +80,8 @@ def _environment_up():
     tools.link_commands()  # kstatus, also where an older environment is up
     if IS_ROOT:
         sdks.clients()
+        if "RECORDINGS_TEST_LONG" in os.environ:
+            cert_manager.binary()
     environment.up(with_operator=True)
     if IS_ROOT:
         canary.keep_logs()

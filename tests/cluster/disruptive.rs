@@ -2,6 +2,7 @@
 //! alone, and last.
 
 mod availability;
+mod cert_manager;
 mod lifecycle;
 mod load;
 mod monitoring;

@@ -12,7 +12,7 @@ use crate::{environment_or_skip, long_run_or_skip};
 const RELEASE: &str = "recording-operator";
 /// As it was packaged when it was released.
 const BEFORE: &str = "tests/fixtures/recording-operator-0.1.0.tgz";
-const PRESENT: &str = "charts/recording-operator";
+pub const PRESENT: &str = "charts/recording-operator";
 const CRD: &str = "recordingdestinations.recordings.revenue.io";
 
 fn helm(arguments: &[&str]) -> Done {
@@ -22,17 +22,17 @@ fn helm(arguments: &[&str]) -> Done {
 }
 
 /// The values that the release was installed with, and the present chart under them again at the end.
-struct Values(tempfile::NamedTempFile);
+pub struct Values(tempfile::NamedTempFile);
 
 impl Values {
-    fn of_release() -> Self {
+    pub fn of_release() -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         let values = helm(&["get", "values", RELEASE, "--output=yaml"]).expect_ok().text();
         std::fs::write(&file, values).unwrap();
         Values(file)
     }
 
-    fn install(&self, chart: &str, more: &[&str]) -> Done {
+    pub fn install(&self, chart: &str, more: &[&str]) -> Done {
         let values = format!("--values={}", self.0.path().display());
         let usual =
             ["upgrade", "--install", RELEASE, chart, "--reset-values", &values, "--wait", "--timeout=3m"];
@@ -47,7 +47,7 @@ impl Drop for Values {
 }
 
 /// The running sidecar delivers, and so does that of a new pod.
-fn delivers(tenant: &Tenant, when: &str) {
+pub fn delivers(tenant: &Tenant, when: &str) {
     let fresh = format!("recorder-{when}");
     tenant.start_recorder(&fresh);
     for pod in ["recorder", &fresh] {

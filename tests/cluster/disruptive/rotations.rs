@@ -71,7 +71,7 @@ fn certificates_and_their_ca_are_replaced_under_load_and_nobody_notices() {
 }
 
 /// How often a line was logged, by each of those who should log it.
-struct Told {
+pub struct Told {
     line: &'static str,
     logs: Box<dyn Fn() -> Vec<String>>,
     expected: Vec<usize>,
@@ -85,18 +85,21 @@ impl Told {
     }
 
     /// Webhook and broker, of a certificate that they took up.
-    fn by_servers() -> Self {
-        let pods = get(&[NAMESPACE, "pods", SERVER_PODS]).unwrap();
-        let pods = pods["items"].as_array().unwrap().iter();
-        let pods: Vec<_> =
-            pods.map(|pod| format!("pod/{}", pod["metadata"]["name"].as_str().unwrap())).collect();
-        assert_eq!(pods.len(), 4, "{pods:?}");
+    pub fn by_servers() -> Self {
+        let pods = || {
+            let pods = get(&[NAMESPACE, "pods", SERVER_PODS]).unwrap();
+            let names = pods["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]["name"]);
+            names.map(|name| format!("pod/{}", name.as_str().unwrap())).collect::<Vec<_>>()
+        };
+        // Those of a rollout before may still be ending.
+        let pods =
+            wait_for("two pods each", || format!("{:?}", pods()), || Some(pods()).filter(|it| it.len() == 4));
         let logs = move || pods.iter().map(|pod| kubectl(&[NAMESPACE, "logs", pod]).text()).collect();
         Told::new("serving with a new certificate", logs)
     }
 
     /// The sidecar of the recorder, of CAs that it trusts.
-    fn by_sidecar(tenant: &Tenant) -> Self {
+    pub fn by_sidecar(tenant: &Tenant) -> Self {
         let namespace = format!("--namespace={}", tenant.namespace);
         let logs =
             move || vec![kubectl(&[&namespace, "logs", "recorder", "--container=recording-uploader"]).text()];
@@ -108,10 +111,8 @@ impl Told {
     }
 
     /// Waits until each has said it once more.
-    fn once_more(&mut self) {
-        // A pod that changes gets its Secrets anew; the kubelet's own round may take a minute and more.
-        let now = format!("test/synced={}", Timestamp::now().as_millisecond());
-        kubectl(&[NAMESPACE, "annotate", "pods", SERVER_PODS, "--overwrite", &now]).expect_ok();
+    pub fn once_more(&mut self) {
+        sync();
         let said = || {
             let counts = self.counts();
             counts.iter().zip(&self.expected).all(|(said, before)| said > before).then_some(counts)
@@ -119,6 +120,12 @@ impl Told {
         let described = || format!("{:?} after {:?}", self.counts(), self.expected);
         self.expected = wait_for(self.line, described, said);
     }
+}
+
+/// Webhook and broker get their Secrets anew, as a pod that changes does; the kubelet's own round may take a minute and more.
+fn sync() {
+    let now = format!("test/synced={}", Timestamp::now().as_millisecond());
+    kubectl(&[NAMESPACE, "annotate", "pods", SERVER_PODS, "--overwrite", &now]).expect_ok();
 }
 
 /// The texts of a Secret. Nothing shows them.
