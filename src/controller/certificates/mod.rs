@@ -20,7 +20,7 @@ use x509::Keyed;
 
 /// Between looks while all is well.
 const INTERVAL: Duration = Duration::from_secs(3600);
-/// Until the next look after an error, and after a write: cert-manager writes over it for as long as its Certificates are there.
+/// Until the next look after an error.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Whose certificates are kept, and where. All of it is said, or nothing.
@@ -57,8 +57,7 @@ enum Error {
 pub async fn keep(client: Client, config: Config) -> Infallible {
     loop {
         let pause = match look(&client, &config, Timestamp::now()).await {
-            Ok(false) => INTERVAL,
-            Ok(true) => RETRY,
+            Ok(()) => INTERVAL,
             Err(error) => {
                 tracing::error!(%error, "the certificates are not all as they should be; trying again");
                 RETRY
@@ -68,21 +67,18 @@ pub async fn keep(client: Client, config: Config) -> Infallible {
     }
 }
 
-/// One look: CA, its publication, the servers' certificates; each is written only when it must be. Whether any was.
-async fn look(client: &Client, config: &Config, now: Timestamp) -> Result<bool, Error> {
+/// One look: CA, its publication, the servers' certificates; each is written only when it must be.
+async fn look(client: &Client, config: &Config, now: Timestamp) -> Result<(), Error> {
     let (authority, bundle) = authority(client, config, now).await?;
     let published = publish_authorities(client, &config.mutating_webhook_configuration, &bundle).await;
-    let mut is_written = false;
     for service in [&config.webhook_service, &config.broker_service] {
-        is_written |=
-            server(client, &config.certificates_namespace, service, &authority, &bundle, now).await?;
+        server(client, &config.certificates_namespace, service, &authority, &bundle, now).await?;
     }
     // Last, as the broker needs its certificate whatever is wrong with the configuration.
     if published? {
         tracing::info!(configuration = config.mutating_webhook_configuration, "published the CA");
-        is_written = true;
     }
-    Ok(is_written)
+    Ok(())
 }
 
 /// The CA that signs, and all that are to be trusted.
@@ -122,7 +118,7 @@ async fn authority(client: &Client, config: &Config, now: Timestamp) -> Result<(
     Ok((signing, bundle))
 }
 
-/// A Service's certificate, with all that are to be trusted beside it. Whether it was written.
+/// A Service's certificate, with all that are to be trusted beside it.
 async fn server(
     client: &Client,
     namespace: &str,
@@ -130,7 +126,7 @@ async fn server(
     authority: &Keyed,
     bundle: &str,
     now: Timestamp,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let name = format!("{service}-tls");
     let found = CertificateSecret::get(client, namespace, &name).await?;
     let mut secret = found.unwrap_or_else(|| CertificateSecret::new(namespace, &name, "kubernetes.io/tls"));
@@ -141,8 +137,7 @@ async fn server(
 
     let is_due = server_is_due(present.as_ref(), &names, now);
     let is_published = secret.data.get("ca.crt").is_some_and(|before| before.expose_secret() == bundle);
-    let is_written = is_due || !is_published;
-    if is_written {
+    if is_due || !is_published {
         if is_due {
             put(&mut secret, "tls", &x509::new_server(authority, &names, now)?);
         }
@@ -150,7 +145,7 @@ async fn server(
         secret.write(client).await?;
         tracing::info!(secret = name, renewed = is_due, "wrote a server's certificate");
     }
-    Ok(is_written)
+    Ok(())
 }
 
 fn keyed(secret: &CertificateSecret, name: &str) -> Option<Keyed> {

@@ -141,13 +141,13 @@ fn is_trusted(cluster: &Cluster, service: &str, bundle: &str, now: Timestamp) ->
 #[tokio::test]
 async fn the_first_look_makes_everything_and_the_second_nothing() {
     let cluster = Cluster::new();
-    assert!(look(&cluster.client(), &config(), day(0)).await.unwrap());
+    look(&cluster.client(), &config(), day(0)).await.unwrap();
     for service in ["webhook", "broker"] {
         assert!(is_trusted(&cluster, service, &cluster.ca_bundle(), day(0)), "{service}");
         assert_eq!(cluster.pem(&format!("{service}-tls"), "ca.crt"), cluster.ca_bundle());
     }
     let writes = cluster.writes();
-    assert!(!look(&cluster.client(), &config(), day(1)).await.unwrap());
+    look(&cluster.client(), &config(), day(1)).await.unwrap();
     assert_eq!(cluster.writes(), writes);
 }
 
@@ -183,10 +183,7 @@ async fn damaged_secrets_and_a_lost_publication_are_mended() {
         let mut object = cluster.named(name).unwrap();
         *object.pointer_mut(pointer).unwrap() = BASE64_STANDARD.encode("damaged").into();
         cluster.put(object);
-        assert!(
-            look(&cluster.client(), &config(), day(0)).await.unwrap(),
-            "{name}: so that the next look is soon"
-        );
+        look(&cluster.client(), &config(), day(0)).await.unwrap();
         for service in ["webhook", "broker"] {
             assert!(is_trusted(&cluster, service, &cluster.ca_bundle(), day(0)), "{name}: {service}");
         }
