@@ -17,9 +17,11 @@ from .sandbox import SECOND
 
 
 def down():
-    node.lose(SECOND)
-    shutil.rmtree(SECOND.directory, ignore_errors=True)
-    Kube(KUBECONFIG).must("delete", "node", SECOND.name, "--ignore-not-found")
+    try:
+        node.lose(SECOND)
+        shutil.rmtree(SECOND.directory, ignore_errors=True)
+    finally:
+        Kube(KUBECONFIG).must("delete", "node", SECOND.name, "--ignore-not-found")
 
 
 COMMANDS = {"up": lambda: node.join(SECOND), "lose": lambda: node.lose(SECOND), "down": down}

@@ -10,8 +10,8 @@ import time
 import uuid
 
 from .. import environment, tools
-from ..aws.accounts import OBJECT_ACTIONS, Customer, allow, document
-from ..demo_story import ACCOUNT, BUCKET, NAMESPACE, clear, tenant_yaml
+from ..aws.accounts import OBJECT_ACTIONS, Customer, allow, document, enforcing_trust, trust
+from ..demo_story import ACCOUNT, BUCKET, NAMESPACE, REVALIDATE_SECONDS, clear, tenant_yaml
 from ..kube import Kube
 from ..paths import KUBECONFIG, ROOT
 from ..progress import Failure, step
@@ -19,6 +19,10 @@ from . import results
 from .clients import OURS
 
 ROUNDS = 50
+# Of what takes longer, as a validation is made on demand once in ten seconds.
+REVOCATIONS = 20
+# What the slowest but one in a hundred may take.
+LIMIT_SECONDS = 5
 PATIENCE_SECONDS = 60
 ANOTHER_BUCKET = f"{BUCKET}-moved"
 
@@ -37,6 +41,8 @@ def run():
         figures = (statistics.median(seconds), results.quantile(seconds, 0.99), seconds[-1])
         table.append([name, str(len(seconds)), *(f"{figure:.2f}" for figure in figures)])
         line[f"{name}, p99"] = {OURS: f"{figures[1]:.2f} s"}
+        if figures[1] > LIMIT_SECONDS:
+            raise Failure(f"{name}: {figures[1]:.2f} s at p99 is more than the {LIMIT_SECONDS} s that are promised")
     return results.Part([results.Table("An edit, kubectl's own time included", table)], line)
 
 
@@ -58,6 +64,7 @@ def _live_configuration(kube, customer):
         with _log() as said, step(f"{ROUNDS} rounds of edits"):
             _await(said, "Sending")
             rounds = [_round(kube, said, manifest, number) for number in range(ROUNDS)]
+            revocations = [_revocation(kube, customer, said, external_id, number) for number in range(REVOCATIONS)]
     finally:
         clear(kube, customer)
         customer.delete_bucket(ANOTHER_BUCKET)
@@ -68,8 +75,11 @@ def _live_configuration(kube, customer):
         "another bucket: proved, it sends there",
         "deleted: it pauses",
         "created anew: proved, it sends",
+        "revoked by the customer, validation asked for: it pauses",
+        "allowed again, validation asked for: it sends",
     )
-    return list(zip(names, (list(column) for column in zip(*rounds))))
+    columns = [*zip(*rounds), *zip(*revocations)]
+    return list(zip(names, map(list, columns), strict=True))
 
 
 def _round(kube, said, manifest, number):
@@ -82,6 +92,22 @@ def _round(kube, said, manifest, number):
         _timed(said, "Paused", None, lambda: kube.must("delete", "recordingdestination/acme", "--namespace", NAMESPACE)),
         _timed(said, "Sending", BUCKET, lambda: kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)),
     )
+
+
+def _revocation(kube, customer, said, external_id, number):
+    """Longer waits the validation alone, for the clock."""
+    customer.set_trust(trust({"StringEquals": {"sts:ExternalId": "another"}}))
+    revoked = _timed(said, "Paused", None, lambda: _validate(kube, f"{number}-revoked"))
+    customer.set_trust(enforcing_trust(external_id))
+    time.sleep(REVALIDATE_SECONDS)
+    allowed = _timed(said, "Sending", None, lambda: _validate(kube, f"{number}-allowed"))
+    time.sleep(REVALIDATE_SECONDS)
+    return revoked, allowed
+
+
+def _validate(kube, token):
+    annotation = f"recordings.revenue.io/revalidate={token}"
+    kube.must("annotate", "--overwrite", "recordingdestination/acme", "--namespace", NAMESPACE, annotation)
 
 
 def _edit(kube, said, change, message, word=None):

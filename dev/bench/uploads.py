@@ -60,21 +60,20 @@ def run():
 def _rows(figures):
     """For the README, plain HTTP / TLS. How fast is told in comparison alone: what else a machine does meets all clients."""
     rows = {}
-    for unit, name in (("MB/s", "mb_per_second"), ("CPU-s/GB", "cpu_seconds_per_gb")):
+    for unit, name in (("MB/s", "mb_per_second"), ("CPU-s/GB", "cpu_seconds_per_gb"), ("peak RSS", "rss_mib")):
         for work in WORKS:
-            rows[f"{work.name}, {unit} × {REFERENCE}, plain / TLS"] = {
-                client: " / ".join(f"{ratio_to(_of(figures, scheme, work.name), client, name):.2f}" for scheme in SCHEMES)
-                for client in work.clients()
-            }
-    names = " / ".join(work.name for work in WORKS)
-    rows[f"peak RSS, MiB, {names}"] = {
-        client: " / ".join(
-            f"{max(_median(figures, scheme, work.name, client, 'rss_mib') for scheme in SCHEMES):.0f}" if client in work.clients() else "–"
-            for work in WORKS
-        )
-        for client in WORKS[0].clients()
-    }
+            rows[f"{work.name}, {unit} × {REFERENCE}, plain / TLS"] = _ratios(figures, work, name, REFERENCE)
+    for work in WORKS:
+        if FLOOR in work.clients():
+            rows[f"{work.name}, MB/s × {FLOOR}, plain / TLS"] = _ratios(figures, work, "mb_per_second", FLOOR)
     return rows
+
+
+def _ratios(figures, work, name, reference):
+    return {
+        client: " / ".join(f"{ratio_to(_of(figures, scheme, work.name), client, name, reference):.2f}" for scheme in SCHEMES)
+        for client in work.clients()
+    }
 
 
 def _bars(figures):
@@ -89,10 +88,6 @@ def _bars(figures):
 
 def _of(figures, scheme, work):
     return [figure for figure in figures if (figure.scheme, figure.work) == (scheme, work)]
-
-
-def _median(figures, scheme, work, client, name):
-    return statistics.median(getattr(figure, name) for figure in _of(figures, scheme, work) if figure.client == client)
 
 
 def measure(works, rounds, ours=None):
@@ -162,7 +157,7 @@ def tables(figures):
     """One for each scheme."""
     found = []
     for scheme in SCHEMES:
-        rows = [["work", "client", "MB/s", f"× {REFERENCE}", "CPU-s/GB", f"× {REFERENCE}", "peak RSS, MiB", "requests per file"]]
+        rows = [["work", "client", "MB/s", f"× {REFERENCE}", f"× {FLOOR}", "CPU-s/GB", f"× {REFERENCE}", "peak RSS, MiB", f"× {REFERENCE}", "requests per file"]]
         of_scheme = [figure for figure in figures if figure.scheme == scheme]
         for work in dict.fromkeys(figure.work for figure in of_scheme):
             of_work = [figure for figure in of_scheme if figure.work == work]
@@ -179,13 +174,14 @@ def _medians(figures, client):
     def median(name):
         return statistics.median(getattr(figure, name) for figure in own)
 
-    def ratio(name):
-        return ratio_to(figures, client, name)
+    def ratio(name, reference=REFERENCE):
+        return f"{ratio_to(figures, client, name, reference):.2f}"
 
+    has_floor = any(figure.client == FLOOR for figure in figures)
     return [
-        f"{median('mb_per_second'):.0f}", f"{ratio('mb_per_second'):.2f}",
-        f"{median('cpu_seconds_per_gb'):.2f}", f"{ratio('cpu_seconds_per_gb'):.2f}",
-        f"{median('rss_mib'):.0f}", f"{median('requests_per_file'):.1f}",
+        f"{median('mb_per_second'):.0f}", ratio("mb_per_second"), ratio("mb_per_second", FLOOR) if has_floor else "–",
+        f"{median('cpu_seconds_per_gb'):.2f}", ratio("cpu_seconds_per_gb"),
+        f"{median('rss_mib'):.1f}", ratio("rss_mib"), f"{median('requests_per_file'):.1f}",
     ]  # fmt: skip
 
 

@@ -20,7 +20,10 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// What was found.
 #[derive(Debug)]
 pub struct Found {
+    /// To S3.
     connection: Connection,
+    /// Instead of STS's own.
+    sts_endpoint: Option<Endpoint>,
     credentials: Option<SharedCredentialsProvider>,
 }
 
@@ -66,14 +69,20 @@ impl Found {
             .region(Region::new(region.to_owned()))
             .load()
             .await;
-        let endpoint = s3_endpoint(&config).map(|url| Endpoint { url, ca_bundle: None });
-        let connection = Connection { endpoint, ..plain };
-        Ok(Found { connection, credentials: config.credentials_provider() })
+        let endpoint = |service| endpoint_of(service, &config).map(|url| Endpoint { url, ca_bundle: None });
+        let connection = Connection { endpoint: endpoint("S3"), ..plain };
+        let (sts_endpoint, credentials) = (endpoint("STS"), config.credentials_provider());
+        Ok(Found { connection, sts_endpoint, credentials })
     }
 
-    /// How AWS is reached from here.
+    /// How S3 is reached from here.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// How STS is.
+    pub fn connection_to_sts(&self) -> Connection {
+        Connection { endpoint: self.sts_endpoint.clone(), ..self.connection.clone() }
     }
 
     /// The credentials as they are now, for a command that is over before they are.
@@ -99,10 +108,13 @@ impl Found {
     }
 }
 
-/// As the SDK itself does it when a client is made: the endpoint for S3 comes before the one for all services.
-fn s3_endpoint(config: &SdkConfig) -> Option<String> {
-    let key =
-        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+/// As the SDK itself does it when a client is made: the endpoint for one service comes before the one for all.
+fn endpoint_of(service: &str, config: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id(service)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build();
     let own = config.service_config().zip(key.ok()).and_then(|(service, key)| service.load_config(key));
     own.or_else(|| config.endpoint_url().map(str::to_owned))
 }

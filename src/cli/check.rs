@@ -82,7 +82,7 @@ async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
     let undone = |error: NotFound| Failure::Undone(error.to_string());
     let found = Found::look(&arguments.aws_region).await.map_err(undone)?;
     let key = found.key().await.map_err(undone)?;
-    let sts = Sts::new(found.connection(), &arguments.aws_region, key, CALLS_PER_SECOND);
+    let sts = Sts::new(&found.connection_to_sts(), &arguments.aws_region, key, CALLS_PER_SECOND);
     let principal = arguments.platform_principal_arn.clone();
     let connection = found.connection().clone();
     let examiner = Examiner::new(connection, sts, principal.clone(), arguments.control_role_arn.clone());

@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 /// Size of one.
 pub const BUFFER_BYTES: usize = 256 * 1024;
+/// How much of a long recording is read at once: half of one, as more costs memory and gains nothing.
+pub const CHUNK_BYTES: u64 = BUFFER_BYTES as u64 / 2;
 /// How many are kept for the next that is wanted.
 const KEPT: usize = 16;
 

@@ -293,6 +293,9 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         tracing::info!("Asked to end. Sending what is left");
         self.drain = Drain::Looking(0);
         self.works.sessions.freshen();
+        if let Some(pace) = &self.works.pace {
+            pace.lift();
+        }
         self.walk(PathBuf::new());
     }
 

@@ -40,7 +40,7 @@ pub async fn open(spool: &Spool, job: &mut Job) -> Result<Arc<Recording>, Stop> 
         _ => now,
     };
     job.steady = Some((recording.identity, since));
-    match completeness(job.sighting, quiet(recording.modified, now_there, now - since), lease) {
+    match completeness(job.sighting, quiet(lease, recording.modified, now_there, now - since), lease) {
         Completeness::Complete => Ok(Arc::new(recording)),
         Completeness::NotBefore(wait) => Err(Outcome::Incomplete(wait).into()),
     }

@@ -8,22 +8,28 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Pace {
     bytes_per_second: NonZeroU64,
-    /// When what was sent so far should have been sent.
-    free_at: Arc<Mutex<Instant>>,
+    /// When what was sent so far should have been sent; nothing once the limit is lifted.
+    free_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Pace {
     /// A limit of so many bytes in a second.
     pub fn new(bytes_per_second: NonZeroU64) -> Self {
-        Pace { bytes_per_second, free_at: Arc::new(Mutex::new(Instant::now())) }
+        Pace { bytes_per_second, free_at: Arc::new(Mutex::new(Some(Instant::now()))) }
     }
 
     /// How long to wait from `now` before so many bytes are sent: the time that those before them take.
     pub fn wait(&self, bytes: usize, now: Instant) -> Duration {
         let mut free_at = self.free_at.lock().unwrap();
-        let start = now.max(*free_at);
-        *free_at = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second.get() as f64);
+        let Some(free) = *free_at else { return Duration::ZERO };
+        let start = now.max(free);
+        *free_at = Some(start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second.get() as f64));
         start - now
+    }
+
+    /// From now on nobody waits, as when what is left would be lost.
+    pub fn lift(&self) {
+        *self.free_at.lock().unwrap() = None;
     }
 }
 
@@ -40,5 +46,7 @@ mod tests {
             let waits = pace.clone().wait(bytes, seconds(at));
             assert_eq!(waits, Duration::from_secs(wait), "at {at}");
         }
+        pace.clone().lift();
+        assert_eq!(pace.wait(9000, seconds(60)), Duration::ZERO);
     }
 }

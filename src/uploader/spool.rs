@@ -75,10 +75,6 @@ impl Spool {
         let lock = Place::make(&self.root, &own("lock"))?.lock()?;
         // Now, as on a full volume nothing could be unlinked without it.
         Place::make(&self.root, &own(MOVING).join("any"))?;
-        if lock.is_some() {
-            // That an earlier process may have left.
-            let _ = Place::find(&self.root, &own(CLOCK)).and_then(|clock| clock.unlink());
-        }
         Ok(lock.map(|file| Lock { _file: file }))
     }
 
@@ -89,6 +85,12 @@ impl Spool {
             Some((when, time)) if when.elapsed() < CLOCK_LASTS => (when, time),
             _ => {
                 let clock = Place::make(&self.root, &own(CLOCK))?;
+                // What a failed unlink has left; nobody else makes one, as we hold the lock.
+                if let Err(error) = clock.unlink()
+                    && error.kind() != ErrorKind::NotFound
+                {
+                    return Err(error);
+                }
                 clock.make_file()?;
                 let made = clock.metadata();
                 clock.unlink()?;
@@ -289,7 +291,6 @@ mod tests {
         let (_directory, spool) = spool();
         fs::create_dir_all(spool.root().join(own("any").parent().unwrap())).unwrap();
         fs::write(spool.root().join(own(CLOCK)), "left by a process that was killed").unwrap();
-        assert!(spool.clock().is_err());
         let _held = spool.try_lock().unwrap().unwrap();
         let before = SystemTime::now() - Duration::from_secs(1);
         let (first, second) = (spool.clock().unwrap(), spool.clock().unwrap());

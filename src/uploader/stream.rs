@@ -7,15 +7,13 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::buffers::Buffer;
+use super::buffers::{Buffer, CHUNK_BYTES};
 use super::pace::Pace;
 use super::recording::Recording;
 use crate::aws::Body;
 
 /// Buffers that wait to be sent. With the one that is filled and the one that is sent they are all that a stream needs.
 const AHEAD: usize = 1;
-/// Bytes read at a time. Twice as many cost memory and gain nothing.
-const CHUNK_BYTES: u64 = 128 * 1024;
 
 /// Why reading ended early, if it did.
 pub type ReadError = Arc<OnceLock<io::Error>>;

@@ -219,13 +219,9 @@ pub fn probe_lease(file: &File) -> Lease {
             return Lease::Granted;
         }
     }
-    match io::Error::last_os_error().raw_os_error() {
-        Some(libc::EAGAIN) => {
-            let file_system = rustix::fs::fstatfs(file).map_or(0, |it| it.f_type.cast_unsigned());
-            ungranted(file_system)
-        }
-        _ => Lease::Unavailable,
-    }
+    let is_refused = io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
+    let file_system = rustix::fs::fstatfs(file).map_or(0, |it| it.f_type.cast_unsigned());
+    ungranted(file_system, is_refused)
 }
 
 #[cfg(test)]

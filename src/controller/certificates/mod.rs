@@ -18,8 +18,9 @@ use crate::cluster::certificates::{CertificateSecret, publish_authorities};
 use lifetimes::{AuthorityStep, authority_step, server_is_due};
 use x509::Keyed;
 
-/// Between looks while all is well.
-const INTERVAL: Duration = Duration::from_secs(3600);
+/// Between looks while all is well. Others may write over what is ours, as cert-manager does for as long as its Certificates
+/// are there; labelled pods are refused until it is mended.
+const INTERVAL: Duration = Duration::from_secs(60);
 /// Until the next look after an error.
 const RETRY: Duration = Duration::from_secs(5);
 

@@ -93,6 +93,14 @@ fn cert_manager_takes_over_with_the_ca_that_there_is_and_gives_back_and_nobody_n
     });
     wait_given_to_sidecars(&tenant, &authority);
     assert_eq!(secret(AUTHORITY)["tls.crt"], authority, "it is the same CA all the time");
+    // It is the controller's again to make what is missing.
+    let lost = format!("{}-tls", SERVERS[0]);
+    kubectl(&[NAMESPACE, "delete", "secret", &lost]).expect_ok();
+    let made = || {
+        let made = get(&[NAMESPACE, "secret", &lost])?;
+        made["metadata"]["annotations"]["cert-manager.io/certificate-name"].is_null().then_some(())
+    };
+    wait_for("a certificate by the controller", String::new, made);
     assert_eq!(ready_since(&tenant), since);
 }
 

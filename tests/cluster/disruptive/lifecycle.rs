@@ -137,6 +137,7 @@ fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_a
     held["metadata"]["finalizers"] = json!(["example.com/held"]);
     tenant.apply(&held).expect_ok();
     tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/held"]).expect_ok();
+    let holder = Holder(&tenant);
     let before = sidecar_image(&tenant.get(&["pod", "held"]).unwrap());
     let values = Values::of_release();
 
@@ -156,9 +157,18 @@ fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_a
     // Neither an edit of the pod before nor its end is held up.
     tenant.kubectl(&["label", "pod", "held", "edited=after"]).expect_ok();
     tenant.kubectl(&["delete", "pod", "held", "--wait=false"]).expect_ok();
-    let free = r#"--patch=[{"op": "remove", "path": "/metadata/finalizers"}]"#;
-    tenant.kubectl(&["patch", "pod", "held", "--type=json", free]).expect_ok();
+    drop(holder);
     wait_for("its end", || tenant.describe(), || tenant.get(&["pod", "held"]).is_none().then_some(()));
+}
+
+/// Of the pod `held`, which ends when its finalizer is removed.
+struct Holder<'a>(&'a Tenant);
+
+impl Drop for Holder<'_> {
+    fn drop(&mut self) {
+        let free = r#"--patch={"metadata": {"finalizers": null}}"#;
+        self.0.kubectl(&["patch", "pod", "held", "--type=merge", free]);
+    }
 }
 
 fn sidecar_image(pod: &Value) -> String {

@@ -28,7 +28,10 @@ impl SecondNode {
 
 impl Drop for SecondNode {
     fn drop(&mut self) {
-        dev("dev.second_node", &["down"], "");
+        let removed = dev("dev.second_node", &["down"], "");
+        if !std::thread::panicking() {
+            removed.expect_ok();
+        }
     }
 }
 
