@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::load::under_load;
 use super::{NAMESPACE, ready_since};
-use crate::support::{Done, Tenant, get, kubectl, repository, setting, wait_for};
+use crate::support::{Done, Tenant, get, kubectl, kubectl_with, repository, setting, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
 
 const RELEASE: &str = "recording-operator";
@@ -142,9 +142,17 @@ fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_a
     let values = Values::of_release();
 
     under_load(&tenant, || drop(values.install(PRESENT, &[NEXT_IMAGE]).expect_ok()));
+    // The webhook before answers until it has ended.
+    let namespace = format!("--namespace={}", tenant.namespace);
+    let create = ["create", &namespace, "--dry-run=server", "--output=json", "--filename=-"];
+    let injected = || {
+        let shown = kubectl_with(&create, &tenant.recorder("fresh").to_string()).expect_ok();
+        let image = sidecar_image(&serde_json::from_slice(&shown.stdout).unwrap());
+        (image != before).then_some(())
+    };
+    wait_for("the next image in new pods", || before.clone(), injected);
     tenant.start_recorder("fresh");
     let next = sidecar_image(&tenant.get(&["pod", "fresh"]).unwrap());
-    assert_ne!(next, before);
     let admitted = admitted_images();
     for image in [&before, &next] {
         assert!(admitted.contains(&format!("'{image}'")), "{image} is not in {admitted}");
