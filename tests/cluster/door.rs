@@ -7,54 +7,64 @@ use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use rustls::pki_types::CertificateDer;
+use jiff::Timestamp;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
+use serde_json::Value;
 
-use crate::support::{Tenant, get, wait_for};
+use crate::support::{Tenant, get, kubectl, repository, wait_for};
 
 const BROKER: &str = "recording-operator-broker.recording-operator.svc";
 /// The cluster's network: dev/sandbox.py.
 const NETWORK: &str = "/run/netns/recording-operator-dev";
 
+const NAMESPACE: &str = "--namespace=recording-operator";
+
 /// A way to one replica of the broker.
 pub struct Door {
-    pod: IpAddr,
+    /// The replica's name.
+    pod: String,
+    address: IpAddr,
     tls: Arc<ClientConfig>,
 }
 
 impl Door {
     pub fn open() -> Self {
-        let namespace = "--namespace=recording-operator";
-        let ready = || {
-            let selector = "--selector=app.kubernetes.io/component=broker";
-            let pods = get(&[namespace, "pods", selector])?;
-            let pods = pods["items"].as_array().unwrap();
-            let lives = |pod: &&serde_json::Value| {
-                pod["metadata"]["deletionTimestamp"].is_null()
-                    && pod["status"]["containerStatuses"][0]["ready"] == true
-            };
-            pods.iter().find(lives)?["status"]["podIP"].as_str()?.parse().ok()
+        wait_for("a broker", String::new, || Door::all().into_iter().next())
+    }
+
+    /// A way to each replica that serves.
+    pub fn all() -> Vec<Self> {
+        let selector = "--selector=app.kubernetes.io/component=broker";
+        let pods = get(&[NAMESPACE, "pods", selector]).unwrap_or_default();
+        let lives = |pod: &&Value| {
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && pod["status"]["containerStatuses"][0]["ready"] == true
         };
-        let pod = wait_for("a broker", String::new, ready);
-        let secret = get(&[namespace, "secret", "recording-operator-broker-tls"]).unwrap();
-        let ca = secret["data"]["ca.crt"].as_str().unwrap();
-        let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&ca) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let tls = Arc::new(tls.with_root_certificates(roots).with_no_client_auth());
-        Door { pod, tls }
+        let tls = Arc::new(trusting().with_no_client_auth());
+        let to = |pod: &Value| {
+            let address = pod["status"]["podIP"].as_str()?.parse().ok()?;
+            let pod = pod["metadata"]["name"].as_str()?.to_owned();
+            Some(Door { pod, address, tls: tls.clone() })
+        };
+        pods["items"].as_array().into_iter().flatten().filter(lives).filter_map(to).collect()
+    }
+
+    /// The same for whoever has that certificate of the cluster's.
+    pub fn with_certificate(&self, name: &str) -> Self {
+        let pki = repository().join("target/dev/run/pki");
+        let certificate = CertificateDer::from_pem_file(pki.join(format!("{name}.crt"))).unwrap();
+        let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key"))).unwrap();
+        let tls = Arc::new(trusting().with_client_auth_cert(vec![certificate], key).unwrap());
+        Door { pod: self.pod.clone(), address: self.address, tls }
     }
 
     /// A connection whose request is up to the test.
     pub fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
         let client = ClientConnection::new(self.tls.clone(), BROKER.try_into().unwrap()).unwrap();
-        StreamOwned::new(client, connect_inside(self.pod, 8443))
+        StreamOwned::new(client, connect_inside(self.address, 8443))
     }
 
     /// What a request with these header lines gets, but for the date.
@@ -73,15 +83,42 @@ impl Door {
         self.ask("GET /v1/credentials", &[format!("Authorization: Bearer {token}")])
     }
 
+    /// Causes and namespaces of what the replica refused since then, as its log has them. Of who is not known there is no
+    /// namespace.
+    pub fn refusals(&self, since: Timestamp) -> Vec<(String, String)> {
+        let since = format!("--since-time={since}");
+        let log = kubectl(&[NAMESPACE, "logs", &self.pod, &since]).expect_ok().text();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let text = |line: &Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();
+        lines
+            .filter(|line| line["message"] == "request refused")
+            .map(|line| (text(&line, "denial"), text(&line, "namespace")))
+            .collect()
+    }
+
     /// The replica's count of requests that ended so.
     pub fn counted(&self, result: &str) -> u64 {
-        let mut stream = connect_inside(self.pod, 8080);
+        let mut stream = connect_inside(self.address, 8080);
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let name = format!("recording_operator_broker_requests_total{{result=\"{result}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
     }
+}
+
+/// Trusts the broker's CA and nothing else.
+fn trusting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let secret = get(&[NAMESPACE, "secret", "recording-operator-broker-tls"]).unwrap();
+    let ca = secret["data"]["ca.crt"].as_str().unwrap();
+    let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&ca) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    tls.with_root_certificates(roots)
 }
 
 /// A connection in the cluster's network, which the socket keeps though only one thread goes there to make it.
