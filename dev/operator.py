@@ -56,7 +56,8 @@ def install(endpoint, endpoint_ca):
         "metadata": {"name": SECRET, "namespace": NAME},
         "stringData": {key: credentials[key] for key in ("accessKeyID", "secretAccessKey")},
     }
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME, "labels": restricted}}
     for manifest in (namespace, secret):
         kube.must("apply", "--filename", "-", given=json.dumps(manifest))
     ours = {

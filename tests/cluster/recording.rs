@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::environment_or_skip;
-use crate::support::{Tenant, wait_for};
+use crate::support::{Tenant, kubectl, wait_for};
 
 /// Writes so many KiB under a temporary name, renames it into place, and tells the bytes' SHA-256.
 pub fn record(tenant: &Tenant, pod: &str, name: &str, kib: u32) -> String {
@@ -134,6 +134,21 @@ fn a_pod_that_ends_delivers_what_it_has_spooled() {
     assert_eq!(tenant.object("last.wav"), None);
     tenant.apply_destination("acme", json!({"suspend": false}));
     wait_delivered(&tenant, "last.wav", &last);
+}
+
+#[test]
+fn under_pod_security_restricted_an_injected_pod_delivers_and_one_that_may_gain_rights_is_refused() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("restricted");
+    let enforced = "pod-security.kubernetes.io/enforce=restricted";
+    kubectl(&["label", "namespace", &tenant.namespace, enforced]).expect_ok();
+    let mut escalating = tenant.recorder("escalating");
+    escalating["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+    let refused = tenant.apply(&escalating);
+    assert!(!refused.ok && refused.stderr.contains("violates PodSecurity"), "{}", refused.stderr);
+    tenant.start_recorder("recorder");
+    let wav = record(&tenant, "recorder", "call.wav", 8);
+    wait_delivered(&tenant, "call.wav", &wav);
 }
 
 #[test]
