@@ -3,6 +3,7 @@
 
 mod admission;
 mod apply;
+mod burst;
 mod claims;
 mod cli;
 mod correlation;
