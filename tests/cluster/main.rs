@@ -26,6 +26,7 @@ mod support;
 mod trust_policies;
 mod uploads;
 mod verdict;
+mod workloads;
 
 /// Tests that break what others stand on. Their names sort them into a run of their own, after the rest.
 mod disruptive;
