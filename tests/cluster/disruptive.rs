@@ -345,34 +345,43 @@ fn restart_controller() {
     kubectl(&[NAMESPACE, "rollout", "status", "--timeout=90s", deployment]).expect_ok();
 }
 
-/// No controller, until this is dropped. A new one looks at all certificates when it starts.
-struct StoppedController;
+/// A Deployment of ours without a pod, until this is dropped.
+struct Stopped {
+    component: &'static str,
+    replicas: u8,
+}
 
-impl StoppedController {
-    fn new() -> Self {
-        let stopped = StoppedController;
-        Self::scale(0);
-        let selector = format!("--selector={CONTROLLER}");
-        kubectl(&[NAMESPACE, "wait", "--for=delete", "--timeout=90s", "pods", &selector]).expect_ok();
-        stopped
+impl Stopped {
+    /// A new controller looks at all certificates when it starts.
+    fn controller() -> Self {
+        Stopped { component: "controller", replicas: 1 }.now()
     }
 
-    fn scale(replicas: u8) {
+    fn webhook() -> Self {
+        Stopped { component: "webhook", replicas: 2 }.now()
+    }
+
+    fn now(self) -> Self {
+        self.scale(0);
+        let selector = format!("--selector=app.kubernetes.io/component={}", self.component);
+        kubectl(&[NAMESPACE, "wait", "--for=delete", "--timeout=90s", "pods", &selector]).expect_ok();
+        self
+    }
+
+    fn scale(&self, replicas: u8) {
         let replicas = format!("--replicas={replicas}");
-        kubectl(&[NAMESPACE, "scale", "deployment/recording-operator-controller", &replicas]).expect_ok();
+        kubectl(&[NAMESPACE, "scale", &self.deployment(), &replicas]).expect_ok();
+    }
+
+    fn deployment(&self) -> String {
+        format!("deployment/recording-operator-{}", self.component)
     }
 }
 
-impl Drop for StoppedController {
+impl Drop for Stopped {
     fn drop(&mut self) {
-        Self::scale(1);
-        kubectl(&[
-            NAMESPACE,
-            "rollout",
-            "status",
-            "--timeout=90s",
-            "deployment/recording-operator-controller",
-        ]);
+        self.scale(self.replicas);
+        kubectl(&[NAMESPACE, "rollout", "status", "--timeout=90s", &self.deployment()]);
     }
 }
 

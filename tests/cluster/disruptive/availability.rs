@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::load::under_load;
-use super::{Frozen, NAMESPACE, StoppedController};
+use super::{Frozen, NAMESPACE, Stopped};
 use crate::door::Door;
 use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, kubectl, wait_for};
@@ -27,13 +29,35 @@ fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admis
 fn while_there_is_no_controller_pods_are_admitted_and_their_recordings_arrive() {
     environment_or_skip!();
     let tenant = Tenant::ready("headless");
-    let stopped = StoppedController::new();
+    let stopped = Stopped::controller();
     tenant.start_recorder("recorder");
     tenant
         .shell("recorder", "echo sound > /recordings/a.part; mv /recordings/a.part /recordings/a.wav")
         .expect_ok();
     wait_for("a recording", || tenant.describe(), || tenant.object("a.wav"));
     drop(stopped);
+}
+
+#[test]
+fn while_there_is_no_webhook_labelled_pods_are_refused_and_all_others_admitted() {
+    environment_or_skip!();
+    let tenant = Tenant::new("unanswered");
+    tenant.apply_destination("acme", json!({}));
+    let labelled = tenant.recorder("labelled");
+    let mut plain = tenant.recorder("plain");
+    plain["metadata"]["labels"] = json!({});
+
+    let stopped = Stopped::webhook();
+    let refused = tenant.apply(&labelled);
+    assert!(!refused.ok && refused.stderr.contains("failed calling webhook"), "{}", refused.stderr);
+    assert!(tenant.get(&["pod", "labelled"]).is_none());
+    tenant.apply(&plain).expect_ok();
+
+    drop(stopped);
+    // The Service's rules follow in a moment.
+    wait_for("an admission", || tenant.describe(), || tenant.apply(&labelled).ok.then_some(()));
+    let pod = tenant.get(&["pod", "labelled"]).unwrap();
+    assert_eq!(pod["spec"]["initContainers"][0]["name"], "recording-uploader");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::rotations::{AUTHORITY, SERVERS, secret, server_made, write};
-use super::{NAMESPACE, StoppedController};
+use super::{NAMESPACE, Stopped};
 use crate::door::Door;
 use crate::support::{Tenant, dev, kubectl, repository, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
@@ -171,7 +171,7 @@ fn each_alert_fires_for_the_fault_that_it_is_about() {
 
     // Nobody is left to renew.
     let before = secret(&format!("{}-tls", SERVERS[0]));
-    let stopped = StoppedController::new();
+    let stopped = Stopped::controller();
     write(&format!("{}-tls", SERVERS[0]), &server_made(&secret(AUTHORITY), SERVERS[0], 80));
     let now = format!("test/synced={}", jiff::Timestamp::now().as_millisecond());
     let webhooks = "--selector=app.kubernetes.io/component=webhook";

@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 use super::load::under_load;
-use super::{NAMESPACE, StoppedController};
+use super::{NAMESPACE, Stopped};
 use crate::environment_or_skip;
 use crate::support::{Tenant, get, is_long, kubectl, wait_for};
 
@@ -26,7 +26,7 @@ fn certificates_and_their_ca_are_replaced_under_load_and_nobody_notices() {
         let (mut served, mut told) = (Told::by_servers(), Told::by_sidecar(&tenant));
         for round in 1..=rounds {
             let successor = authority_made(8);
-            let stopped = StoppedController::new();
+            let stopped = Stopped::controller();
             let mut authority = secret(AUTHORITY);
             for server in SERVERS {
                 write(&format!("{server}-tls"), &server_made(&authority, server, 61));
@@ -43,7 +43,7 @@ fn certificates_and_their_ca_are_replaced_under_load_and_nobody_notices() {
             told.once_more();
 
             let before = certificates();
-            let stopped = StoppedController::new();
+            let stopped = Stopped::controller();
             authority = secret(AUTHORITY);
             authority.insert("next.crt".into(), successor["tls.crt"].clone());
             authority.insert("next.key".into(), successor["tls.key"].clone());
