@@ -47,6 +47,8 @@ pub const CREDENTIALS_ANNOTATION: &str = "recordings.revenue.io/credentials";
 
 /// Name of the injected container.
 pub const UPLOADER_CONTAINER: &str = "recording-uploader";
+/// The uploader in its image: all of the injected container's command.
+pub const UPLOADER_BINARY: &str = "/recording-uploader";
 /// Name of the injected `emptyDir` that keeps newer CA bundles.
 pub const UPLOADER_STATE_VOLUME: &str = "recording-uploader-state";
 /// Name of the injected projected-token volume.

@@ -208,7 +208,9 @@ impl Bench {
             "spec": {
                 "serviceAccountName": "recorder",
                 "containers": [],
-                "initContainers": [{"name": "recording-uploader", "restartPolicy": "Always"}],
+                "initContainers": [{
+                    "name": "recording-uploader", "restartPolicy": "Always", "command": ["/recording-uploader"],
+                }],
             },
             "status": {"phase": "Running"},
         });

@@ -36,7 +36,7 @@ pub enum Denial {
     ServiceAccountMismatch,
     /// The pod does not carry the label.
     NotInjected,
-    /// The pod has no sidecar of ours.
+    /// The pod has no sidecar of ours, or one that runs something else.
     NoSidecar,
     /// The pod names no destination.
     NoDestinationNamed,

@@ -4,7 +4,7 @@ use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use super::Denial;
-use crate::api::{DESTINATION_ANNOTATION, INJECT_LABEL, TOKEN_AUDIENCE, UPLOADER_CONTAINER};
+use crate::api::{DESTINATION_ANNOTATION, INJECT_LABEL, TOKEN_AUDIENCE, UPLOADER_BINARY, UPLOADER_CONTAINER};
 
 /// The pod that a token says it belongs to, by the API server's word. Not yet looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,8 @@ fn bound(user: &UserInfo, key: &str) -> Result<String, Denial> {
 /// Compares the claim with the pod of that namespace and name, if there is one. A terminating pod
 /// keeps its rights: it still has recordings to deliver.
 ///
-/// That the sidecar is unaltered is for the ValidatingAdmissionPolicy to hold; the pod is the boundary.
+/// Of the sidecar it is seen that it runs ours and nothing else. That it is unaltered in all other respects is for the
+/// ValidatingAdmissionPolicy to hold; the pod is the boundary.
 pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<Identity, Denial> {
     let pod = pod.ok_or(Denial::PodGone)?;
     if pod.metadata.uid.as_ref() != Some(&claim.uid) {
@@ -105,9 +106,13 @@ pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<Identity, Denial> 
     }
 }
 
-/// Whether our native sidecar is among the init containers.
+/// Whether our native sidecar is among the init containers. Its image may be any: pods that run keep their rights when
+/// the operator is upgraded.
 fn has_sidecar(spec: &PodSpec) -> bool {
     spec.init_containers.iter().flatten().any(|container| {
-        container.name == UPLOADER_CONTAINER && container.restart_policy.as_deref() == Some("Always")
+        container.name == UPLOADER_CONTAINER
+            && container.restart_policy.as_deref() == Some("Always")
+            && container.command.as_deref().is_some_and(|command| command == [UPLOADER_BINARY])
+            && container.args.as_deref().unwrap_or_default().is_empty()
     })
 }

@@ -45,7 +45,9 @@ impl World {
                 "spec": {
                     "serviceAccountName": "recorder",
                     "containers": [{"name": "recorder"}],
-                    "initContainers": [{"name": "recording-uploader", "restartPolicy": "Always"}],
+                    "initContainers": [{
+                        "name": "recording-uploader", "restartPolicy": "Always", "command": ["/recording-uploader"],
+                    }],
                 },
                 "status": {"phase": "Running"},
             }),
@@ -244,6 +246,8 @@ fn a_pod_must_be_the_tokens_alive_injected_and_name_a_destination() {
     const LABEL: &str = "/metadata/labels/recordings.revenue.io~1inject";
     const DESTINATION: &str = "/metadata/annotations/recordings.revenue.io~1destination";
     const RESTART: &str = "/spec/initContainers/0/restartPolicy";
+    const COMMAND: &str = "/spec/initContainers/0/command";
+    const ARGUMENTS: &str = "/spec/initContainers/0/args";
     assert_refused(
         Part::Pod,
         [
@@ -258,6 +262,11 @@ fn a_pod_must_be_the_tokens_alive_injected_and_name_a_destination() {
             ("a pod without init containers", "/spec/initContainers", json!(null), NoSidecar),
             ("another sidecar", "/spec/initContainers/0/name", json!("proxy"), NoSidecar),
             ("a plain init container of that name", RESTART, json!(null), NoSidecar),
+            ("a sidecar that runs what its image says", COMMAND, json!(null), NoSidecar),
+            ("a sidecar that runs something else", COMMAND, json!(["/bin/sh"]), NoSidecar),
+            ("a command with an argument", COMMAND, json!(["/recording-uploader", "--once"]), NoSidecar),
+            ("a command that runs ours", COMMAND, json!(["/wrapper", "/recording-uploader"]), NoSidecar),
+            ("arguments", ARGUMENTS, json!(["--token-file=/etc/passwd"]), NoSidecar),
             ("a pod that names no destination", "/metadata/annotations", json!(null), NoDestinationNamed),
             ("a pod that names an empty destination", DESTINATION, json!(""), NoDestinationNamed),
         ],
@@ -292,6 +301,8 @@ fn what_does_not_matter_does_not_shut_a_pod_out() {
         ("a terminating pod", Part::Pod, "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z")),
         ("a pod that still starts", Part::Pod, "/status/phase", json!("Pending")),
         ("a pod whose node is out of touch", Part::Pod, "/status/phase", json!("Unknown")),
+        ("a sidecar of an older release", Part::Pod, "/spec/initContainers/0/image", json!("uploader:0.1.0")),
+        ("an empty list of arguments", Part::Pod, "/spec/initContainers/0/args", json!([])),
         (
             "a token of several audiences",
             Part::Review,

@@ -14,14 +14,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::identity::User;
 use super::{Request, Settings};
 use crate::api::{
-    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_CONTAINER,
-    UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH, UPLOADER_CREDENTIALS_VOLUME,
-    UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME,
-    UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
+    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_BINARY,
+    UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH,
+    UPLOADER_CREDENTIALS_VOLUME, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH,
+    UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
 };
 
-/// The uploader in its image.
-const BINARY: &str = "/recording-uploader";
 /// Least grace period of a pod, in seconds. The recorder may use up as much of it as it likes, and what is left is all
 /// that the sidecar has to drain; it ends as soon as nothing is left. Kubernetes' default of 30 cannot be told from a 30
 /// that somebody wrote.
@@ -39,7 +37,7 @@ pub(super) fn container(
         name: UPLOADER_CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
-        command: Some(vec![BINARY.to_owned()]),
+        command: Some(vec![UPLOADER_BINARY.to_owned()]),
         env: Some(environment(settings)),
         ports: Some(vec![ContainerPort {
             name: Some("uploader-http".to_owned()),
@@ -117,7 +115,7 @@ fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
         mounts.push(credentials_mount(false));
     }
     let mut ours: Vec<_> = mounts.iter().map(|mount| mount.mount_path.clone()).collect();
-    ours.push(BINARY.to_owned());
+    ours.push(UPLOADER_BINARY.to_owned());
     let theirs = before.and_then(|container| container.volume_mounts.as_ref()).into_iter().flatten();
     let beside = |mount: &&VolumeMount| ours.iter().all(|path| !overlap(&mount.mount_path, path));
     mounts.extend(theirs.filter(beside).cloned());
@@ -226,13 +224,13 @@ mod tests {
             ("/var/run/secrets/workload-identity", false),
             ("/etc/ssl/certs", false),
             ("/recording-uploader-extras", false),
-            (BINARY, true),
+            (UPLOADER_BINARY, true),
             ("/recording-uploader/", true),
             ("/", true),
             ("//recording-uploader", true),
             ("/etc/../recording-uploader", true),
         ] {
-            assert_eq!(overlap(theirs, BINARY), hides, "{theirs}");
+            assert_eq!(overlap(theirs, UPLOADER_BINARY), hides, "{theirs}");
         }
         assert!(overlap(
             "/var/run/secrets/recordings.revenue.io/token",
