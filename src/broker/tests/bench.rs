@@ -66,15 +66,15 @@ impl Cluster for Fake {
         }
         let claims = URL_SAFE_NO_PAD.decode(claims.split('.').next_back().unwrap()).unwrap();
         let claims: Value = serde_json::from_slice(&claims).unwrap();
-        let name = claims["kubernetes.io"]["pod"]["name"].as_str().unwrap();
+        let pod = &claims["kubernetes.io"]["pod"];
         Ok(serde_json::from_value(json!({
             "authenticated": true,
             "audiences": ["recordings.revenue.io"],
             "user": {
-                "username": "system:serviceaccount:tenant-acme:recorder",
+                "username": claims["sub"],
                 "extra": {
-                    "authentication.kubernetes.io/pod-name": [name],
-                    "authentication.kubernetes.io/pod-uid": [format!("uid-of-{name}")],
+                    "authentication.kubernetes.io/pod-name": [pod["name"]],
+                    "authentication.kubernetes.io/pod-uid": [pod["uid"]],
                 },
             },
         }))
@@ -144,12 +144,26 @@ pub(super) fn spelled(token: &str) -> String {
         (None, Some(which)) => (which.trim_start_matches('-'), "Zm9yZ2Vk"),
         (None, None) => return token.to_owned(),
     };
-    let part = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-    let claims = json!({
-        "aud": ["recordings.revenue.io"], "exp": 4_000_000_000_u32,
+    encoded(&claims(pod), signature)
+}
+
+/// The token of `recorder-0`, with `change` merged over what it says.
+pub(super) fn signed(change: Value) -> String {
+    let mut claims = claims("recorder-0");
+    json_patch::merge(&mut claims, &change);
+    encoded(&claims, SIGNATURE)
+}
+
+fn claims(pod: &str) -> Value {
+    json!({
+        "aud": ["recordings.revenue.io"], "exp": 4_000_000_000_u32, "sub": "system:serviceaccount:tenant-acme:recorder",
         "kubernetes.io": {"pod": {"name": pod, "uid": format!("uid-of-{pod}")}},
-    });
-    format!("{}.{}.{signature}", part(json!({"alg": "RS256"})), part(claims))
+    })
+}
+
+fn encoded(claims: &Value, signature: &str) -> String {
+    let part = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    format!("{}.{}.{signature}", part(&json!({"alg": "RS256"})), part(claims))
 }
 
 /// The wall clock, moved on by as much as tokio's was.

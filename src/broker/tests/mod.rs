@@ -13,10 +13,11 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH};
 use crate::domain::grant::{Denial, NotIssued};
-use bench::{Bench, ready, request};
+use bench::{Bench, ready, request, signed};
 
 /// Lets time pass.
 async fn pass(seconds: u64) {
@@ -53,6 +54,7 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
     bench.set_pod("replaced", json!({"metadata": {"uid": "another"}}));
     bench.set_pod("plain", json!({"metadata": {"labels": null}}));
     bench.set_pod("no-sidecar", json!({"spec": {"initContainers": null}}));
+    bench.set_pod("of-another", json!({"spec": {"serviceAccountName": "other"}}));
     bench.set_pod("nowhere", json!({"metadata": {"annotations": null}}));
     bench.set_pod(
         "elsewhere",
@@ -65,6 +67,7 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
         ("replaced", Denial::PodReplaced),
         ("plain", Denial::NotInjected),
         ("no-sidecar", Denial::NoSidecar),
+        ("of-another", Denial::ServiceAccountMismatch),
         ("nowhere", Denial::NoDestinationNamed),
         ("elsewhere", Denial::DestinationNotFound),
     ] {
@@ -83,7 +86,24 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
         assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await, example, "{denial}");
         *counts.entry(denial).or_default() += 1;
     }
+    for denial in [Denial::ExternalIDUnusable, Denial::AssumeRoleDenied] {
+        *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Denied(denial));
+        // One that has no session yet.
+        bench.set_destination(json!({"metadata": {"uid": denial.to_string()}}));
+        assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await, example, "{denial}");
+        *counts.entry(denial).or_default() += 1;
+    }
     bench.set_destination(json!({}));
+
+    for (denial, change) in [
+        (Denial::Expired, json!({"exp": 1})),
+        (Denial::WrongAudience, json!({"aud": ["https://kubernetes.default.svc"]})),
+        (Denial::NotBoundToAPod, json!({"kubernetes.io": {"pod": null}})),
+        (Denial::NotAServiceAccount, json!({"sub": "system:node:node-1"})),
+    ] {
+        assert_eq!(bench.get(CREDENTIALS_PATH, &signed(change)).await, example, "{denial}");
+        *counts.entry(denial).or_default() += 1;
+    }
 
     let empty = Body::empty;
     for (what, denial, request) in [
@@ -113,8 +133,8 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
         *counts.entry(denial).or_default() += 1;
     }
 
-    for (denial, times) in counts {
-        bench.counted(denial.into(), times);
+    for denial in Denial::iter() {
+        bench.counted(denial.into(), *counts.get(&denial).expect("each has its row here"));
     }
 }
 
@@ -231,15 +251,25 @@ async fn a_refusal_is_remembered_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_sts_fails_the_session_is_served_for_as_long_as_it_lives() {
+async fn while_sts_fails_the_session_is_served_for_as_long_as_it_lives_and_the_log_says_so() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(log.reopen().unwrap()));
+    let _logging = tracing::subscriber::set_default(lines.finish());
+    let warned = |cause: &str| {
+        let warns = |line: &&str| line.contains("WARN") && line.contains("one that still lives is served");
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        log.lines().filter(warns).filter(|line| line.contains(&format!("cause={cause}"))).count()
+    };
     let failures =
         [NotIssued::Unavailable("no answer in time".into()), NotIssued::Denied(Denial::AssumeRoleDenied)];
     for (failure, at_last) in failures.into_iter().zip([UNDECIDED, REFUSED]) {
         let bench = Bench::new();
         assert_eq!(bench.key().await, Ok("ASIA1".into()));
+        let cause = failure.to_string();
         *bench.world.sts_fails.lock().unwrap() = Some(failure);
+        assert_eq!((bench.key().await, warned(&cause)), (Ok("ASIA1".into()), 0), "not due");
         pass(3000).await;
-        assert_eq!(bench.key().await, Ok("ASIA1".into()), "due, and still alive");
+        assert_eq!((bench.key().await, warned(&cause)), (Ok("ASIA1".into()), 1), "due, and still alive");
         pass(500).await;
         assert_eq!(bench.key().await, Ok("ASIA1".into()));
         pass(60).await;

@@ -3,6 +3,7 @@
 /// The link of the chain at which a request failed. For the operator's log and metric alone: the
 /// caller sees the same refusal whatever the cause, or it could learn what exists from the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(strum::EnumIter))]
 pub enum Denial {
     /// Not a request that the broker knows.
     UnknownRequest,
