@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn who_is_slow_is_cut_off_and_holds_up_nobody() {
+    async fn who_is_slow_or_says_too_much_is_cut_off_and_holds_up_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let trusted = write_certificate(directory.path());
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
@@ -260,12 +260,19 @@ mod tests {
         until_answered(free, &trusted).await;
 
         let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+        let headers = |number| format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(number));
+        let header = |bytes| format!("GET / HTTP/1.1\r\nHost: x\r\na: {}\r\n\r\n", "b".repeat(bytes));
+        let too_much = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n";
         // What each sends at once, what it then sends byte by byte, and how its answer begins.
         let clients = [
             ("a body in time", format!("{post}body"), "", "HTTP/1.1 200"),
             ("a slow body", post.to_owned(), "bod", "HTTP/1.1 408"),
             ("no request", String::new(), "", ""),
             ("a slow head", String::new(), "GET / HTTP/1.1", ""),
+            ("many headers", headers(90), "", "HTTP/1.1 200"),
+            ("too many headers", headers(101), "", too_much),
+            ("a large header", header(super::super::LARGEST_BUFFER / 2), "", "HTTP/1.1 200"),
+            ("too large a header", header(2 * super::super::LARGEST_BUFFER), "", too_much),
             // 20,000 refusals of 100 bytes and more: far beyond what the sockets hold.
             (
                 "answers that nobody reads",
