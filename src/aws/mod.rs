@@ -118,6 +118,8 @@ impl Connection {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(self.clock.clone())
             .interceptor(self.clock.clone())
+            // The SDK's own correction would come on top.
+            .disable_clock_skew_correction(true)
             .interceptor(BoundedAnswers)
             .interceptor(self.calls.clone());
         if let Some(endpoint) = &self.endpoint {

@@ -71,6 +71,8 @@ impl Sts {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(connection.clock.clone())
             .interceptor(connection.clock.clone())
+            // The SDK's own correction would come on top.
+            .disable_clock_skew_correction(true)
             .interceptor(BoundedAnswers)
             .interceptor(connection.calls.clone());
         if let Some(endpoint) = connection.endpoint() {

@@ -1,7 +1,8 @@
 //! What becomes of answers, also of those that AWS would not give.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_smithy_runtime_api::client::http::{
@@ -10,6 +11,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::date_time::{DateTime, Format};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use http_body_util::StreamBody;
@@ -37,7 +39,7 @@ fn the_compiled_in_roots_are_certificates() {
     assert!(root_certificates().matches("BEGIN CERTIFICATE").count() > 100);
 }
 
-type Says = Arc<dyn Fn() -> Result<HttpResponse, ConnectorError> + Send + Sync>;
+type Says = Arc<dyn Fn(HttpRequest) -> Result<HttpResponse, ConnectorError> + Send + Sync>;
 
 /// Stands where the network is, so that time can be tokio's, paused.
 struct Network(Says);
@@ -49,8 +51,8 @@ impl std::fmt::Debug for Network {
 }
 
 impl HttpConnector for Network {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::ready((self.0)())
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready((self.0)(request))
     }
 }
 
@@ -68,7 +70,13 @@ impl Aws {
     }
 
     fn that_does(does: impl Fn() -> Result<HttpResponse, ConnectorError> + Send + Sync + 'static) -> Self {
-        let says: Says = Arc::new(does);
+        Aws::that_reads(move |_| does())
+    }
+
+    fn that_reads(
+        reads: impl Fn(HttpRequest) -> Result<HttpResponse, ConnectorError> + Send + Sync + 'static,
+    ) -> Self {
+        let says: Says = Arc::new(reads);
         let http = http_client_fn(move |_, _| SharedHttpConnector::new(Network(says.clone())));
         let connection =
             Connection { http, endpoint: None, calls: Calls::default(), clock: AwsClock::default() };
@@ -312,6 +320,36 @@ async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_alw
     assert_eq!(asked.load(SeqCst), 4);
     assert_eq!(aws.put().await, Answer::Silent(Silence::Connection));
     assert_eq!(asked.load(SeqCst), 5, "a put may have arrived: whoever makes it finds out");
+}
+
+#[tokio::test]
+async fn requests_are_signed_with_the_time_that_the_answer_before_told() {
+    let seconds = |time: SystemTime| DateTime::from(time).secs();
+    for (ahead, corrected) in [(7200, 7200), (-7200, -7200), (60, 0)] {
+        let signed = Arc::new(Mutex::new(Vec::new()));
+        let read = signed.clone();
+        let aws = Aws::that_reads(move |request| {
+            let date = request.headers().get("x-amz-date").unwrap().to_owned();
+            read.lock().unwrap().push(date);
+            let told = DateTime::from_secs(seconds(SystemTime::now()) + ahead);
+            let mut response = response(200, if request.method() == "POST" { GRANTED } else { "" });
+            response.headers_mut().insert("date", told.fmt(Format::HttpDate).unwrap());
+            Ok(response)
+        });
+        // What one service tells counts with the other.
+        for _ in 0..3 {
+            assert_eq!(aws.put().await, Answer::Granted(()));
+        }
+        assert_eq!(aws.assume_role().await, Answer::Granted(()));
+        let signed = signed.lock().unwrap();
+        let off = signed.iter().map(|date| {
+            let date = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date).unwrap();
+            let signed = date.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
+            // The calls take time as well.
+            ((signed - seconds(SystemTime::now())) as f64 / 600.0).round() as i64 * 600
+        });
+        assert_eq!(off.collect::<Vec<_>>(), [0, corrected, corrected, corrected], "{ahead}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::Instant;
 
 use super::destination;
 use crate::api::{
@@ -24,6 +25,7 @@ use crate::uploader::driver::Driver;
 use crate::uploader::follow::follow;
 use crate::uploader::gate::Word;
 use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::pace::Pace;
 use crate::uploader::ports::{Broker, Bucket, Storage, Told};
 use crate::uploader::report::Reporter;
 use crate::uploader::session::Sessions;
@@ -46,6 +48,10 @@ pub enum Fault {
     RequestLost,
     /// It is refused.
     Refused(u16, &'static str),
+    /// Its session has expired, and for so many seconds STS throttles the broker, which has no other to give.
+    NoSessionFor(u64),
+    /// Its session has expired, and for so many seconds the broker answers nothing at all.
+    NoBrokerFor(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +82,12 @@ pub struct Outside {
     pub sessions: u32,
     /// The broker has no session to give: STS throttles it, or it is gone.
     pub no_sessions: bool,
+    /// The same until then.
+    no_sessions_until: Option<Instant>,
+    /// The broker is gone until then.
+    no_broker_until: Option<Instant>,
+    /// Questions that the broker did not answer with what was asked for.
+    pub turned_away: u32,
     pub reports: Vec<DeliveryReport>,
     pub reports_refused: bool,
     /// Done once in the middle of the next put, and of the next part.
@@ -89,12 +101,19 @@ pub struct FakeBroker(pub World);
 
 impl Broker for FakeBroker {
     async fn destination(&self) -> Told<DestinationDocument> {
+        if let Some(why) = self.0.borrow_mut().away() {
+            return Told::Unavailable(why);
+        }
         self.0.borrow().destination.clone().map_or(Told::Refused, Told::Granted)
     }
 
     async fn credentials(&self) -> Told<SessionCredentials> {
         let mut outside = self.0.borrow_mut();
-        if outside.no_sessions {
+        if let Some(why) = outside.away() {
+            return Told::Unavailable(why);
+        }
+        if outside.no_sessions || outside.no_sessions_until.is_some_and(|end| Instant::now() < end) {
+            outside.turned_away += 1;
             return Told::Unavailable("the broker answered 503: STS answered 400 Throttling".to_owned());
         }
         outside.sessions += 1;
@@ -108,6 +127,9 @@ impl Broker for FakeBroker {
 
     async fn report(&self, report: &DeliveryReport) -> Told<()> {
         let mut outside = self.0.borrow_mut();
+        if let Some(why) = outside.away() {
+            return Told::Unavailable(why);
+        }
         if outside.reports_refused {
             return Told::Refused;
         }
@@ -151,7 +173,21 @@ impl Outside {
         let named = self.faults.iter().position(|(begins, _)| call.starts_with(begins));
         let planned = self.plan.remove(&self.calls.len());
         self.calls.push(call);
-        named.map(|at| self.faults.remove(at).1).or(planned)
+        let fault = named.map(|at| self.faults.remove(at).1).or(planned);
+        let end = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
+        match fault {
+            Some(Fault::NoSessionFor(seconds)) => self.no_sessions_until = end(seconds),
+            Some(Fault::NoBrokerFor(seconds)) => self.no_broker_until = end(seconds),
+            fault => return fault,
+        }
+        Some(Fault::Refused(400, "ExpiredToken"))
+    }
+
+    /// Why the broker does not answer, if it does not.
+    fn away(&mut self) -> Option<String> {
+        let away = self.no_broker_until.is_some_and(|end| Instant::now() < end);
+        self.turned_away += u32::from(away);
+        away.then(|| "Connection refused".to_owned())
     }
 
     fn keep(
@@ -339,6 +375,7 @@ pub struct Bench {
     directory: tempfile::TempDir,
     pub world: World,
     pub sizes: Sizes,
+    pub pace: Option<Pace>,
     shutdown: Option<oneshot::Sender<()>>,
     driver: Option<JoinHandle<()>>,
 }
@@ -351,6 +388,7 @@ impl Bench {
             directory: tempfile::tempdir().unwrap(),
             world: Rc::new(RefCell::new(outside)),
             sizes: SIZES,
+            pace: None,
             shutdown: None,
             driver: None,
         };
@@ -372,6 +410,7 @@ impl Bench {
         let sessions = Sessions::new(broker.clone(), FakeStorage(self.world.clone()));
         let mut works = Works::new(Spool::new(self.path("")), sessions);
         works.sizes = self.sizes;
+        works.pace = self.pace.clone();
         let metrics = UploaderMetrics::register(&mut Registry::default());
         let mut driver = Driver::new(works, metrics, self.directory.path().join("termination-log"));
         let reporter = Reporter::new(broker.clone(), driver.standing());

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::fakes::{Bench, Fault, Object};
 use crate::domain::delivery::Sizes;
 
-const KINDS: [Fault; 20] = [
+const KINDS: [Fault; 22] = [
     Fault::RequestLost,
     Fault::AnswerLost,
     Fault::NoChecksum,
@@ -31,6 +31,8 @@ const KINDS: [Fault; 20] = [
     Fault::Refused(404, "NoSuchUpload"),
     Fault::Refused(404, "NoSuchBucket"),
     Fault::Refused(301, "PermanentRedirect"),
+    Fault::NoSessionFor(120),
+    Fault::NoBrokerFor(600),
 ];
 
 /// How a recording goes: from one buffer, by a stream, in parts.

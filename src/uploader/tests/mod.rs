@@ -7,6 +7,7 @@ mod faults;
 mod injections;
 mod ledger;
 mod multipart;
+mod pace;
 mod pickup;
 mod reports;
 pub mod steps;
