@@ -65,6 +65,8 @@ async fn trial(way: Way, plan: BTreeMap<usize, Fault>) -> usize {
     Bench::run(async |mut bench| {
         let (content, planned) = (way.content(), plan.len());
         let label = format!("{way:?} {plan:?}");
+        let of_session = |fault: &Fault| matches!(fault, Fault::NoSessionFor(_) | Fault::NoBrokerFor(_));
+        let all_of_session = plan.values().all(of_session);
         bench.sizes = way.sizes();
         bench.world.borrow_mut().plan = plan;
         let recordings = [("d/a.wav", content.as_str()), ("d/a.json", "{}")];
@@ -98,7 +100,9 @@ async fn trial(way: Way, plan: BTreeMap<usize, Fault>) -> usize {
             })
             .collect();
         assert!(outside.objects == expected, "{label}: {:?}", outside.objects.keys());
-        planned - outside.plan.len()
+        let injected = planned - outside.plan.len();
+        assert!(!all_of_session || injected == 0 || outside.turned_away > 0, "nobody asked: {label}");
+        injected
     })
     .await
 }
