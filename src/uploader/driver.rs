@@ -212,14 +212,20 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         for sighted in found.files {
             self.ledger.note(sighted, now);
         }
-        if let Some((path, error)) = &found.error
+        let failed = found.unwatched.as_ref().or(found.error.as_ref());
+        if let Some((path, error)) = failed
             && !self.not_watched
         {
             let path = path.display();
-            tracing::warn!(%path, %error, "A directory of the spool is not watched, and walked every few seconds");
+            // For want of watches, that is: walking takes no space.
+            let used_up = error.kind() == io::ErrorKind::StorageFull;
+            let remedy = used_up.then_some("raise fs.inotify.max_user_watches on the node");
+            tracing::warn!(%path, %error, remedy, "A directory of the spool is not watched, and walked every few seconds");
+            self.not_watched = true;
+            self.next_walk = self.next_walk.min(now + BLIND_WALK_INTERVAL);
         }
         if found.under.as_os_str().is_empty() {
-            self.not_watched = found.error.is_some();
+            self.not_watched = failed.is_some();
             self.in_progress = found.in_progress;
             self.quarantined = Some(found.quarantined);
             let blind = self.watcher.is_blind() || self.not_watched;

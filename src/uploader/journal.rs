@@ -75,7 +75,10 @@ fn file_of(relative: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use inotify::{EventMask, Inotify, WatchMask};
+
     use super::*;
+    use crate::uploader::tests::steps::fail_next;
 
     fn journal(path: &str, upload_id: &str) -> Journal {
         Journal {
@@ -107,6 +110,30 @@ mod tests {
         remove(&spool, Path::new("a.wav")).unwrap();
         remove(&spool, Path::new("a.wav")).unwrap();
         assert_eq!(load("a.wav"), None);
+    }
+
+    #[test]
+    fn what_could_not_be_synced_is_written_to_another_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().to_owned());
+        save(&spool, &journal("a.wav", "1")).unwrap();
+        let mut made = Inotify::init().unwrap();
+        made.watches().add(directory.path().join(own()), WatchMask::CREATE | WatchMask::DELETE).unwrap();
+        fail_next("sync a file", libc::EIO);
+        assert!(save(&spool, &journal("a.wav", "2")).is_err());
+        assert_eq!(load(&spool, Path::new("a.wav")).unwrap(), Some(journal("a.wav", "1")));
+        save(&spool, &journal("a.wav", "2")).unwrap();
+        assert_eq!(load(&spool, Path::new("a.wav")).unwrap(), Some(journal("a.wav", "2")));
+
+        let mut buffer = [0; 4096];
+        let events = made.read_events(&mut buffer).unwrap();
+        let told: Vec<_> = events.map(|event| (event.mask, event.name.unwrap().to_owned())).collect();
+        let [(EventMask::CREATE, first), (EventMask::DELETE, gone), (EventMask::CREATE, second)] = &told[..]
+        else {
+            panic!("{told:?}");
+        };
+        assert_eq!(first, gone);
+        assert_ne!(first, second, "a page that was given up passes for written");
     }
 
     #[test]

@@ -4,21 +4,29 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVfs};
 
 #[cfg(test)]
-use super::tests::steps::step;
+use super::tests::steps::{step, step_at};
 use crate::domain::delivery::{Lease, ungranted};
 
 /// Before each call that can fail.
 #[cfg(not(test))]
 #[expect(clippy::unnecessary_wraps, reason = "in tests it fails")]
 fn step(_: &'static str) -> io::Result<()> {
+    Ok(())
+}
+
+/// The same, of a call about what is at this path.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "in tests it fails")]
+fn step_at(_: &'static str, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -180,16 +188,26 @@ pub fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
 /// Writes a file so that it is there in whole or not at all.
 pub fn replace(path: &Path, content: &str, permissions: Permissions) -> io::Result<()> {
     let new = path.with_extension("tmp");
-    let mut file = File::create(&new)?;
-    file.set_permissions(permissions)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    let write = || {
+        step("create a file")?;
+        let file = File::create(&new)?;
+        file.set_permissions(permissions)?;
+        write_and_sync(file, content.as_bytes())?;
+        step("rename a file")?;
+        fs::rename(&new, path)
+    };
+    let written = write();
+    if written.is_err() {
+        // What a failed sync gave up is never synced again.
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// Writes a container's last words, where there is a place for them.
 pub fn leave_message(termination_log: &Path, message: &str) {
-    let file = fs::OpenOptions::new().write(true).truncate(true).open(termination_log);
+    let open = |()| fs::OpenOptions::new().write(true).truncate(true).open(termination_log);
+    let file = step("leave a message").and_then(open);
     if let Err(error) = file.and_then(|mut file| file.write_all(message.as_bytes())) {
         tracing::debug!(%error, "No termination message could be written");
     }
@@ -201,12 +219,32 @@ pub fn space(directory: impl AsFd) -> io::Result<StatVfs> {
     Ok(rustix::fs::fstatvfs(directory)?)
 }
 
+/// A queue of events, as yet of nothing.
+pub fn inotify() -> io::Result<Inotify> {
+    step("open inotify")?;
+    Inotify::init()
+}
+
+/// Watches the very directory that is open, whatever its path leads to by now.
+pub fn watch(
+    watches: &mut Watches,
+    directory: &impl AsRawFd,
+    mask: WatchMask,
+) -> io::Result<WatchDescriptor> {
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    step_at("watch a directory", path.as_ref())?;
+    watches.add(path, mask)
+}
+
 /// Which signal a broken lease raises: asm-generic/fcntl.h, which the libc crate leaves out for glibc.
 const F_SETSIG: libc::c_int = 10;
 
 /// Asks for a read lease and gives it back at once: a writer that opens the file in between waits for no
 /// longer than that. See fcntl(2), "Leases".
 pub fn probe_lease(file: &File) -> Lease {
+    if step("ask for a lease").is_err() {
+        return Lease::Unavailable;
+    }
     let fd = file.as_raw_fd();
     // SAFETY: fcntl on a descriptor that `file` keeps open; none of the commands takes a pointer.
     unsafe {
@@ -226,7 +264,10 @@ pub fn probe_lease(file: &File) -> Lease {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::uploader::tests::steps::fail_next;
 
     #[test]
     fn a_lease_is_refused_while_a_writer_has_the_file_open() {
@@ -236,6 +277,39 @@ mod tests {
         assert_eq!(probe_lease(&File::open(&path).unwrap()), Lease::Refused);
         drop(writer);
         assert_eq!(probe_lease(&File::open(&path).unwrap()), Lease::Granted);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_as_it_was_and_nothing_is_left_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        let replace = |content| replace(&path, content, Permissions::from_mode(0o600));
+        replace("old").unwrap();
+        for call in ["create a file", "write a file", "sync a file", "rename a file"] {
+            for code in [libc::EIO, libc::ENOSPC] {
+                fail_next(call, code);
+                assert_eq!(replace("new").unwrap_err().raw_os_error(), Some(code), "{call}");
+                assert_eq!(fs::read_to_string(&path).unwrap(), "old", "{call}");
+                assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{call}");
+            }
+        }
+        replace("new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn last_words_that_cannot_be_written_are_no_reason_to_fail_and_a_lease_that_cannot_be_asked_for_is_none()
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("termination-log");
+        fs::write(&path, "before").unwrap();
+        fail_next("leave a message", libc::ENOSPC);
+        leave_message(&path, "after");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
+        leave_message(&path, "after");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after");
+        fail_next("ask for a lease", libc::EIO);
+        assert_eq!(probe_lease(&File::open(&path).unwrap()), Lease::Unavailable);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
-use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+use inotify::{EventMask, EventStream, WatchDescriptor, WatchMask, Watches};
 
 use super::place::{self, Place};
 use super::spool::Spool;
@@ -55,8 +55,10 @@ pub struct Found {
     pub in_progress: usize,
     /// Files in quarantine; counted in a walk of all.
     pub quarantined: u64,
-    /// The last error of watching or reading a directory.
+    /// The last error of reading a directory.
     pub error: Option<(PathBuf, io::Error)>,
+    /// The last error of watching one, which was read all the same.
+    pub unwatched: Option<(PathBuf, io::Error)>,
 }
 
 /// Watches all directories of a spool.
@@ -74,7 +76,7 @@ type Directories = Arc<Mutex<HashMap<WatchDescriptor, PathBuf>>>;
 impl Watcher {
     /// Watches nothing yet: a walk adds each directory before it reads it, so that no file is missed.
     pub fn new(spool: &Spool) -> io::Result<Self> {
-        let inotify = Inotify::init()?;
+        let inotify = syscalls::inotify()?;
         let watches = inotify.watches();
         let events = inotify.into_event_stream(vec![0; EVENT_BYTES])?;
         Ok(Watcher { inotify: Some((watches, events)), ..Watcher::blind(spool) })
@@ -150,7 +152,7 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
             if let Some(watches) = &mut watches
                 && let Err(error) = watch(watches, watched, &open, &directory)
             {
-                found.failed(&directory, error);
+                found.not_watched(&directory, error);
             }
             syscalls::list(open)
         });
@@ -184,7 +186,7 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
     found
 }
 
-/// Watches the very directory that is open, whatever its path leads to by now.
+/// Watches an open directory, and keeps its name.
 fn watch(
     watches: &mut Watches,
     watched: &Directories,
@@ -198,7 +200,7 @@ fn watch(
         | WatchMask::DELETE
         | WatchMask::ONLYDIR;
     let mut watched = watched.lock().unwrap();
-    let watch = watches.add(format!("/proc/self/fd/{}", open.as_raw_fd()), mask)?;
+    let watch = syscalls::watch(watches, open, mask)?;
     watched.insert(watch, directory.to_owned());
     Ok(())
 }
@@ -235,6 +237,13 @@ fn has_gone(error: &io::Error) -> bool {
 }
 
 impl Found {
+    /// Notes why a directory is not watched; what has gone meanwhile need not be.
+    fn not_watched(&mut self, directory: &Path, error: io::Error) {
+        if !has_gone(&error) {
+            self.unwatched = Some((directory.to_owned(), error));
+        }
+    }
+
     /// Notes why something of a directory was not seen; what has gone meanwhile need not be.
     fn failed(&mut self, directory: &Path, error: io::Error) {
         if !has_gone(&error) {
@@ -249,11 +258,12 @@ mod tests {
 
     use super::*;
     use crate::uploader::recording::Identity;
+    use crate::uploader::tests::steps::fail_next;
 
     fn watcher(root: &Path) -> Watcher {
         let watcher = Watcher::new(&Spool::new(root.to_owned())).unwrap();
         let found = watcher.walk(PathBuf::new())();
-        assert!(found.error.is_none(), "{:?}", found.error);
+        assert!(found.error.is_none() && found.unwatched.is_none(), "{found:?}");
         watcher
     }
 
@@ -322,6 +332,17 @@ mod tests {
         fs::rename(root.join("b.wav"), root.join("c.part")).unwrap();
         fs::rename(root.join("c.part"), root.join("b.wav")).unwrap();
         assert_eq!(next_file(&mut watcher).await, ("b.wav".into(), Sighting::Renamed));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_watched_is_read_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.wav"), "a").unwrap();
+        let watcher = Watcher::new(&Spool::new(directory.path().to_owned())).unwrap();
+        fail_next("watch a directory", libc::ENOSPC);
+        let found = watcher.walk(PathBuf::new())();
+        assert_eq!(found.unwatched.unwrap().1.kind(), io::ErrorKind::StorageFull);
+        assert_eq!((found.files.len(), found.error.is_none()), (1, true));
     }
 
     #[tokio::test]

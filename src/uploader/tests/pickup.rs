@@ -3,8 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::fakes::Bench;
+use super::steps::fail_below;
 
 #[tokio::test(start_paused = true)]
 async fn a_renamed_file_is_uploaded_with_one_call_and_unlinked() {
@@ -49,6 +53,26 @@ async fn a_file_that_a_writer_has_open_waits_until_it_is_closed() {
         assert_eq!(bench.calls(), [""; 0]);
         drop(writer);
         bench.until_delivered("a.wav", "sound sound sound ").await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_node_has_no_watches_left_the_spool_is_walked_every_few_seconds() {
+    Bench::run(async |mut bench| {
+        // The spool can be watched, and what is made in it cannot.
+        fs::create_dir(bench.path("2026")).unwrap();
+        fail_below(bench.path("2026"), "watch a directory", libc::ENOSPC);
+        bench.start();
+        for name in ["2026/a.wav", "2026/11/b.wav"] {
+            bench.wait(20).await;
+            let began = Instant::now();
+            bench.record(name, "sound");
+            bench.until_delivered(name, "sound").await;
+            assert!(began.elapsed() < Duration::from_secs(30), "{name} took {:?}", began.elapsed());
+        }
+        assert!(bench.drains().await);
+        assert_eq!(bench.termination_message(), "", "all of it could be read");
     })
     .await;
 }

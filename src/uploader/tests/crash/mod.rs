@@ -79,7 +79,12 @@ fn whichever_call_fails_once_or_for_want_of_space_for_ever_all_is_brought() {
         let calls = Trial::new(address, &buckets, way).steps();
         let is_file_call = |call: &str| !call.starts_with("S3");
         let stride = if is_long() { 1 } else { 11 };
-        for (at, call) in calls.iter().enumerate().filter(|(_, call)| is_file_call(call)).step_by(stride) {
+        let numbered = || calls.iter().enumerate().filter(|(_, call)| is_file_call(call));
+        // Each kind of call, where it comes first, is never left out.
+        let firsts = BTreeMap::from_iter(numbered().map(|(at, call)| (call, at)).rev());
+        let firsts = firsts.into_iter().map(|(call, at)| (at, call)).filter(|_| way == Way::InParts);
+        let chosen: BTreeMap<_, _> = numbered().step_by(stride).chain(firsts).collect();
+        for (at, call) in chosen {
             plans.push((way, format!("EIO@{}", at + 1)));
             if TAKE_SPACE.contains(&call.as_str()) {
                 plans.push((way, format!("ENOSPC@{}", at + 1)));

@@ -217,7 +217,12 @@ fn child() {
         let mut works =
             Works::new(Spool::new(spool.into()), Sessions::new(broker.clone(), Stepped::default()));
         works.sizes = way.sizes();
-        let lock = claim(&works.spool, "/dev/null".as_ref(), std::future::pending()).await;
+        // A spool that cannot be had keeps it waiting for no longer.
+        let patience = tokio::time::sleep(Duration::from_secs(3));
+        let lock = claim(&works.spool, "/dev/null".as_ref(), patience).await;
+        if lock.is_none() {
+            return;
+        }
         let mut driver =
             Driver::new(works, UploaderMetrics::register(&mut Registry::default()), "/dev/null".into());
         tokio::select! {
