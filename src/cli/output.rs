@@ -1,6 +1,6 @@
 //! How commands answer: in words and colours, in JSON or YAML, and by an exit code.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -81,12 +81,17 @@ pub(super) trait Report: Serialize {
 
 /// Prints a report to standard output.
 pub(super) fn print(report: &impl Report, format: Format) -> Result<Outcome, Failure> {
+    write(&mut anstream::stdout(), report, format)
+}
+
+/// Writes a report to where it is seen.
+pub(super) fn write(out: &mut impl Write, report: &impl Report, format: Format) -> Result<Outcome, Failure> {
     let text = match format {
         Format::Text => report.text(),
         Format::Json => serde_json::to_string_pretty(report).expect("reports serialize") + "\n",
         Format::Yaml => serde_yaml::to_string(report).expect("reports serialize"),
     };
-    match anstream::stdout().write_all(text.as_bytes()) {
+    match out.write_all(text.as_bytes()) {
         // `| head` has seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::Undone(format!("the output cannot be written: {error}")))

@@ -19,6 +19,7 @@ fn ask(tenant: &Tenant, arguments: &[&str]) -> Done {
 fn assert_answer(done: &Done, code: i32, words: &[&str]) {
     let shown = done.text() + &done.stderr;
     assert_eq!(done.code, Some(code), "{shown}");
+    assert!(!shown.contains('\x1b'), "colours, and no terminal: {shown:?}");
     for word in words {
         assert!(shown.contains(word), "{word:?} is not in:\n{shown}");
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 
-use super::output::Report;
+use super::output::{Format, Report, write};
 use super::*;
 
 /// Compares a text with `golden/NAME`.
@@ -22,6 +22,18 @@ fn golden(name: &str, text: &str) {
 /// The report in words, as it is where no terminal is.
 fn words(report: &impl Report) -> String {
     anstream::adapter::strip_str(&report.text()).to_string()
+}
+
+/// The report as it is seen on a terminal, or where there is none.
+fn written(report: &impl Report, format: Format, on_terminal: bool) -> String {
+    let mut seen = Vec::new();
+    if on_terminal {
+        write(&mut anstream::AutoStream::always_ansi(&mut seen), report, format).unwrap();
+    } else {
+        // As the library chooses by itself: no buffer is a terminal.
+        write(&mut anstream::AutoStream::auto(&mut seen), report, format).unwrap();
+    }
+    String::from_utf8(seen).unwrap()
 }
 
 #[test]

@@ -5,10 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
-use super::{golden, words};
+use super::{golden, words, written};
 use crate::api::{Answer, RecordingDestination, Refusal, Silence, Uploader, Uploaders};
 use crate::cli::explanation::{Explanation, age};
-use crate::cli::output::{Outcome, Report as _};
+use crate::cli::output::{Format, Outcome, Report};
 use crate::cli::status::Overview;
 use crate::domain::trust::negative_probes;
 use crate::domain::verdict::{
@@ -190,6 +190,34 @@ fn programs_get_the_same_as_json() {
     golden("explain.json", &(told + "\n"));
     let overview = serde_json::to_string_pretty(&Overview::of(&[denied], now())).unwrap();
     golden("status.json", &(overview + "\n"));
+}
+
+#[test]
+fn yaml_says_what_json_says() {
+    fn assert_same(report: &impl Report) {
+        let [json, yaml] = [Format::Json, Format::Yaml].map(|format| written(report, format, false));
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_yaml::from_str::<serde_json::Value>(&yaml).unwrap(), json, "{yaml}");
+        assert!(json.is_object() || json.is_array(), "{json}");
+    }
+    assert_same(&Overview::of(&fleet(), now()));
+    for destination in fleet() {
+        assert_same(&Explanation::of(&destination, now()));
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_words() {
+    let overview = Overview::of(&fleet(), now());
+    for (format, on_terminal, coloured) in [
+        (Format::Text, true, true),
+        (Format::Text, false, false),
+        (Format::Json, true, false),
+        (Format::Yaml, true, false),
+    ] {
+        let text = written(&overview, format, on_terminal);
+        assert_eq!(text.contains('\x1b'), coloured, "{format:?}, terminal {on_terminal}: {text}");
+    }
 }
 
 #[test]
