@@ -140,3 +140,24 @@ fn the_page_on_the_status_says_of_each_reason_whose_it_is() {
         }
     }
 }
+
+#[test]
+fn the_readme_says_of_each_spool_what_the_page_about_pods_says() {
+    let rows = |file: &str| -> Vec<Vec<String>> {
+        let text = fs::read_to_string(path(file)).unwrap();
+        let (_, table) = text.split_once("\n| spool |").unwrap_or_else(|| panic!("{file} has no such table"));
+        let rows = table.lines().take_while(|line| line.starts_with(['|', ' '])).skip(2);
+        // What follows in a cell says how.
+        let cell = |cell: &str| cell.split(": ").next().unwrap().trim().to_owned();
+        rows.map(|row| row.trim_matches('|').split(" | ").map(cell).collect()).collect()
+    };
+    let (readme, page) = (rows("README.md"), rows("docs/pods.md"));
+    assert_eq!(readme.len(), 4);
+    for (short, long) in readme.iter().zip(&page) {
+        assert_eq!((short.len(), &short[0]), (5, &long[0]));
+        for (short, long) in short.iter().zip(long) {
+            assert!(long.starts_with(short.as_str()), "{short}, {long}");
+        }
+    }
+    assert_eq!(readme.len(), page.len());
+}
