@@ -152,6 +152,34 @@ fn under_pod_security_restricted_an_injected_pod_delivers_and_one_that_may_gain_
 }
 
 #[test]
+fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("farewell");
+    let mut pod = tenant.recorder("recorder");
+    // So that it can be looked at afterwards.
+    pod["metadata"]["finalizers"] = json!(["example.com/held"]);
+    tenant.apply(&pod).expect_ok();
+    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    tenant.apply_destination("acme", json!({"suspend": true}));
+    wait_said(&tenant, "Paused", 1);
+    record(&tenant, "recorder", "2026/last.wav", 64);
+
+    tenant.kubectl(&["delete", "pod", "recorder", "--grace-period=5", "--wait=false"]).expect_ok();
+    let ended = || {
+        let pod = tenant.get(&["pod", "recorder"])?;
+        let ended = pod["status"]["initContainerStatuses"][0]["state"]["terminated"].clone();
+        ended.is_object().then_some(ended)
+    };
+    let ended = wait_for("its end", || tenant.describe(), ended);
+    let free = r#"--patch=[{"op": "remove", "path": "/metadata/finalizers"}]"#;
+    tenant.kubectl(&["patch", "pod", "recorder", "--type=json", free]).expect_ok();
+    let message = ended["message"].as_str().unwrap_or_else(|| panic!("no message: {ended}"));
+    for words in ["1 recordings (65536 bytes) are not uploaded", "is suspended", "2026/last.wav"] {
+        assert!(message.contains(words), "{words} is not in: {message}");
+    }
+}
+
+#[test]
 fn an_object_that_is_there_already_is_never_overwritten() {
     environment_or_skip!();
     let tenant = Tenant::ready("kept");
@@ -189,7 +217,7 @@ fn no_external_id_and_no_key_of_the_platform_is_in_the_pod() {
 }
 
 /// Ends the sidecar's process as nothing in the pod can.
-fn kill_sidecar(tenant: &Tenant, pod: &str) {
+pub fn kill_sidecar(tenant: &Tenant, pod: &str) {
     let uid = tenant.get(&["pod", pod]).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
     let is_sidecar = |process: &std::path::Path| {
         let read = |name: &str| std::fs::read_to_string(process.join(name)).unwrap_or_default();
