@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::environment_or_skip;
+use crate::recording::kill_sidecar;
 use crate::support::{Done, PATIENCE, Tenant, kubectl, repository, wait_for};
 
 /// Volumes for spools, by their rows.
@@ -129,10 +130,12 @@ impl Row {
     }
 
     fn suspend(&self, suspend: bool) {
-        self.tenant.apply_destination("acme", json!({"suspend": suspend}));
         let logs = || self.tenant.kubectl(&["logs", "recorder", "--container=recording-uploader"]).text();
+        let said = || logs().matches("is suspended").count();
+        let before = said();
+        self.tenant.apply_destination("acme", json!({"suspend": suspend}));
         if suspend {
-            wait_for("the pause", logs, || logs().contains("is suspended").then_some(()));
+            wait_for("the pause", logs, || (said() > before).then_some(()));
         }
     }
 
@@ -157,13 +160,11 @@ impl Row {
         let before = self.uid();
         match event {
             Event::ContainerCrash => {
+                // The recorder's, and then the sidecar's own.
                 tenant.shell("recorder", "kill -TERM 1").expect_ok();
-                let restarted = || {
-                    let pod = tenant.get(&["pod", "recorder"])?;
-                    let status = &pod["status"]["containerStatuses"][0];
-                    (status["restartCount"].as_u64()? > 0 && status["ready"] == true).then_some(())
-                };
-                wait_for("the restart", || tenant.describe(), restarted);
+                self.wait_restarted("containerStatuses");
+                kill_sidecar(tenant, "recorder");
+                self.wait_restarted("initContainerStatuses");
                 return;
             }
             Event::Deletion => {
@@ -185,6 +186,16 @@ impl Row {
         }
         wait_for("the end of the pod", || tenant.describe(), || (self.uid() != before).then_some(()));
         self.start();
+    }
+
+    /// Waits until the one container with such a status runs again.
+    fn wait_restarted(&self, statuses: &str) {
+        let restarted = || {
+            let pod = self.tenant.get(&["pod", "recorder"])?;
+            let status = &pod["status"][statuses][0];
+            (status["restartCount"].as_u64()? > 0 && status["ready"] == true).then_some(())
+        };
+        wait_for("the restart", || self.tenant.describe(), restarted);
     }
 
     fn arrives(&self, key: &str) {
