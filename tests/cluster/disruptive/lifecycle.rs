@@ -64,6 +64,25 @@ fn chart_version() -> Value {
     deployment.map_or(Value::Null, |it| it["metadata"]["labels"]["helm.sh/chart"].clone())
 }
 
+/// The schema of the tenants' resource, as a chart brings it: a directory, or an archive of one.
+fn schema_of(chart: &str) -> Value {
+    let file = "files/crds/recordingdestinations.yaml";
+    let text = if chart == BEFORE {
+        let mut tar = Command::new("tar");
+        tar.args(["-xzOf", BEFORE, &format!("recording-operator/{file}")]).current_dir(repository());
+        Done::from(tar.output().unwrap()).expect_ok().text()
+    } else {
+        std::fs::read_to_string(repository().join(chart).join(file)).unwrap()
+    };
+    let crd: Value = serde_yaml::from_str(&text).unwrap();
+    crd["spec"]["versions"][0]["schema"].clone()
+}
+
+/// The same, as the API server has it.
+fn schema() -> Value {
+    get(&["customresourcedefinition", CRD]).unwrap()["spec"]["versions"][0]["schema"].clone()
+}
+
 #[test]
 fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
     environment_or_skip!();
@@ -89,16 +108,20 @@ fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
 
     values.install(BEFORE, &[]).expect_ok();
     assert_eq!(chart_version(), "recording-operator-0.1.0");
+    assert_ne!(schema_of(BEFORE), schema_of(PRESENT));
+    assert!(schema() == schema_of(BEFORE), "the CRD is that of before");
     delivers(&tenant, "before");
 
     values.install(PRESENT, &[]).expect_ok();
     let present = chart_version();
     assert_ne!(present, "recording-operator-0.1.0");
+    assert!(schema() == schema_of(PRESENT), "the CRD is upgraded with the chart");
     delivers(&tenant, "upgraded");
     helm(&["test", RELEASE, "--timeout=60s"]).expect_ok();
 
     helm(&["rollback", RELEASE, "1", "--wait", "--timeout=3m"]).expect_ok();
     assert_eq!(chart_version(), "recording-operator-0.1.0");
+    assert!(schema() == schema_of(BEFORE), "and goes back with it");
     delivers(&tenant, "back");
 
     assert_eq!(ready_since(&tenant), since, "no proof was lost");
