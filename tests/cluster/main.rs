@@ -15,6 +15,7 @@ mod durability;
 mod faults;
 mod guide;
 mod logs;
+mod metrics;
 mod permissions;
 mod readme;
 mod recorders;
