@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import pty
 import signal
 import subprocess
 import tempfile
@@ -154,12 +155,12 @@ class ByHandTest(unittest.TestCase):
         self.addCleanup(context.__exit__, None, None, None)
         return value
 
-    def begin(self, *arguments, **environment):
+    def begin(self, *arguments, output=None, **environment):
         secret = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "canary", "AWS_EC2_METADATA_DISABLED": "true"}
         elsewhere = {"HOME": str(self.directory), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
         arguments = arguments or ("--once", self.spool, "-f", self.destination)
         log = self.enterContext(open(self.directory / "log", "w+"))
-        process = subprocess.Popen([ours(), *arguments], env=elsewhere | secret | environment, stdout=log, stderr=log)
+        process = subprocess.Popen([ours(), *arguments], env=elsewhere | secret | environment, stdout=output or log, stderr=output or log)
         self.addCleanup(process.kill)
         return process, log.name
 
@@ -168,6 +169,7 @@ class ByHandTest(unittest.TestCase):
         process, log = begun
         code, said = process.wait(60), Path(log).read_text()
         self.assertNotIn("canary", said)
+        self.assertNotRegex(said, "[█░\x1b]", "a bar, or colours, and no terminal")
         return code, said
 
     def left(self):
@@ -180,6 +182,22 @@ class ByHandTest(unittest.TestCase):
         self.assertIn("1 files were left alone", said)
         self.assertEqual(self.left(), ["still.part"])
         self.assertEqual(sorted(self.sink.stats()["objects"]), ["calls/a.json", "calls/a.wav", "calls/deeper/b c.wav"])
+
+    def test_a_bar_on_a_terminal_shows_how_much_of_all_has_come(self):
+        # For longer than the bar takes to be drawn.
+        self.sink.ask("faults", {"calls/a.wav": {"kind": "503", "times": 3}})
+        seen, drawn_on = pty.openpty()
+        self.addCleanup(os.close, seen)
+        process, _ = self.begin(output=drawn_on, TERM="xterm", AWS_ENDPOINT_URL_S3=self.sink.addresses["plain"])
+        os.close(drawn_on)
+        shown = b""
+        # Nobody has the other side open any more.
+        with contextlib.suppress(OSError):
+            while read := os.read(seen, 4096):
+                shown += read
+        self.assertEqual(process.wait(60), 0, shown)
+        self.assertRegex(shown.decode(), r"[█░]{30} \d+ B/27 B .* \d of 3 recordings")
+        self.assertIn("3 recordings (0.0 MB) uploaded and verified in", shown.decode())
 
     def test_over_tls_only_the_authority_in_aws_ca_bundle_is_trusted(self):
         secure = {"AWS_ENDPOINT_URL_S3": self.sink.addresses["tls"]}
