@@ -1,6 +1,6 @@
 //! The operator's broker, over HTTPS, with this pod's token.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub struct HttpsBroker {
     token: PathBuf,
     newer_ca: PathBuf,
     trusted: RefCell<Trusted>,
+    /// Whether what is trusted outlives the container.
+    is_kept: Cell<bool>,
     held: RefCell<Option<Held>>,
 }
 
@@ -76,6 +78,7 @@ impl HttpsBroker {
             token,
             newer_ca,
             trusted: RefCell::new(trusted),
+            is_kept: Cell::new(true),
             held: RefCell::default(),
         })
     }
@@ -135,19 +138,27 @@ impl HttpsBroker {
 
     /// Trusts other CA certificates from now on, also after a restart of the container.
     fn trust(&self, ca: &str) {
-        if self.trusted.borrow().ca == ca {
+        let are_news = self.trusted.borrow().ca != ca;
+        if are_news {
+            match Trusted::new(ca.to_owned()) {
+                Ok(trusted) => *self.trusted.borrow_mut() = trusted,
+                Err(error) => {
+                    return tracing::warn!(%error, "The broker told of a CA bundle that cannot be used");
+                }
+            }
+        } else if self.is_kept.get() {
             return;
         }
-        match Trusted::new(ca.to_owned()) {
-            Ok(trusted) => *self.trusted.borrow_mut() = trusted,
-            Err(error) => return tracing::warn!(%error, "The broker told of a CA bundle that cannot be used"),
-        }
-        match replace(&self.newer_ca, ca, Permissions::from_mode(0o600)) {
+        // Again and again if need be: without it a restarted container might not know the broker.
+        let kept = replace(&self.newer_ca, ca, Permissions::from_mode(0o600));
+        self.is_kept.set(kept.is_ok());
+        match kept {
             Ok(()) => tracing::info!("The broker has other CA certificates"),
-            Err(error) => {
+            Err(error) if are_news => {
                 let path = self.newer_ca.display();
-                tracing::warn!(%error, %path, "The broker's newer CA certificates cannot be kept over a restart");
+                tracing::warn!(%error, %path, "The broker's newer CA certificates cannot be kept over a restart yet");
             }
+            Err(_) => {}
         }
     }
 }

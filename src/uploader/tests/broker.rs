@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 
 use super::destination;
+use super::steps::fail_next;
 use crate::api::DestinationDocument;
 use crate::serve::{Readiness, TlsDirectory, https};
 use crate::uploader::broker::HttpsBroker;
@@ -147,6 +148,22 @@ async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_res
     // The new bundle leaves the old CA out.
     let restarted = old.client(&old.ca, state.path());
     assert!(matches!(restarted.destination().await, Told::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn a_ca_that_cannot_be_kept_is_trusted_all_the_same_and_kept_as_soon_as_it_can_be() {
+    for call in ["create a file", "write a file", "sync a file", "rename a file"] {
+        let (old, new, state) = (server().await, server().await, state());
+        let client = old.client(&old.ca, state.path());
+        let restarted = || new.client(&old.ca, state.path());
+        old.tells_of_ca(&format!("{}{}", old.ca, new.ca));
+        new.tells_of_ca(&new.ca);
+        fail_next(call, libc::ENOSPC);
+        assert!(matches!(client.destination().await, Told::Granted(_)), "{call}");
+        assert!(matches!(restarted().destination().await, Told::Unavailable(_)), "{call}: it was kept");
+        assert!(matches!(client.destination().await, Told::Granted(_)), "{call}");
+        assert!(matches!(restarted().destination().await, Told::Granted(_)), "{call}: it was forgotten");
+    }
 }
 
 /// What the chart's cert-manager mode rests on: its CA is renewed with the key that it had.
