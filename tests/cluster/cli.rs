@@ -30,6 +30,9 @@ fn status_explain_and_validate_tell_who_can_mend_what_and_when_it_is_mended() {
     environment_or_skip!();
     let tenant = Tenant::ready("cli");
     assert_answer(&ask(&tenant, &["status"]), 0, &["acme", "True", "1 in all: 1 well"]);
+    let of_tenant = format!("--namespace={}", tenant.namespace);
+    let forced = recordings(&["status", &of_tenant], "", &[("CLICOLOR_FORCE", "1")]);
+    assert!(forced.text().contains('\x1b'), "who asks for colours has them: {}", forced.text());
     assert_answer(
         &ask(&tenant, &["explain", "acme"]),
         0,
