@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::blocking;
 use super::spool::{Lock, Spool};
 use super::syscalls::leave_message;
-use crate::domain::delivery::farewell_without_spool;
+use crate::domain::delivery::{farewell_without_spool, remedy_to_write};
 
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ async fn try_claim(spool: &Spool, said: &str) -> Result<Lock, &'static str> {
         Err(error) => {
             let reason = "SpoolNotWritable";
             if said != reason {
-                let remedy = "let it be writable for the uploader's UID or GID";
+                let remedy = remedy_to_write(error.kind());
                 tracing::warn!(reason, %path, %error, remedy, "The spool cannot be used");
             }
             Err(reason)

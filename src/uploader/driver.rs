@@ -26,7 +26,7 @@ use super::volume::Space;
 use super::watch::{Found, Notice, Sighted, Watcher};
 use super::{blocking, journal};
 use crate::api::DeliveryReport;
-use crate::domain::delivery::{Leftover, NEARLY_FULL, Sighting, farewell};
+use crate::domain::delivery::{Leftover, NEARLY_FULL, Sighting, farewell, remedy_to_watch};
 
 /// Time between two looks at the clock: for the metrics, and for the termination message while draining.
 const TICK: Duration = Duration::from_secs(1);
@@ -217,9 +217,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             && !self.not_watched
         {
             let path = path.display();
-            // For want of watches, that is: walking takes no space.
-            let used_up = error.kind() == io::ErrorKind::StorageFull;
-            let remedy = used_up.then_some("raise fs.inotify.max_user_watches on the node");
+            let remedy = remedy_to_watch(error.kind());
             tracing::warn!(%path, %error, remedy, "A directory of the spool is not watched, and walked every few seconds");
             self.not_watched = true;
             self.next_walk = self.next_walk.min(now + BLIND_WALK_INTERVAL);

@@ -10,7 +10,7 @@ use super::driver::Driver;
 use super::ledger::Job;
 use super::ports::{Broker, Storage};
 use super::watch::Sighted;
-use crate::domain::delivery::{Sighting, backoff};
+use crate::domain::delivery::{Sighting, backoff, remedy_to_write};
 
 impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     /// Strikes a recording out or puts it back, opens or closes the gate, and says what there is to say.
@@ -75,8 +75,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             }
             Outcome::NotWritable(error) => {
                 if !std::mem::replace(&mut self.not_writable, true) {
-                    let (reason, remedy) =
-                        ("SpoolNotWritable", "let it be writable for the uploader's UID or GID");
+                    let (reason, remedy) = ("SpoolNotWritable", remedy_to_write(error.kind()));
                     tracing::error!(reason, name, %error, remedy, "A directory does not let a file go");
                 }
                 self.try_again(job, now, jitter);

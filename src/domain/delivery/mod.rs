@@ -5,6 +5,7 @@
 //! - [`completeness`], [`quiet`]: whether a file has been written to its end
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
+//! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
 //! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
 //! - [`farewell`], [`Summary`]: what a drained or killed uploader leaves behind, and what one run by hand says
 //! - [`report_is_due`], [`enter`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
@@ -17,6 +18,7 @@ mod names;
 mod parts;
 mod patience;
 mod poison;
+mod remedy;
 mod report;
 mod summary;
 
@@ -27,5 +29,6 @@ pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_com
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
 pub use patience::{backoff, renew_at};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
+pub use remedy::{remedy_to_watch, remedy_to_write};
 pub use report::{Entry, Heard, NEARLY_FULL, Sent, enter, prune, prune_at, report_is_due, trouble};
 pub use summary::Summary;

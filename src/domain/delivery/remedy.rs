@@ -1,0 +1,42 @@
+//! What to do about a spool that the file system does not let us use.
+
+use std::io::ErrorKind;
+
+/// Where a file cannot be made, moved or unlinked.
+pub fn remedy_to_write(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the volume is full, and a few KiB are needed: make room in it, or make it larger"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "the volume is mounted read-only, or became so by an error of its medium: see the node's log"
+        }
+        _ => "let it be writable for the uploader's UID or GID",
+    }
+}
+
+/// Where a directory cannot be watched.
+pub fn remedy_to_watch(error: ErrorKind) -> Option<&'static str> {
+    // Of watches each user has so many on a node; watching takes no space.
+    (error == ErrorKind::StorageFull).then_some("raise fs.inotify.max_user_watches on the node")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_the_remedy_that_helps() {
+        for (error, write, watch) in [
+            (ErrorKind::StorageFull, "make room", Some("max_user_watches")),
+            (ErrorKind::QuotaExceeded, "make room", None),
+            (ErrorKind::ReadOnlyFilesystem, "node's log", None),
+            (ErrorKind::PermissionDenied, "UID or GID", None),
+        ] {
+            assert!(remedy_to_write(error).contains(write), "{error}");
+            let said = remedy_to_watch(error);
+            assert_eq!(said.is_some(), watch.is_some(), "{error}");
+            assert!(said.unwrap_or_default().contains(watch.unwrap_or_default()), "{error}");
+        }
+    }
+}
