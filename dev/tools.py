@@ -88,6 +88,16 @@ def c_program(source):
     return cached(source.stem, [source.read_text(), platform.machine()], build) / source.stem
 
 
+def rust_program(package):
+    """The path of the release binary of a Rust package below dev/ that is no member of the product's workspace."""
+    directory, target = HERE / package, TARGET / Path(package).name
+    log = LOGS / f"build-{Path(package).name}.log"
+    with step(f"building {package}"):
+        say(f"minutes the first time; the compiler's output is in {log}")
+        run_logged(["cargo", "build", "--release", "--locked", "--target-dir", target], log, cwd=directory)
+    return target / "release" / directory.name
+
+
 def command(name):
     """The path of one of the commands that kubernetes() builds."""
     return kubernetes() / name

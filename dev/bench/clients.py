@@ -1,5 +1,6 @@
 """Ours and its peers, each as the command line that moves a directory into the bucket, with its own defaults."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -26,10 +27,11 @@ spec:
   prefix: {PREFIX}
 """
 
-OURS, FLOOR = "recording-uploader", "curl"
-PEERS = ("s5cmd", "rclone", "aws-cli")
+OURS, FLOOR, LIBRARY = "recording-uploader", "curl", "transfer-manager"
+PEERS = ("s5cmd", "rclone", "aws-cli", LIBRARY)
 ALL = (OURS, *PEERS, FLOOR)
 PATIENCE_SECONDS = 600
+ABOUT_LIBRARY = "The S3 Transfer Manager is AWS's library for Rust, a developer preview: dev/bench/transfer-manager is the shortest `mv` made of it."
 
 
 class Run(NamedTuple):
@@ -43,7 +45,8 @@ class Run(NamedTuple):
 
 def versions():
     """Who is measured."""
-    return {"s5cmd": "s5cmd mv", "rclone": "rclone move", "aws-cli": "aws s3 mv", OURS: f"{OURS} --once", FLOOR: f"{FLOOR} -T"}
+    peers = {"s5cmd": "s5cmd mv", "rclone": "rclone move", "aws-cli": "aws s3 mv", LIBRARY: "S3 Transfer Manager"}
+    return peers | {OURS: f"{OURS} --once", FLOOR: f"{FLOOR} -T"}
 
 
 class Clients:
@@ -75,6 +78,10 @@ class Clients:
             case "aws-cli":
                 options = ["--recursive", "--only-show-errors", "--endpoint-url", self.url]
                 return [sys.executable, "-m", "awscli", "s3", "mv", directory, to, *options]
+            case "transfer-manager":
+                # Its connections have no other setting for whom they trust.
+                trust = ["env", f"SSL_CERT_FILE={self._ca}"] if self._ca else []
+                return [*trust, _transfer_manager(), directory, BUCKET, PREFIX]
             case "recording-uploader":
                 return [self.ours, "--once", directory, "--filename", self._destination]
             case "curl":
@@ -114,6 +121,13 @@ class Clients:
         return run
 
 
+@functools.cache
+def _transfer_manager():
+    """Built where it is wanted: that takes minutes, which no test has."""
+    return tools.rust_program("bench/transfer-manager")
+
+
 def _release():
     operator.build()
+    _transfer_manager()  # as well before anything is measured
     return operator.RELEASE / OURS

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..paths import ROOT, TARGET
 from ..progress import Failure, say
-from .clients import ALL, versions
+from .clients import ABOUT_LIBRARY, ALL, versions
 
 RAW = TARGET / "bench"
 PAGE, PICTURE, README = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg", ROOT / "README.md"
@@ -67,7 +67,7 @@ def show(parts):
 def write(parts):
     """Into the repository."""
     about = f"{machine()}."
-    page = ["# Performance", "", f"`make bench` wrote this page: {about}", ""]
+    page = ["# Performance", "", f"`make bench` wrote this page: {about}", "", ABOUT_LIBRARY, ""]
     page += [table.markdown() for part in parts for table in part.tables]
     PAGE.write_text("\n".join(page))
     PICTURE.write_text("".join(part.picture for part in parts))

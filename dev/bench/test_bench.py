@@ -16,7 +16,7 @@ from pathlib import Path
 from ..paths import ROOT
 from ..progress import wait_for
 from . import faults, sink, uploads
-from .clients import DESTINATION, OURS
+from .clients import DESTINATION, LIBRARY, OURS
 
 # https://reveng.sourceforge.io/crc-catalogue/all.htm: the check values of "123456789".
 DIGITS = b"123456789"
@@ -244,13 +244,14 @@ class ByHandTest(unittest.TestCase):
 class BenchTest(unittest.TestCase):
     """Real clients with very little to do. What they took is not looked at."""
 
-    def test_every_client_moves_every_file_over_both_schemes_and_has_a_row(self):
+    def test_every_client_but_the_library_moves_every_file_over_both_schemes_and_has_a_row(self):
         works = (uploads.Work("one", 1, 3_000_000), uploads.Work("ten", 10, 2_000))
-        tables = uploads.tables(uploads.measure(works, 1, ours()))
+        # Its build takes minutes.
+        tables = uploads.tables(uploads.measure(works, 1, ours(), without=(LIBRARY,)))
         self.assertEqual(len(tables), 2)
         for table in tables:
             head, *rows = table.rows
-            self.assertEqual(len(rows), sum(len(work.clients()) for work in works), table.markdown())
+            self.assertEqual(len(rows), sum(len(work.clients()) - 1 for work in works), table.markdown())
             self.assertTrue(all(len(row) == len(head) for row in rows), table.markdown())
             self.assertIn("| one | s5cmd mv |", table.markdown())
 

@@ -90,7 +90,7 @@ def _of(figures, scheme, work):
     return [figure for figure in figures if (figure.scheme, figure.work) == (scheme, work)]
 
 
-def measure(works, rounds, ours=None):
+def measure(works, rounds, ours=None, without=()):
     figures = []
     with workshop() as directory, sink.running(directory) as other_end:
         clients = {scheme: Clients(other_end, scheme, directory, ours) for scheme in SCHEMES}
@@ -102,7 +102,7 @@ def measure(works, rounds, ours=None):
                     for scheme in SCHEMES:
                         # Each is first as often as any other.
                         order = work.clients()[number % len(work.clients()) :] + work.clients()[: number % len(work.clients())]
-                        for client in order:
+                        for client in (client for client in order if client not in without):
                             figures.append(_once(directory, other_end, clients[scheme], scheme, work, client, number))
     return figures
 
