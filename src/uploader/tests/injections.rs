@@ -120,7 +120,7 @@ async fn every_fault_at_every_call_loses_nothing_and_makes_nothing_twice() {
     }
     let alone = injected;
     // Several in one delivery, at random; the seeds are the same each time.
-    for seed in 0..if long { 600 } else { 30 } {
+    for seed in 0..if long { 1400 } else { 30 } {
         let mut random = StdRng::seed_from_u64(seed);
         let way = [Way::Small, Way::Streamed, Way::InParts, Way::InParts][random.random_range(0..4)];
         let faults = random.random_range(2..8);
