@@ -96,12 +96,12 @@ def _round(kube, said, manifest, number):
 
 def _revocation(kube, customer, said, external_id, number):
     """Longer waits the validation alone, for the clock."""
+    _rest()
     customer.set_trust(trust({"StringEquals": {"sts:ExternalId": "another"}}))
     revoked = _timed(said, "Paused", None, lambda: _validate(kube, f"{number}-revoked"))
     customer.set_trust(enforcing_trust(external_id))
     _rest()
     allowed = _timed(said, "Sending", None, lambda: _validate(kube, f"{number}-allowed"))
-    _rest()
     return revoked, allowed
 
 
