@@ -74,7 +74,9 @@ fn schema_of(chart: &str) -> Value {
     } else {
         std::fs::read_to_string(repository().join(chart).join(file)).unwrap()
     };
-    let crd: Value = serde_yaml::from_str(&text).unwrap();
+    // By way of kubectl, which writes numbers as the API server does.
+    let create = ["create", "--dry-run=client", "--output=json", "--filename=-"];
+    let crd: Value = serde_json::from_slice(&kubectl_with(&create, &text).expect_ok().stdout).unwrap();
     crd["spec"]["versions"][0]["schema"].clone()
 }
 
