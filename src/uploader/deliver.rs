@@ -29,6 +29,8 @@ pub struct Works<B, S: Storage> {
     pub sizes: Sizes,
     /// How fast they may go; `None`: as fast as they can.
     pub pace: Option<Pace>,
+    /// Whether the containers that recorded have ended.
+    pub pod_ends: Cell<bool>,
     pub(super) streams: Streams,
     /// Where recordings go now, if they go.
     pub(super) present: RefCell<Option<Rc<DestinationDocument>>>,
@@ -95,6 +97,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
             sessions,
             sizes: Sizes::default(),
             pace: None,
+            pod_ends: Cell::default(),
             streams: Streams::default(),
             present: RefCell::default(),
             in_parts: Rc::default(),
@@ -133,7 +136,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
 
     async fn steps(&self, destination: &Rc<DestinationDocument>, job: &mut Job) -> Result<Outcome, Stop> {
         let key = object_key(&destination.target.prefix, &job.path).map_err(Stop::Poison)?;
-        let recording = examine::open(&self.spool, job).await?;
+        let recording = examine::open(&self.spool, job, self.pod_ends.get()).await?;
         let size = recording.identity.size;
         let known = job.checksum.filter(|_| job.verified == Some(recording.identity));
         let crc64nvme = match known {

@@ -300,6 +300,8 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         if let Some(pace) = &self.works.pace {
             pace.lift();
         }
+        self.works.pod_ends.set(true);
+        self.ledger.hurry(Instant::now());
         self.walk(PathBuf::new());
     }
 

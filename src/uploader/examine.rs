@@ -20,7 +20,7 @@ use crate::domain::delivery::{
 };
 
 /// Opens a recording that is complete.
-pub async fn open(spool: &Spool, job: &mut Job) -> Result<Arc<Recording>, Stop> {
+pub async fn open(spool: &Spool, job: &mut Job, pod_ends: bool) -> Result<Arc<Recording>, Stop> {
     let (spool, path, renamed) = (spool.clone(), job.path.clone(), job.sighting == Sighting::Renamed);
     let opened = blocking(move || {
         let recording = Recording::open(spool.root(), &path)?;
@@ -40,7 +40,8 @@ pub async fn open(spool: &Spool, job: &mut Job) -> Result<Arc<Recording>, Stop> 
         _ => now,
     };
     job.steady = Some((recording.identity, since));
-    match completeness(job.sighting, quiet(lease, recording.modified, now_there, now - since), lease) {
+    let quiet = quiet(lease, recording.modified, now_there, now - since);
+    match completeness(job.sighting, quiet, lease, pod_ends) {
         Completeness::Complete => Ok(Arc::new(recording)),
         Completeness::NotBefore(wait) => Err(Outcome::Incomplete(wait).into()),
     }

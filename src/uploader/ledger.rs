@@ -138,6 +138,14 @@ impl Ledger {
         }
     }
 
+    /// Whatever waits is due now, as there may be no later.
+    pub fn hurry(&mut self, now: Instant) {
+        let waiting = self.entries.iter().filter(|(_, entry)| entry.ticket.is_some());
+        for path in waiting.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+            self.enqueue(&path, now);
+        }
+    }
+
     /// The next recording that is due and for which there is room.
     pub fn take_due(&mut self, lanes: &Lanes, now: Instant) -> Option<Job> {
         [Lane::Large, Lane::Small]
@@ -333,6 +341,18 @@ mod tests {
         ledger.note(sighted("a.wav", Sighting::Renamed), now);
         assert_eq!(ledger.take_due(&Lanes::default(), now).unwrap().sighting, Sighting::Renamed);
         assert!(ledger.take_due(&Lanes::default(), now + Duration::from_secs(5)).is_none());
+    }
+
+    #[test]
+    fn when_there_may_be_no_later_whatever_waits_is_due() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.note(sighted("a.wav", Sighting::Closed), now);
+        let job = ledger.take_due(&Lanes::default(), now).unwrap();
+        ledger.put_back(job, now + Duration::from_secs(60));
+        assert_eq!(take(&mut ledger, now), None);
+        ledger.hurry(now);
+        assert_eq!(take(&mut ledger, now).as_deref(), Some("a.wav"));
+        assert_eq!(take(&mut ledger, now + Duration::from_secs(60)), None);
     }
 
     #[test]

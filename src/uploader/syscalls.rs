@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVf
 
 #[cfg(test)]
 use super::tests::steps::{step, step_at};
-use crate::domain::delivery::{Lease, ungranted};
+use crate::domain::delivery::{Lease, lease};
 
 /// Before each call that can fail.
 #[cfg(not(test))]
@@ -245,6 +245,11 @@ pub fn probe_lease(file: &File) -> Lease {
     if step("ask for a lease").is_err() {
         return Lease::Unavailable;
     }
+    let file_system = rustix::fs::fstatfs(file).map_or(0, |it| it.f_type.cast_unsigned());
+    lease(file_system, ask_for_lease(file))
+}
+
+fn ask_for_lease(file: &File) -> Lease {
     let fd = file.as_raw_fd();
     // SAFETY: fcntl on a descriptor that `file` keeps open; none of the commands takes a pointer.
     unsafe {
@@ -257,9 +262,10 @@ pub fn probe_lease(file: &File) -> Lease {
             return Lease::Granted;
         }
     }
-    let is_refused = io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
-    let file_system = rustix::fs::fstatfs(file).map_or(0, |it| it.f_type.cast_unsigned());
-    ungranted(file_system, is_refused)
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EAGAIN) => Lease::Refused,
+        _ => Lease::Unavailable,
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ const QUIET_WHEN_FOUND: Duration = Duration::from_secs(5);
 /// Quiet time of a file that was found, where nobody can tell whether it is open for writing.
 const QUIET_WITHOUT_LEASE: Duration = Duration::from_secs(600);
 
+/// Longer than a recording is written to.
+const LONGEST_CALL: Duration = Duration::from_secs(12 * 3600);
+
 /// How a file came to be known. Later is stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sighting {
@@ -33,19 +36,24 @@ pub enum Lease {
     Unavailable,
     /// The file is on a network, and its server does not say who writes it.
     Remote,
+    /// The same, and its time may stand still until its writer closes it.
+    RemoteWithLazyTime,
 }
 
-/// NFS, SMB and Ceph, as statfs(2) names them.
-const NETWORK_FILE_SYSTEMS: [u64; 4] = [0x6969, 0xFF53_4D42, 0xFE53_4D42, 0x00C3_6400];
+/// NFS and Ceph, as statfs(2) names them.
+const NFS_AND_CEPH: [u64; 2] = [0x6969, 0x00C3_6400];
+/// SMB of either kind.
+const SMB: [u64; 2] = [0xFF53_4D42, 0xFE53_4D42];
 
-/// What a lease that the kernel does not grant says, by the kind of the file system, and by whether it says that somebody
-/// writes. On a network it is granted only for a file that the server has delegated to this node, which many servers
-/// never do, and refused without one.
-pub fn ungranted(file_system: u64, is_refused: bool) -> Lease {
-    match (NETWORK_FILE_SYSTEMS.contains(&file_system), is_refused) {
-        (true, _) => Lease::Remote,
-        (false, true) => Lease::Refused,
-        (false, false) => Lease::Unavailable,
+/// What the kernel's own answer about a lease is worth on that file system. NFS grants one only for a file that the server has
+/// delegated to this node, which many servers never do, and answers as if somebody wrote otherwise. SMB grants one beside
+/// a writer on another node.
+pub fn lease(file_system: u64, answer: Lease) -> Lease {
+    match answer {
+        _ if SMB.contains(&file_system) => Lease::RemoteWithLazyTime,
+        Lease::Granted => Lease::Granted,
+        _ if NFS_AND_CEPH.contains(&file_system) => Lease::Remote,
+        answer => answer,
     }
 }
 
@@ -59,25 +67,24 @@ pub enum Completeness {
 }
 
 /// For how long a file has not changed: by the clock that wrote its time, its file system's, which says that it is
-/// `now_there`; and as long as we have seen it in this state. No time of one clock is compared with another's. A server of
-/// SMB may leave a file's time as it is until the file is closed: there it counts only what we saw, the size included.
+/// `now_there`; and as long as we have seen it in this state. No time of one clock is compared with another's. A time that may
+/// stand still while the file is written to counts once no call lasts as long.
 pub fn quiet(lease: Lease, modified: SystemTime, now_there: Option<SystemTime>, seen: Duration) -> Duration {
-    let there = match lease {
-        Lease::Remote => None,
-        _ => now_there.and_then(|now| now.duration_since(modified).ok()),
-    };
-    seen.max(there.unwrap_or_default())
+    let there = now_there.and_then(|now| now.duration_since(modified).ok()).unwrap_or_default();
+    if lease == Lease::RemoteWithLazyTime && there < LONGEST_CALL { seen } else { seen.max(there) }
 }
 
-/// Judges a file by how it was seen and by how long it has not changed.
-pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease) -> Completeness {
+/// Judges a file by how it was seen and by how long it has not changed. `pod_ends`: the containers that wrote have ended.
+pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease, pod_ends: bool) -> Completeness {
+    let is_remote = matches!(lease, Lease::Remote | Lease::RemoteWithLazyTime);
     let needed = match (sighting, lease) {
         (Sighting::Renamed, _) => Duration::ZERO,
         (_, Lease::Refused) => return Completeness::NotBefore(QUIET_WHEN_FOUND),
-        (Sighting::Closed, Lease::Remote) => QUIET_AFTER_CLOSE_REMOTE,
+        // A close is heard of this node's writers alone.
+        (Sighting::Closed, _) if is_remote && !pod_ends => QUIET_AFTER_CLOSE_REMOTE,
         (Sighting::Closed, _) => QUIET_AFTER_CLOSE,
         (Sighting::Found, Lease::Granted) => QUIET_WHEN_FOUND,
-        (Sighting::Found, Lease::Unavailable | Lease::Remote) => QUIET_WITHOUT_LEASE,
+        (Sighting::Found, _) => QUIET_WITHOUT_LEASE,
     };
     match needed.checked_sub(quiet) {
         None | Some(Duration::ZERO) => Completeness::Complete,
@@ -90,16 +97,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_network_a_lease_that_is_not_granted_tells_of_no_writer() {
-        let (nfs, cifs, smb2, ceph) = (0x6969, 0xFF53_4D42, 0xFE53_4D42, 0x00C3_6400);
-        for file_system in [nfs, cifs, smb2, ceph] {
-            let said = [true, false].map(|is_refused| ungranted(file_system, is_refused));
-            assert_eq!(said, [Lease::Remote, Lease::Remote], "{file_system:x}");
-        }
+    fn on_a_network_what_the_kernel_says_of_a_lease_is_worth_less() {
+        use Lease::{Granted, Refused, Remote, RemoteWithLazyTime, Unavailable};
         let (ext4, xfs, tmpfs, overlay) = (0xEF53, 0x5846_5342, 0x0102_1994, 0x794C_7630);
-        for file_system in [ext4, xfs, tmpfs, overlay] {
-            let said = [true, false].map(|is_refused| ungranted(file_system, is_refused));
-            assert_eq!(said, [Lease::Refused, Lease::Unavailable], "{file_system:x}");
+        let (nfs, ceph, cifs, smb2) = (0x6969, 0x00C3_6400, 0xFF53_4D42, 0xFE53_4D42);
+        for (file_systems, worth) in [
+            (vec![ext4, xfs, tmpfs, overlay], [Granted, Refused, Unavailable]),
+            (vec![nfs, ceph], [Granted, Remote, Remote]),
+            (vec![cifs, smb2], [RemoteWithLazyTime; 3]),
+        ] {
+            for file_system in file_systems {
+                let said = [Granted, Refused, Unavailable].map(|answer| lease(file_system, answer));
+                assert_eq!(said, worth, "{file_system:x}");
+            }
         }
     }
 
@@ -117,18 +127,26 @@ mod tests {
             (1000, None, 2, 2),
         ] {
             let quiet = |lease| quiet(lease, at(modified), now_there.map(at), Duration::from_secs(seen));
-            for lease in [Lease::Granted, Lease::Unavailable] {
+            for lease in [Lease::Granted, Lease::Unavailable, Lease::Remote] {
                 assert_eq!(quiet(lease), Duration::from_secs(expected), "{modified} {now_there:?} {seen}");
             }
-            // Its time may stand still while it is written to.
-            assert_eq!(quiet(Lease::Remote), Duration::from_secs(seen));
+        }
+    }
+
+    #[test]
+    fn a_time_that_may_stand_still_counts_once_no_call_lasts_as_long() {
+        let (hours, written) = (|hours: u64| Duration::from_secs(hours * 3600), SystemTime::UNIX_EPOCH);
+        for (there, expected) in [(hours(11), Duration::from_secs(7)), (hours(12), hours(12))] {
+            let quiet =
+                quiet(Lease::RemoteWithLazyTime, written, Some(written + there), Duration::from_secs(7));
+            assert_eq!(quiet, expected);
         }
     }
 
     #[test]
     fn a_file_is_complete_when_renamed_or_quiet_and_not_open_for_writing() {
         use Completeness::{Complete, NotBefore};
-        use Lease::{Granted, Refused, Remote, Unavailable};
+        use Lease::{Granted, Refused, Remote, RemoteWithLazyTime, Unavailable};
         use Sighting::{Closed, Found, Renamed};
         let s = Duration::from_secs;
         for (sighting, quiet, lease, expected) in [
@@ -150,8 +168,22 @@ mod tests {
             (Found, s(600), Unavailable, Complete),
             (Found, s(599), Remote, NotBefore(s(1))),
             (Found, s(600), Remote, Complete),
+            (Closed, s(59), RemoteWithLazyTime, NotBefore(s(1))),
+            (Found, s(599), RemoteWithLazyTime, NotBefore(s(1))),
         ] {
-            assert_eq!(completeness(sighting, quiet, lease), expected, "{sighting:?} {quiet:?} {lease:?}");
+            let judged = completeness(sighting, quiet, lease, false);
+            assert_eq!(judged, expected, "{sighting:?} {quiet:?} {lease:?}");
         }
+    }
+
+    #[test]
+    fn when_the_pod_ends_a_close_is_the_last() {
+        use Completeness::{Complete, NotBefore};
+        let at = |sighting, lease| completeness(sighting, Duration::from_secs(1), lease, true);
+        for lease in [Lease::Granted, Lease::Unavailable, Lease::Remote, Lease::RemoteWithLazyTime] {
+            assert_eq!(at(Sighting::Closed, lease), Complete, "{lease:?}");
+        }
+        assert_eq!(at(Sighting::Closed, Lease::Refused), NotBefore(Duration::from_secs(5)));
+        assert_eq!(at(Sighting::Found, Lease::Remote), NotBefore(Duration::from_secs(599)));
     }
 }

@@ -23,7 +23,7 @@ mod report;
 mod summary;
 
 pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
-pub use completeness::{Completeness, Lease, Sighting, completeness, quiet, ungranted};
+pub use completeness::{Completeness, Lease, Sighting, completeness, lease, quiet};
 pub use farewell::{Leftover, farewell, farewell_without_spool};
 pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
