@@ -35,7 +35,7 @@ def clicks(browser):
         page.evaluate("navigator.clipboard.writeText('')")
         button = figure.locator("button.copy")
         button.click()
-        page.wait_for_function("button => button.classList.contains('done')", arg=button.element_handle())
+        figure.locator("button.copy.done").wait_for()  # not wait_for_function, which the page's own policy forbids
         return {"text": page.evaluate("navigator.clipboard.readText()"), "says": button.text_content()}
 
     for summary in page.locator("summary").all():
@@ -54,7 +54,7 @@ def clicks(browser):
     for _ in range(2):
         page.locator("#make").click()
         page.locator("#take").click()
-        page.wait_for_function("document.getElementById('take').classList.contains('done')")
+        page.locator("#take.done").wait_for()
         made.append(page.evaluate("navigator.clipboard.readText()"))
     page.locator("#show").click()
     shown = field.get_attribute("type")
