@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// Size of one.
 pub const BUFFER_BYTES: usize = 256 * 1024;
 /// How much of a long recording is read at once: half of one, as more costs memory and gains nothing.
-pub const CHUNK_BYTES: u64 = BUFFER_BYTES as u64 / 2;
+const CHUNK_BYTES: u64 = BUFFER_BYTES as u64 / 2;
 /// How many are kept for the next that is wanted.
 const KEPT: usize = 16;
 
@@ -32,6 +32,11 @@ impl Buffer {
     pub fn first(&mut self, wanted: u64) -> &mut [u8] {
         self.used = usize::try_from(wanted).map_or(BUFFER_BYTES, |wanted| wanted.min(BUFFER_BYTES));
         &mut self.bytes[..self.used]
+    }
+
+    /// Room for the next of so many bytes that are left of a long recording.
+    pub fn next_chunk(&mut self, left: u64) -> &mut [u8] {
+        self.first(left.min(CHUNK_BYTES))
     }
 
     /// What is in it. The buffer is free again when the last clone is dropped.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FileType, Stat};
 
-use super::buffers::{Buffer, CHUNK_BYTES};
+use super::buffers::Buffer;
 use super::place::Place;
 use super::syscalls;
 use crate::api::Crc64Nvme;
@@ -120,7 +120,7 @@ impl Recording {
         let mut buffer = Buffer::new();
         let mut position = range.start;
         while position < range.end {
-            let chunk = buffer.first(CHUNK_BYTES.min(range.end - position));
+            let chunk = buffer.next_chunk(range.end - position);
             self.read_exact_at(chunk, position)?;
             digest.update(chunk);
             position += chunk.len() as u64;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::buffers::{Buffer, CHUNK_BYTES};
+use super::buffers::Buffer;
 use super::pace::Pace;
 use super::recording::Recording;
 use crate::aws::Body;
@@ -27,7 +27,7 @@ pub fn stream(recording: &Arc<Recording>, range: Range<u64>, pace: Option<&Pace>
         let mut position = range.start;
         while position < range.end {
             let mut buffer = Buffer::new();
-            let chunk = buffer.first(CHUNK_BYTES.min(range.end - position));
+            let chunk = buffer.next_chunk(range.end - position);
             if let Err(error) = recording.read_exact_at(chunk, position) {
                 // Whoever sends hears of an end that came early, and finds the cause here.
                 let _ = failed.set(error);
