@@ -75,8 +75,7 @@ fn stock_sdks_use_the_pods_own_session_and_lose_it_when_the_destination_is_suspe
     tenant.apply_secret(&tenant.external_id);
     tenant.apply_destination("acme", json!({"prefix": "calls/"}));
     tenant.wait_ready("acme");
-    tenant.apply(&clients.pod(&tenant)).expect_ok();
-    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    tenant.start(&clients.pod(&tenant));
     assert_eq!(clients.names(), ["Go", "JavaScript", "Rust", "aws CLI", "boto3"]);
     for client in clients.names() {
         let key = format!("calls/by-{}", client.replace(' ', "-"));

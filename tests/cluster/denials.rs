@@ -20,12 +20,6 @@ use crate::support::{Tenant, repository, wait_for};
 const REVOKED_WITHIN: Duration = Duration::from_secs(60);
 
 impl Tenant {
-    fn start(&self, pod: &Value) {
-        self.apply(pod).expect_ok();
-        let name = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());
-        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", &name]).expect_ok();
-    }
-
     fn end(&self, pod: &str) {
         self.kubectl(&["delete", "pod", pod, "--grace-period=1"]).expect_ok();
     }

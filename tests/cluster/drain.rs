@@ -17,8 +17,7 @@ fn a_pod_that_ends_for_longer_than_an_hour_still_delivers() {
     let tenant = Tenant::ready("drained");
     let mut pod = tenant.recorder("recorder");
     pod["spec"]["terminationGracePeriodSeconds"] = json!(2 * HELD_UP.as_secs());
-    tenant.apply(&pod).expect_ok();
-    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    tenant.start(&pod);
     tenant.apply_destination("acme", json!({"suspend": true}));
     let log = || tenant.kubectl(&["logs", "recorder", "--container=recording-uploader"]).text();
     wait_for("a sidecar that has heard of it", log, || log().contains("Paused").then_some(()));

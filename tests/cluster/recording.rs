@@ -155,11 +155,7 @@ fn under_pod_security_restricted_an_injected_pod_delivers_and_one_that_may_gain_
 fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
     environment_or_skip!();
     let tenant = Tenant::ready("farewell");
-    let mut pod = tenant.recorder("recorder");
-    // So that it can be looked at afterwards.
-    pod["metadata"]["finalizers"] = json!(["example.com/held"]);
-    tenant.apply(&pod).expect_ok();
-    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    let held = tenant.start_held(tenant.recorder("recorder"));
     tenant.apply_destination("acme", json!({"suspend": true}));
     wait_said(&tenant, "Paused", 1);
     record(&tenant, "recorder", "2026/last.wav", 64);
@@ -171,8 +167,7 @@ fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
         ended.is_object().then_some(ended)
     };
     let ended = wait_for("its end", || tenant.describe(), ended);
-    let free = r#"--patch=[{"op": "remove", "path": "/metadata/finalizers"}]"#;
-    tenant.kubectl(&["patch", "pod", "recorder", "--type=json", free]).expect_ok();
+    held.let_go().expect_ok();
     let message = ended["message"].as_str().unwrap_or_else(|| panic!("no message: {ended}"));
     for words in ["1 recordings (65536 bytes) are not uploaded", "is suspended", "2026/last.wav"] {
         assert!(message.contains(words), "{words} is not in: {message}");

@@ -335,13 +335,47 @@ impl Tenant {
 
     #[track_caller]
     pub fn start_recorder(&self, name: &str) {
-        self.apply(&self.recorder(name)).expect_ok();
-        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", &format!("pod/{name}")]).expect_ok();
+        self.start(&self.recorder(name));
+    }
+
+    #[track_caller]
+    pub fn start(&self, pod: &Value) {
+        self.apply(pod).expect_ok();
+        let name = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", &name]).expect_ok();
+    }
+
+    /// Starts a pod that is not gone before it is let go, however it ends.
+    #[track_caller]
+    pub fn start_held(&self, mut pod: Value) -> Held<'_> {
+        pod["metadata"]["finalizers"] = json!(["example.com/held"]);
+        let held = Held { tenant: self, name: pod["metadata"]["name"].as_str().unwrap().to_owned() };
+        self.start(&pod);
+        held
     }
 
     /// Runs a shell command in the recorder container.
     pub fn shell(&self, pod: &str, script: &str) -> Done {
         self.kubectl(&["exec", pod, "--container=recorder", "--", "sh", "-c", script])
+    }
+}
+
+/// A pod that can be looked at after its end, until it is let go.
+pub struct Held<'a> {
+    tenant: &'a Tenant,
+    name: String,
+}
+
+impl Held<'_> {
+    pub fn let_go(&self) -> Done {
+        let free = r#"--patch={"metadata": {"finalizers": null}}"#;
+        self.tenant.kubectl(&["patch", "pod", &self.name, "--type=merge", free])
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

@@ -158,11 +158,7 @@ const NEXT_IMAGE: &str = "--set=image.repository=docker.io/library/recording-ope
 fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_are_let_in_and_served() {
     environment_or_skip!();
     let tenant = Tenant::ready("upgraded");
-    let mut held = tenant.recorder("held");
-    held["metadata"]["finalizers"] = json!(["example.com/held"]);
-    tenant.apply(&held).expect_ok();
-    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/held"]).expect_ok();
-    let holder = Holder(&tenant);
+    let held = tenant.start_held(tenant.recorder("held"));
     let before = sidecar_image(&tenant.get(&["pod", "held"]).unwrap());
     let values = Values::of_release();
 
@@ -190,18 +186,8 @@ fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_a
     // Neither an edit of the pod before nor its end is held up.
     tenant.kubectl(&["label", "pod", "held", "edited=after"]).expect_ok();
     tenant.kubectl(&["delete", "pod", "held", "--wait=false"]).expect_ok();
-    drop(holder);
+    held.let_go().expect_ok();
     wait_for("its end", || tenant.describe(), || tenant.get(&["pod", "held"]).is_none().then_some(()));
-}
-
-/// Of the pod `held`, which ends when its finalizer is removed.
-struct Holder<'a>(&'a Tenant);
-
-impl Drop for Holder<'_> {
-    fn drop(&mut self) {
-        let free = r#"--patch={"metadata": {"finalizers": null}}"#;
-        self.0.kubectl(&["patch", "pod", "held", "--type=merge", free]);
-    }
 }
 
 fn sidecar_image(pod: &Value) -> String {

@@ -27,8 +27,7 @@ pub fn under_load(tenant: &Tenant, work: impl FnOnce()) {
     let mounts = pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap();
     mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
     pod["spec"]["volumes"].as_array_mut().unwrap().push(json!({"name": "tmp", "emptyDir": {}}));
-    tenant.apply(&pod).expect_ok();
-    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    tenant.start(&pod);
 
     let (ended, admitted) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {

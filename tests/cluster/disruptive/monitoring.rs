@@ -73,8 +73,7 @@ fn with_small_spool(name: &str) -> Tenant {
     let tenant = Tenant::ready(name);
     let mut pod = tenant.recorder("recorder");
     pod["spec"]["volumes"][0]["emptyDir"] = json!({"medium": "Memory", "sizeLimit": "16Mi"});
-    tenant.apply(&pod).expect_ok();
-    tenant.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod/recorder"]).expect_ok();
+    tenant.start(&pod);
     tenant
 }
 
