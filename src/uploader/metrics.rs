@@ -8,8 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::ledger::Pending;
-use super::volume::VolumeMetrics;
+use crate::uploader::queue::Pending;
+use crate::uploader::spool::disk_usage::VolumeMetrics;
 
 /// `recording_uploader_…`
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct UploaderMetrics {
     quarantined_files: Gauge,
     delivery_seconds: Histogram,
     retries: Counter,
-    pub(super) volume: VolumeMetrics,
+    pub volume: VolumeMetrics,
 }
 
 impl UploaderMetrics {

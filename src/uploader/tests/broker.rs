@@ -13,8 +13,8 @@ use super::destination;
 use super::steps::fail_next;
 use crate::api::DestinationDocument;
 use crate::serve::{Readiness, TlsDirectory, https};
-use crate::uploader::broker::HttpsBroker;
-use crate::uploader::ports::{Broker as _, Told};
+use crate::uploader::broker::https::HttpsBroker;
+use crate::uploader::storage::{Broker as _, Told};
 
 /// What the server answers to the token `good`.
 type Answer = Arc<Mutex<(StatusCode, String)>>;

@@ -20,16 +20,16 @@ use crate::api::{
 use crate::aws::Body;
 use crate::domain::delivery::Sizes;
 use crate::secret::SessionCredentials;
-use crate::uploader::deliver::Works;
+use crate::uploader::transfer::deliver::Works;
 use crate::uploader::driver::Driver;
-use crate::uploader::follow::follow;
-use crate::uploader::gate::Word;
+use crate::uploader::broker::destination::follow;
+use crate::uploader::queue::circuit_breaker::Word;
 use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::pace::Pace;
-use crate::uploader::ports::{Broker, Bucket, Storage, Told};
-use crate::uploader::report::Reporter;
-use crate::uploader::session::Sessions;
-use crate::uploader::spool::Spool;
+use crate::uploader::transfer::bandwidth::Pace;
+use crate::uploader::storage::{Broker, Bucket, Storage, Told};
+use crate::uploader::broker::report::Reporter;
+use crate::uploader::broker::session::Sessions;
+use crate::uploader::spool::files::Spool;
 
 /// What a call comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]

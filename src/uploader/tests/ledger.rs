@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::domain::delivery::{Sighting, is_companion_of};
-use crate::uploader::lanes::Lanes;
-use crate::uploader::ledger::{Job, Ledger};
-use crate::uploader::recording::Identity;
-use crate::uploader::watch::Sighted;
+use crate::uploader::transfer::concurrency::Lanes;
+use crate::uploader::queue::{Job, Ledger};
+use crate::uploader::spool::recording::Identity;
+use crate::uploader::spool::watcher::Sighted;
 
 const PATHS: [&str; 7] = ["a.wav", "a.json", "a.mp3", "ab.wav", "d/a.wav", "d/a.json", "lone.json"];
 

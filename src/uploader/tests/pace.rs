@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::fakes::Bench;
 use crate::domain::delivery::Sizes;
-use crate::uploader::pace::Pace;
+use crate::uploader::transfer::bandwidth::Pace;
 
 const WHOLE: Sizes = Sizes { whole: 1 << 20, part: 1 << 19 };
 const IN_PARTS: Sizes = Sizes { whole: 20, part: 10 };

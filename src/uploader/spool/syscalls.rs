@@ -13,7 +13,7 @@ use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVfs};
 
 #[cfg(test)]
-use super::tests::steps::{step, step_at};
+use crate::uploader::tests::steps::{step, step_at};
 use crate::domain::delivery::{Lease, lease};
 
 /// Before each call that can fail.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
-use super::ports::{Broker, Storage, Told};
+use crate::uploader::storage::{Broker, Storage, Told};
 use crate::api::DestinationDocument;
 use crate::domain::delivery::renew_at;
 use crate::secret::SessionCredentials;

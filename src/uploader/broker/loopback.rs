@@ -21,8 +21,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use super::ports::{Broker, Told};
-use super::syscalls::replace;
+use crate::uploader::storage::{Broker, Told};
+use crate::uploader::spool::syscalls::replace;
 use crate::api::{CREDENTIALS_PATH, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH};
 
 /// Callers that wait at the same time. SDKs ask every quarter of an hour or so.

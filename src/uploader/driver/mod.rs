@@ -1,5 +1,7 @@
 //! The loop of the sidecar.
 
+mod outcome;
+
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -14,17 +16,18 @@ use tokio::sync::watch::{self, Receiver};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::deliver::{Outcome, Works};
-use super::gate::{Gate, Word};
-use super::lanes::Lanes;
-use super::ledger::{Job, Ledger};
-use super::metrics::UploaderMetrics;
-use super::ports::{Broker, Storage};
-use super::report::Standing;
-use super::syscalls::leave_message;
-use super::volume::Space;
-use super::watch::{Found, Notice, Sighted, Watcher};
-use super::{blocking, journal};
+use crate::uploader::transfer::deliver::{Outcome, Works};
+use crate::uploader::queue::circuit_breaker::{Gate, Word};
+use crate::uploader::transfer::concurrency::Lanes;
+use crate::uploader::queue::{Job, Ledger};
+use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::storage::{Broker, Storage};
+use crate::uploader::broker::report::Standing;
+use crate::uploader::spool::syscalls::leave_message;
+use crate::uploader::spool::disk_usage::Space;
+use crate::uploader::spool::watcher::{Found, Notice, Sighted, Watcher};
+use crate::uploader::blocking;
+use crate::uploader::spool::journal;
 use crate::api::DeliveryReport;
 use crate::domain::delivery::{Leftover, NEARLY_FULL, Sighting, farewell, remedy_to_watch};
 
@@ -47,17 +50,17 @@ type Done = (Job, Outcome, Duration);
 /// What the loop remembers.
 pub struct Driver<B, S: Storage> {
     works: Rc<Works<B, S>>,
-    pub(super) metrics: UploaderMetrics,
+    pub metrics: UploaderMetrics,
     termination_log: PathBuf,
     standing: watch::Sender<Option<DeliveryReport>>,
     /// When a recording was last uploaded and verified.
-    pub(super) last_upload: Option<Timestamp>,
+    pub last_upload: Option<Timestamp>,
     /// Files in quarantine; `None` before the first walk.
-    pub(super) quarantined: Option<u64>,
+    pub quarantined: Option<u64>,
     watcher: Watcher,
-    pub(super) ledger: Ledger,
-    pub(super) gate: Gate,
-    pub(super) lanes: Lanes,
+    pub ledger: Ledger,
+    pub gate: Gate,
+    pub lanes: Lanes,
     in_flight: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     walks: JoinSet<Found>,
     volume: JoinSet<io::Result<Space>>,
@@ -70,7 +73,7 @@ pub struct Driver<B, S: Storage> {
     volume_used: u8,
     said_full: bool,
     /// Whether it has been said that a directory cannot be written, or cannot be watched.
-    pub(super) not_writable: bool,
+    pub not_writable: bool,
     not_watched: bool,
     drain: Drain,
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::ports::{Broker, Told};
+use crate::uploader::storage::{Broker, Told};
 use crate::api::DeliveryReport;
 use crate::domain::delivery::{Sent, backoff, report_is_due, trouble};
 

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FileType, Stat};
 
-use super::buffers::Buffer;
-use super::place::Place;
-use super::syscalls;
+use crate::uploader::spool::buffers::Buffer;
+use crate::uploader::spool::dir_entry::Place;
+use crate::uploader::spool::syscalls;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Lease, Poison};
 
@@ -135,7 +135,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::uploader::buffers::BUFFER_BYTES;
+    use crate::uploader::spool::buffers::BUFFER_BYTES;
 
     #[test]
     fn the_checksum_is_that_of_the_bytes_and_a_write_shows() {

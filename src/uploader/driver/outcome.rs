@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::deliver::Outcome;
-use super::driver::Driver;
-use super::ledger::Job;
-use super::ports::{Broker, Storage};
-use super::watch::Sighted;
+use crate::uploader::transfer::deliver::Outcome;
+use crate::uploader::driver::Driver;
+use crate::uploader::queue::Job;
+use crate::uploader::storage::{Broker, Storage};
+use crate::uploader::spool::watcher::Sighted;
 use crate::domain::delivery::{Sighting, backoff, remedy_to_write};
 
 impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     /// Strikes a recording out or puts it back, opens or closes the gate, and says what there is to say.
-    pub(super) fn settle(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
+    pub fn settle(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
         let name = job.path.display().to_string();
         self.lanes.leave(job.lane);

@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt as _;
 use inotify::{EventMask, EventStream, WatchDescriptor, WatchMask, Watches};
 
-use super::place::{self, Place};
-use super::spool::Spool;
-use super::syscalls;
+use crate::uploader::spool::dir_entry::{self, Place};
+use crate::uploader::spool::files::Spool;
+use crate::uploader::spool::syscalls;
 use crate::domain::delivery::{Name, STATE_DIRECTORY, Sighting, classify};
 
 /// Buffer for events; the kernel's queue holds what does not fit.
@@ -148,7 +148,7 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
     }
     let mut directories = vec![under];
     while let Some(directory) = directories.pop() {
-        let entries = place::directory(root, &directory).and_then(|open| {
+        let entries = dir_entry::directory(root, &directory).and_then(|open| {
             if let Some(watches) = &mut watches
                 && let Err(error) = watch(watches, watched, &open, &directory)
             {
@@ -209,7 +209,7 @@ fn watch(
 fn count(root: &Path, directory: PathBuf) -> u64 {
     let (mut directories, mut files) = (vec![directory], 0);
     while let Some(directory) = directories.pop() {
-        let entries = place::directory(root, &directory).and_then(syscalls::list);
+        let entries = dir_entry::directory(root, &directory).and_then(syscalls::list);
         for (name, is_directory) in entries.into_iter().flatten().flatten() {
             if is_directory {
                 directories.push(directory.join(name));
@@ -257,7 +257,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::uploader::recording::Identity;
+    use crate::uploader::spool::recording::Identity;
     use crate::uploader::tests::steps::fail_next;
 
     fn watcher(root: &Path) -> Watcher {

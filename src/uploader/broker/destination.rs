@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::gate::Word;
-use super::ports::{Broker, Told};
+use crate::uploader::queue::circuit_breaker::Word;
+use crate::uploader::storage::{Broker, Told};
 use crate::api::DeliveryState;
 
 /// Least time between two questions to a broker that answers.

@@ -11,13 +11,15 @@ use futures::StreamExt as _;
 use futures::future::{Fuse, FusedFuture as _, FutureExt as _, LocalBoxFuture};
 use futures::stream::FuturesUnordered;
 
-use super::deliver::{Outcome, Stop, Works};
-use super::ledger::Job;
-use super::ports::{Broker, Bucket, Storage};
-use super::recording::{Identity, Recording};
-use super::stream::stream;
-use super::upload::{Arrival, NotRead, Question, Sending, said, sent};
-use super::{blocking, examine, journal};
+use crate::uploader::transfer::deliver::{Outcome, Stop, Works};
+use crate::uploader::queue::Job;
+use crate::uploader::storage::{Broker, Bucket, Storage};
+use crate::uploader::spool::recording::{Identity, Recording};
+use crate::uploader::transfer::body::stream;
+use crate::uploader::transfer::put::{Arrival, NotRead, Question, Sending, said, sent};
+use crate::uploader::blocking;
+use crate::uploader::transfer::examine;
+use crate::uploader::spool::journal;
 use crate::api::{Answer, Crc64Nvme, DestinationDocument, Part};
 use crate::domain::delivery::{
     Dropped, Journal, Next, after_abort, after_complete, after_create, after_part,
@@ -69,7 +71,7 @@ impl Drop for Held<'_> {
 
 impl<B: Broker, S: Storage> Works<B, S> {
     /// Sends a recording in parts of this size, those of them that S3 does not have yet.
-    pub(super) async fn put_in_parts(
+    pub async fn put_in_parts(
         &self,
         part_size: u64,
         sending: Sending<'_>,
@@ -276,7 +278,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
     }
 
     /// Ends the upload of a recording that will not go on, if it has one, and says so where S3 keeps its parts.
-    pub(super) async fn drop_upload(
+    pub async fn drop_upload(
         &self,
         destination: &Rc<DestinationDocument>,
         job: &mut Job,
@@ -344,7 +346,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
     }
 
     /// Removes a recording's journal. One that stays tells the next process of an upload that S3 no longer knows.
-    pub(super) async fn remove_journal(&self, path: &Path) {
+    pub async fn remove_journal(&self, path: &Path) {
         let (spool, relative) = (self.spool.clone(), path.to_owned());
         if let Err(error) = blocking(move || journal::remove(&spool, &relative)).await {
             let name = path.display();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::blocking;
-use super::buffers::Buffer;
-use super::deliver::{Outcome, Stop};
-use super::lanes::Lane;
-use super::ledger::Job;
-use super::recording::{Recording, Unopened};
-use super::spool::Spool;
+use crate::uploader::blocking;
+use crate::uploader::spool::buffers::Buffer;
+use crate::uploader::transfer::deliver::{Outcome, Stop};
+use crate::uploader::transfer::concurrency::Lane;
+use crate::uploader::queue::Job;
+use crate::uploader::spool::recording::{Recording, Unopened};
+use crate::uploader::spool::files::Spool;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{
     CHANGES_BEFORE_QUARANTINE, Completeness, Lease, Poison, Sighting, Unread, after_failed_read,

@@ -1,5 +1,7 @@
 //! What is spooled, and when each recording is worked on next.
 
+pub mod circuit_breaker;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
@@ -9,10 +11,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::lanes::{Lane, Lanes};
-use super::multipart::Upload;
-use super::recording::Identity;
-use super::watch::Sighted;
+use crate::uploader::transfer::concurrency::{Lane, Lanes};
+use crate::uploader::transfer::multipart::Upload;
+use crate::uploader::spool::recording::Identity;
+use crate::uploader::spool::watcher::Sighted;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Sighting, companion_of, is_companion_of};
 

@@ -5,8 +5,8 @@ use std::io;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::spool::Spool;
-use super::syscalls;
+use crate::uploader::spool::files::Spool;
+use crate::uploader::spool::syscalls;
 
 /// The size of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,15 +7,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lanes::Streams;
-use super::ledger::Job;
-use super::pace::Pace;
-use super::ports::{Broker, Storage};
-use super::recording::Recording;
-use super::session::Sessions;
-use super::spool::{Departure, Spool};
-use super::upload::{Arrival, Sending};
-use super::{blocking, examine};
+use crate::uploader::transfer::concurrency::Streams;
+use crate::uploader::queue::Job;
+use crate::uploader::transfer::bandwidth::Pace;
+use crate::uploader::storage::{Broker, Storage};
+use crate::uploader::spool::recording::Recording;
+use crate::uploader::broker::session::Sessions;
+use crate::uploader::spool::files::{Departure, Spool};
+use crate::uploader::transfer::put::{Arrival, Sending};
+use crate::uploader::blocking;
+use crate::uploader::transfer::examine;
 use crate::api::{Crc64Nvme, DestinationDocument};
 use crate::domain::delivery::{Lease, Poison, Sighting, Sizes, alternate, companion_of, object_key};
 
@@ -31,13 +32,13 @@ pub struct Works<B, S: Storage> {
     pub pace: Option<Pace>,
     /// Whether the containers that recorded have ended.
     pub pod_ends: Cell<bool>,
-    pub(super) streams: Streams,
+    pub streams: Streams,
     /// Where recordings go now, if they go.
-    pub(super) present: RefCell<Option<Rc<DestinationDocument>>>,
+    pub present: RefCell<Option<Rc<DestinationDocument>>>,
     /// Bytes that S3 has in parts, of recordings that are being sent.
-    pub(super) in_parts: Rc<Cell<u64>>,
+    pub in_parts: Rc<Cell<u64>>,
     /// Uploads that may have been left in buckets.
-    pub(super) left_open: Cell<u64>,
+    pub left_open: Cell<u64>,
 }
 
 /// How the work on one recording ended, for now.
@@ -110,7 +111,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
         self.present.replace(destination);
     }
 
-    pub(super) fn sends_to(&self, destination: &Rc<DestinationDocument>) -> bool {
+    pub fn sends_to(&self, destination: &Rc<DestinationDocument>) -> bool {
         self.present.borrow().as_ref() == Some(destination)
     }
 

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::deliver::{Outcome, Stop, Works};
-use super::examine;
-use super::ledger::Job;
-use super::ports::{Broker, Bucket, Storage};
-use super::recording::Recording;
-use super::session::NoSession;
-use super::stream::{ReadError, stream};
+use crate::uploader::transfer::deliver::{Outcome, Stop, Works};
+use crate::uploader::transfer::examine;
+use crate::uploader::queue::Job;
+use crate::uploader::storage::{Broker, Bucket, Storage};
+use crate::uploader::spool::recording::Recording;
+use crate::uploader::broker::session::NoSession;
+use crate::uploader::transfer::body::{ReadError, stream};
 use crate::api::{Answer, Crc64Nvme, DestinationDocument};
 use crate::aws::Body;
 use crate::domain::delivery::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
@@ -53,7 +53,7 @@ pub enum Question {
 
 impl<B: Broker, S: Storage> Works<B, S> {
     /// Puts a recording as a whole, from memory if it is small.
-    pub(super) async fn put(
+    pub async fn put(
         &self,
         sending: Sending<'_>,
         job: &mut Job,
@@ -82,7 +82,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
     }
 
     /// Has an object made, and asks S3 what it holds, until that is known or cannot be known now.
-    pub(super) async fn ask(
+    pub async fn ask(
         &self,
         first: Question,
         make: impl AsyncFn(&S::Bucket) -> Result<(Next, String), NotRead>,
@@ -134,7 +134,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
     }
 
     /// The bucket, for as long as recordings go there.
-    pub(super) async fn bucket(
+    pub async fn bucket(
         &self,
         destination: &Rc<DestinationDocument>,
     ) -> Result<Rc<S::Bucket>, Outcome> {
@@ -145,7 +145,7 @@ impl<B: Broker, S: Storage> Works<B, S> {
     }
 
     /// What follows when S3 has said that there is nothing more to do now.
-    pub(super) async fn stop(
+    pub async fn stop(
         &self,
         next: Next,
         said: String,

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use super::blocking;
-use super::spool::{Lock, Spool};
-use super::syscalls::leave_message;
+use crate::uploader::blocking;
+use crate::uploader::spool::files::{Lock, Spool};
+use crate::uploader::spool::syscalls::leave_message;
 use crate::domain::delivery::{farewell_without_spool, remedy_to_write};
 
 /// Time between two tries.

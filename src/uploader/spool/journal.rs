@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::place::{self, Place};
-use super::spool::Spool;
-use super::syscalls;
+use crate::uploader::spool::dir_entry::{self, Place};
+use crate::uploader::spool::files::Spool;
+use crate::uploader::spool::syscalls;
 use crate::domain::delivery::{Journal, STATE_DIRECTORY};
 
 /// The journal of a recording's upload, if there is one that can be read.
@@ -45,7 +45,7 @@ pub fn remove(spool: &Spool, relative: &Path) -> io::Result<()> {
 
 /// The recordings, still there or not, whose uploads have journals; files that a process left half written are removed.
 pub fn recordings(spool: &Spool) -> io::Result<Vec<PathBuf>> {
-    let directory = match place::directory(spool.root(), &own()) {
+    let directory = match dir_entry::directory(spool.root(), &own()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         directory => directory?,
     };

@@ -3,7 +3,7 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::buffers::BUFFER_BYTES;
+use crate::uploader::spool::buffers::BUFFER_BYTES;
 
 /// Memory for the bytes of recordings.
 const MEMORY: usize = 8 << 20;

@@ -20,8 +20,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::ports::{Broker, Told};
-use super::syscalls::replace;
+use crate::uploader::storage::{Broker, Told};
+use crate::uploader::spool::syscalls::replace;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REPORT_PATH};
 use crate::secret::SessionCredentials;
 use crate::serve::{connector, with_causes};

@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 
 use rustix::fs::Stat;
 
-use super::syscalls;
+use crate::uploader::spool::syscalls;
 
 /// A name in an open directory.
 #[derive(Debug)]

@@ -15,15 +15,15 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize as _;
 use tokio::sync::watch as value;
 
-use super::claim::claim;
-use super::deliver::Works;
-use super::driver::Driver;
-use super::follow::follow;
-use super::gate::Word;
-use super::metrics::{SoFar, UploaderMetrics};
-use super::ports::{Broker, S3, Told};
-use super::session::Sessions;
-use super::spool::Spool;
+use crate::uploader::spool::lock::claim;
+use crate::uploader::transfer::deliver::Works;
+use crate::uploader::driver::Driver;
+use crate::uploader::broker::destination::follow;
+use crate::uploader::queue::circuit_breaker::Word;
+use crate::uploader::metrics::{SoFar, UploaderMetrics};
+use crate::uploader::storage::{Broker, S3, Told};
+use crate::uploader::broker::session::Sessions;
+use crate::uploader::spool::files::Spool;
 use crate::api::{
     DeliveryReport, DeliveryState, DestinationDocument, RecordingDestination, RecordingDestinationSpec,
 };

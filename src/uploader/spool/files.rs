@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::place::{self, Place};
-use super::recording::{Identity, Recording, Unopened, modified};
-use super::syscalls;
+use crate::uploader::spool::dir_entry::{self, Place};
+use crate::uploader::spool::recording::{Identity, Recording, Unopened, modified};
+use crate::uploader::spool::syscalls;
 use crate::domain::delivery::{STATE_DIRECTORY, alternate};
 
 /// Files that are being let go, by their paths in one name, and those whose paths are too long for that.
@@ -165,7 +165,7 @@ impl Spool {
     pub fn restore(&self) -> io::Result<()> {
         let mut directories = vec![(own(MOVING), None), (own(MOVING_LONG), Some(PathBuf::new()))];
         while let Some((directory, below)) = directories.pop() {
-            let open = match place::directory(&self.root, &directory) {
+            let open = match dir_entry::directory(&self.root, &directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 open => open?,
             };

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::buffers::Buffer;
-use super::pace::Pace;
-use super::recording::Recording;
+use crate::uploader::spool::buffers::Buffer;
+use crate::uploader::transfer::bandwidth::Pace;
+use crate::uploader::spool::recording::Recording;
 use crate::aws::Body;
 
 /// Buffers that wait to be sent. With the one that is filled and the one that is sent they are all that a stream needs.
