@@ -22,7 +22,7 @@
 //!
 //! A tenant's broken role is an observation; an error means that our own side failed.
 //!
-//! `tests/house.rs` holds these rules.
+//! `tests/house` holds these rules.
 
 pub mod api;
 pub mod aws;

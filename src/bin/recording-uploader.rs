@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use recording_operator::telemetry;
-use recording_operator::uploader::{self, ByHand, Config};
+use recording_operator::uploader::{self, Config, Once};
 use tracing::Level;
 
 /// Uploads recordings from a spool to the destination that the operator's broker names; with --once, those of a
@@ -14,14 +14,14 @@ use tracing::Level;
 #[command(version, after_help = uploader::EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
-    by_hand: Option<ByHand>,
+    once: Option<Once>,
     #[command(flatten)]
     sidecar: Option<Config>,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse() {
-        Arguments { by_hand: Some(by_hand), .. } => {
+        Arguments { once: Some(once), .. } => {
             let bar = indicatif::ProgressBar::new(0);
             // On a terminal the bar shows what goes well.
             let level = if bar.is_hidden() { Level::INFO } else { Level::WARN };
@@ -29,12 +29,12 @@ fn main() -> ExitCode {
                 let bar = bar.clone();
                 move || BesideBar(bar.clone())
             };
-            telemetry::run_by_hand(lines, level, uploader::run_by_hand(by_hand, bar, telemetry::shutdown()))
+            telemetry::run_by_hand(lines, level, uploader::run_once(once, bar, telemetry::shutdown()))
         }
         Arguments { sidecar: Some(config), .. } => {
             telemetry::run("uploader", uploader::run(config, telemetry::shutdown()))
         }
-        Arguments { by_hand: None, sidecar: None } => unreachable!("clap asks for one or the other"),
+        Arguments { once: None, sidecar: None } => unreachable!("clap asks for one or the other"),
     }
 }
 

@@ -28,7 +28,6 @@ pub struct UploaderMetrics {
 }
 
 impl UploaderMetrics {
-    /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = UploaderMetrics {
             pending_files: Gauge::default(),
@@ -90,12 +89,10 @@ impl UploaderMetrics {
         metrics
     }
 
-    /// Takes note of how many uploads may be left.
     pub fn set_left_open(&self, count: u64) {
         self.uploads_left_open.inner().store(count, Ordering::Relaxed);
     }
 
-    /// Takes note of what is pending.
     pub fn set_pending(&self, pending: &Pending, now: SystemTime) {
         self.pending_files.set(pending.files.try_into().unwrap_or(i64::MAX));
         self.pending_bytes.set(pending.bytes.try_into().unwrap_or(i64::MAX));
@@ -110,27 +107,22 @@ impl UploaderMetrics {
         self.uploaded_bytes.inc_by(bytes);
     }
 
-    /// Counts a quarantined file.
     pub fn quarantined(&self) {
         self.quarantined.inc();
     }
 
-    /// Takes note of how many files are in quarantine.
     pub fn set_quarantined_files(&self, files: u64) {
         self.quarantined_files.set(files.try_into().unwrap_or(i64::MAX));
     }
 
-    /// How many files were quarantined.
     pub fn quarantined_so_far(&self) -> u64 {
         self.quarantined.get()
     }
 
-    /// Counts a try that came to nothing.
     pub fn retried(&self) {
         self.retries.inc();
     }
 
-    /// How it stands.
     pub fn so_far(&self) -> SoFar {
         SoFar {
             files: self.uploaded.get(),

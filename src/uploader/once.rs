@@ -1,5 +1,5 @@
 //! `recording-uploader --once DIR -f destination.yaml`: what is in a directory goes to a destination, with the
-//! credentials of whoever runs it. The same driver, ledger and verification as in a pod, without a broker.
+//! caller's own credentials. The same driver, ledger and verification as in a pod, without a broker.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -13,37 +13,34 @@ use futures::FutureExt as _;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use prometheus_client::registry::Registry;
 use serde::Deserialize as _;
-use tokio::sync::watch as value;
+use tokio::sync::watch;
 
-use crate::uploader::spool::lock::claim;
-use crate::uploader::transfer::deliver::Works;
-use crate::uploader::driver::Driver;
-use crate::uploader::broker::destination::follow;
-use crate::uploader::queue::circuit_breaker::Word;
-use crate::uploader::metrics::{SoFar, UploaderMetrics};
-use crate::uploader::storage::{Broker, S3, Told};
-use crate::uploader::broker::session::Sessions;
-use crate::uploader::spool::files::Spool;
 use crate::api::{
     DeliveryReport, DeliveryState, DestinationDocument, RecordingDestination, RecordingDestinationSpec,
 };
 use crate::aws;
 use crate::domain::delivery::Summary;
 use crate::secret::SessionCredentials;
+use crate::uploader::broker::destination::{DestinationState, follow};
+use crate::uploader::broker::session::Sessions;
+use crate::uploader::broker::{Broker, BrokerReply};
+use crate::uploader::driver::Driver;
+use crate::uploader::metrics::{SoFar, UploaderMetrics};
+use crate::uploader::spool::{Spool, lock};
+use crate::uploader::storage::S3;
+use crate::uploader::transfer::context::TransferContext;
 
-/// Time between two looks at how far it has come.
+/// Time between two updates of the progress bar.
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks between two lines that say so where there is no terminal.
 const TICKS_PER_LINE: u32 = 150;
 /// Exit code when recordings are left, or were quarantined.
 const INCOMPLETE: u8 = 3;
-/// For people.
 pub const EXIT_CODES: &str = "Exit codes of --once: 0 all is uploaded and verified; 1 it could not begin; 2 wrong \
 arguments; 3 something is left or in quarantine, as the summary says. Ctrl-C ends it; run again, it goes on.";
 
-/// How it is run by hand.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ByHand {
+pub struct Once {
     /// Send what is in this directory once, by hand, with the AWS credentials that every AWS tool would find here.
     #[arg(long, value_name = "DIR", required = false, requires = "filename")]
     pub once: PathBuf,
@@ -52,9 +49,8 @@ pub struct ByHand {
     pub filename: PathBuf,
 }
 
-/// It could not begin.
 #[derive(Debug, thiserror::Error)]
-pub enum CannotBegin {
+pub enum CannotStart {
     /// Nothing to send from.
     #[error("--once {path}: {error}; name the directory whose files are to be sent", path = path.display())]
     Directory {
@@ -87,36 +83,36 @@ impl Termination for Ended {
 }
 
 /// Sends what is there until nothing is left, or until `stop`, shows on `bar` how far it has come, and prints a summary.
-pub async fn run_by_hand(
-    ByHand { once: directory, filename }: ByHand,
+pub async fn run_once(
+    Once { once: directory, filename }: Once,
     bar: ProgressBar,
     stop: impl Future<Output = ()>,
-) -> Result<Ended, CannotBegin> {
+) -> Result<Ended, CannotStart> {
     if let Err(error) = std::fs::read_dir(&directory) {
-        return Err(CannotBegin::Directory { path: directory, error });
+        return Err(CannotStart::Directory { path: directory, error });
     }
     let destination = match read(&filename) {
         Ok(destination) => destination,
-        Err(problem) => return Err(CannotBegin::Destination { path: filename, problem }),
+        Err(problem) => return Err(CannotStart::Destination { path: filename, problem }),
     };
     let found = aws::Found::look(&destination.spec.region).await?;
     found.credentials().await?;
     let storage = S3::over(found.connection().clone());
-    let own = Rc::new(Own { document: document(&destination, found.connection()), found });
+    let local = Rc::new(LocalBroker { document: document(&destination, found.connection()), found });
 
     let metrics = UploaderMetrics::register(&mut Registry::default());
-    let (heard, word) = value::channel(Word::Unheard);
-    let works = Works::new(Spool::new(directory.clone()), Sessions::new(own.clone(), storage));
-    let in_parts = works.in_parts.clone();
+    let (sender, state) = watch::channel(DestinationState::Unknown);
+    let context = TransferContext::new(Spool::new(directory.clone()), Sessions::new(local.clone(), storage));
+    let in_parts = context.bytes_in_parts.clone();
     let (began, stop) = (Instant::now(), stop.shared());
     // Nobody reads the message that a pod would leave.
     let unread = PathBuf::from("/dev/null");
-    let lock = claim(&works.spool, &unread, stop.clone()).await;
-    let mut driver = Driver::new(works, metrics.clone(), unread);
+    let lock = lock::acquire(&context.spool, &unread, stop.clone()).await;
+    let mut driver = Driver::new(context, metrics.clone(), unread);
     if lock.is_some() {
         tokio::select! {
-            () = driver.drive(word, std::future::ready(())) => {}
-            never = follow(&*own, heard) => match never {},
+            () = driver.drive(state, std::future::ready(())) => {}
+            never = follow(&*local, sender) => match never {},
             never = show(&metrics, &in_parts, &bar, began) => match never {},
             () = stop => {}
         }
@@ -161,27 +157,27 @@ fn document(destination: &RecordingDestination, connection: &aws::Connection) ->
     }
 }
 
-/// In the broker's place: the file's destination, and our user's own credentials.
-struct Own {
+/// Stands in for the broker: the destination from the file, and the caller's own credentials.
+struct LocalBroker {
     document: DestinationDocument,
     found: aws::Found,
 }
 
-impl Broker for Own {
-    async fn destination(&self) -> Told<DestinationDocument> {
-        Told::Granted(self.document.clone())
+impl Broker for LocalBroker {
+    async fn destination(&self) -> BrokerReply<DestinationDocument> {
+        BrokerReply::Granted(self.document.clone())
     }
 
-    async fn credentials(&self) -> Told<SessionCredentials> {
+    async fn credentials(&self) -> BrokerReply<SessionCredentials> {
         match self.found.credentials().await {
-            Ok(credentials) => Told::Granted(credentials),
-            Err(error) => Told::Unavailable(error.to_string()),
+            Ok(credentials) => BrokerReply::Granted(credentials),
+            Err(error) => BrokerReply::Unavailable(error.to_string()),
         }
     }
 
     /// The summary tells it.
-    async fn report(&self, _: &DeliveryReport) -> Told<()> {
-        Told::Granted(())
+    async fn report(&self, _: &DeliveryReport) -> BrokerReply<()> {
+        BrokerReply::Granted(())
     }
 }
 
@@ -251,11 +247,8 @@ mod tests {
     async fn what_cannot_begin_says_which_argument_is_wrong() {
         let directory = tempfile::tempdir().unwrap();
         let begin = async |once: &Path, filename: &Path| {
-            let arguments = ByHand { once: once.to_owned(), filename: filename.to_owned() };
-            run_by_hand(arguments, ProgressBar::hidden(), std::future::pending())
-                .await
-                .unwrap_err()
-                .to_string()
+            let arguments = Once { once: once.to_owned(), filename: filename.to_owned() };
+            run_once(arguments, ProgressBar::hidden(), std::future::pending()).await.unwrap_err().to_string()
         };
         let missing = directory.path().join("missing");
         assert!(begin(&missing, &missing).await.starts_with(&format!("--once {}", missing.display())));

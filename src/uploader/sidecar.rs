@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures::FutureExt as _;
-use tokio::sync::watch as value;
+use tokio::sync::watch;
 
 use crate::api::{
     BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, LEAST_BANDWIDTH_LIMIT, UPLOADER_HEALTH_PORT,
@@ -15,19 +15,17 @@ use crate::api::{
 use crate::aws::Calls;
 use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
-use crate::uploader::broker::destination::follow;
+use crate::uploader::broker::destination::{DestinationState, follow};
 use crate::uploader::broker::https::{HttpsBroker, NoCA};
 use crate::uploader::broker::loopback::{CannotListen, Listener};
 use crate::uploader::broker::report::Reporter;
 use crate::uploader::broker::session::Sessions;
 use crate::uploader::driver::Driver;
 use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::queue::circuit_breaker::Word;
-use crate::uploader::spool::files::Spool;
-use crate::uploader::spool::lock::claim;
+use crate::uploader::spool::{Spool, lock};
 use crate::uploader::storage::S3;
-use crate::uploader::transfer::bandwidth::Pace;
-use crate::uploader::transfer::deliver::Works;
+use crate::uploader::transfer::bandwidth::BandwidthLimit;
+use crate::uploader::transfer::context::TransferContext;
 
 /// How the sidecar is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,24 +87,25 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let broker =
         HttpsBroker::new(&config.broker_url, &config.broker_ca, &config.state_dir, config.token_file)?;
     let broker = Rc::new(broker);
-    let (heard, word) = value::channel(Word::Unheard);
+    let (sender, destination) = watch::channel(DestinationState::Unknown);
     let sessions = Sessions::new(broker.clone(), S3::counted_by(calls));
-    let mut works = Works::new(Spool::new(config.spool), sessions);
-    works.pace = config.bandwidth_limit.and_then(NonZeroU64::new).map(Pace::new);
+    let mut context = TransferContext::new(Spool::new(config.spool), sessions);
+    context.bandwidth = config.bandwidth_limit.and_then(NonZeroU64::new).map(BandwidthLimit::new);
     let shutdown = shutdown.shared();
     let work = async {
-        let Some(_lock) = claim(&works.spool, &config.termination_log, shutdown.clone()).await else {
+        let Some(_lock) = lock::acquire(&context.spool, &config.termination_log, shutdown.clone()).await
+        else {
             return;
         };
-        let mut driver = Driver::new(works, metrics, config.termination_log);
-        let reporter = Reporter::new(broker.clone(), driver.standing());
+        let mut driver = Driver::new(context, metrics, config.termination_log);
+        let reporter = Reporter::new(broker.clone(), driver.report_feed());
         tokio::select! {
-            () = driver.drive(word, shutdown) => {}
+            () = driver.drive(destination, shutdown) => {}
             never = reporter.follow() => match never {},
         }
         reporter.finish().await;
     };
-    // Open before anything says that the process runs: the other containers start after that.
+    // Open before the process answers probes: the other containers start after that.
     let listener = Listener::open()?;
     let offer = async {
         match listener {
@@ -117,7 +116,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tokio::select! {
         ended = offer => ended.map(|never| match never {}).map_err(Error::Listener),
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
-        never = follow(&*broker, heard) => match never {},
+        never = follow(&*broker, sender) => match never {},
         () = work => Ok(()),
     }
 }

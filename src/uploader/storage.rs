@@ -1,44 +1,11 @@
-//! What the driver needs of the world: a broker, and buckets.
+//! Buckets: what a transfer needs of S3, and Amazon S3.
 
-use crate::api::{Answer, Crc64Nvme, DeliveryReport, DestinationDocument, Head, Part};
+use crate::api::{Answer, Crc64Nvme, DestinationDocument, Head, Part};
 use crate::aws::{self, Body};
 use crate::secret::SessionCredentials;
 
-/// What the broker says.
-#[derive(Clone, Debug)]
-pub enum Told<T> {
-    /// Here it is.
-    Granted(T),
-    /// This pod may not, now.
-    Refused,
-    /// No word, and why.
-    Unavailable(String),
-}
-
-impl<T> Told<T> {
-    /// The same word about something made of it.
-    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Told<U> {
-        match self {
-            Told::Granted(value) => Told::Granted(make(value)),
-            Told::Refused => Told::Refused,
-            Told::Unavailable(why) => Told::Unavailable(why),
-        }
-    }
-}
-
-/// The operator's broker.
-pub trait Broker {
-    /// Where recordings go, and whether to send them now.
-    fn destination(&self) -> impl Future<Output = Told<DestinationDocument>>;
-    /// A session for that.
-    fn credentials(&self) -> impl Future<Output = Told<SessionCredentials>>;
-    /// Takes note of how we stand.
-    fn report(&self, report: &DeliveryReport) -> impl Future<Output = Told<()>>;
-}
-
 /// Opens buckets.
 pub trait Storage {
-    /// See [`Bucket`].
     type Bucket: Bucket;
     /// The bucket of a destination, under one session.
     fn bucket(&self, destination: &DestinationDocument, session: &SessionCredentials) -> Self::Bucket;

@@ -6,29 +6,29 @@
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
-//! - [`backoff`], [`renew_at`]: how long to wait, and when a session is renewed
-//! - [`farewell`], [`Summary`]: what a drained or killed uploader leaves behind, and what one run by hand says
+//! - [`backoff`], [`renewal_time`]: how long to wait, and when a session is renewed
+//! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
 //! - [`report_is_due`], [`enter`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
 mod answers;
+mod backoff;
 mod completeness;
-mod farewell;
 mod names;
 mod parts;
-mod patience;
 mod poison;
 mod remedy;
 mod report;
 mod summary;
+mod termination_message;
 
 pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
+pub use backoff::{backoff, renewal_time};
 pub use completeness::{Completeness, Lease, Sighting, completeness, lease, quiet};
-pub use farewell::{Leftover, farewell, farewell_without_spool};
 pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
-pub use patience::{backoff, renew_at};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
 pub use remedy::{remedy_to_watch, remedy_to_write};
-pub use report::{Entry, Heard, NEARLY_FULL, Sent, enter, prune, prune_at, report_is_due, trouble};
+pub use report::{Entry, Heard, NEARLY_FULL, SentReport, enter, prune, prune_at, report_is_due, trouble};
 pub use summary::Summary;
+pub use termination_message::{Leftover, termination_message, termination_message_without_spool};

@@ -36,7 +36,7 @@ pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
 
 /// A report that the broker took, and when.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub struct SentReport {
     /// The report.
     pub report: DeliveryReport,
     /// What was the matter then.
@@ -46,7 +46,7 @@ pub struct Sent {
 }
 
 /// Whether an uploader should report now: on a transition, and every five minutes.
-pub fn report_is_due(last: Option<&Sent>, report: &DeliveryReport, now: Timestamp) -> bool {
+pub fn report_is_due(last: Option<&SentReport>, report: &DeliveryReport, now: Timestamp) -> bool {
     let Some(last) = last else { return true };
     last.trouble != trouble(report, now)
         || last.report.last_upload_time.is_none() && report.last_upload_time.is_some()
@@ -270,7 +270,7 @@ mod tests {
         let calm = report(1, "11:50:00", 0);
         let uploaded = DeliveryReport { last_upload_time: Some(at("11:59:00")), ..calm.clone() };
         let sent = |report: &DeliveryReport| {
-            Some(Sent {
+            Some(SentReport {
                 report: report.clone(),
                 trouble: trouble(report, at("12:00:00")),
                 at: at("12:00:00"),

@@ -1,4 +1,4 @@
-//! Following the destination as the broker tells it. The broker lets a question wait until there is news.
+//! The destination watch. The broker lets a request wait until the destination changes.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -7,59 +7,72 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::uploader::queue::circuit_breaker::Word;
-use crate::uploader::storage::{Broker, Told};
-use crate::api::DeliveryState;
+use crate::api::{DeliveryState, DestinationDocument};
+use crate::uploader::broker::{Broker, BrokerReply};
 
-/// Least time between two questions to a broker that answers.
+/// Least time between two requests to a broker that answers.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The same where it refuses or cannot be reached, and so does not make us wait. Up to half as much again, by chance.
-const ASK_AGAIN: Duration = Duration::from_secs(3);
+/// The same where it refuses or cannot be reached, and so does not hold the request. Jitter adds up to half as much.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Keeps `word` at what the broker said last, and logs each change once. A broker that cannot be
-/// reached changes nothing: its last word stands.
-pub async fn follow<B: Broker>(broker: &B, word: watch::Sender<Word>) -> Infallible {
-    let mut reachable = true;
+/// What the broker said of the destination.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DestinationState {
+    /// Nothing yet.
+    Unknown,
+    /// Keep every recording, for this reason.
+    Paused(String),
+    /// Send recordings here.
+    Active(Rc<DestinationDocument>),
+}
+
+/// Keeps `state` at the broker's last answer, and logs each change once. While the broker cannot be reached its last
+/// answer stands.
+pub async fn follow<B: Broker>(broker: &B, state: watch::Sender<DestinationState>) -> Infallible {
+    let mut is_reachable = true;
     loop {
         let asked = Instant::now();
-        let told = broker.destination().await;
-        let pause = match &told {
-            Told::Granted(_) => INTERVAL,
-            Told::Refused | Told::Unavailable(_) => ASK_AGAIN.mul_f64(1.0 + rand::random::<f64>() / 2.0),
+        let reply = broker.destination().await;
+        let pause = match &reply {
+            BrokerReply::Granted(_) => INTERVAL,
+            BrokerReply::Refused | BrokerReply::Unavailable(_) => {
+                RETRY_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0)
+            }
         };
-        let heard = match told {
-            Told::Granted(document) if document.state == DeliveryState::Active => {
-                Some(Word::Active(Rc::new(document)))
+        let new = match reply {
+            BrokerReply::Granted(document) if document.state == DeliveryState::Active => {
+                Some(DestinationState::Active(Rc::new(document)))
             }
-            Told::Granted(document) => {
+            BrokerReply::Granted(document) => {
                 let reason = document.reason.unwrap_or_else(|| "no reason was given".to_owned());
-                Some(Word::Paused(format!("the destination is paused: {reason}")))
+                Some(DestinationState::Paused(format!("the destination is paused: {reason}")))
             }
-            Told::Refused => Some(Word::Paused("the broker refuses this pod".to_owned())),
-            Told::Unavailable(why) => {
-                if reachable {
-                    tracing::warn!(why, "The broker cannot be reached. Its last word stands");
+            BrokerReply::Refused => Some(DestinationState::Paused("the broker refuses this pod".to_owned())),
+            BrokerReply::Unavailable(error) => {
+                if is_reachable {
+                    tracing::warn!(error, "cannot reach the broker; its last answer stands");
                 }
                 None
             }
         };
-        reachable = heard.is_some();
-        if let Some(heard) = heard
-            && *word.borrow() != heard
+        is_reachable = new.is_some();
+        if let Some(new) = new
+            && *state.borrow() != new
         {
-            match &heard {
-                Word::Active(document) => {
-                    tracing::info!(
-                        bucket = document.target.bucket,
-                        prefix = document.target.prefix,
-                        "Sending"
-                    );
-                }
-                Word::Paused(reason) => tracing::warn!(reason, "Paused. Every recording is kept"),
-                Word::Unheard => {}
-            }
-            word.send_replace(heard);
+            log(&new);
+            state.send_replace(new);
         }
         tokio::time::sleep_until(asked + pause).await;
+    }
+}
+
+fn log(state: &DestinationState) {
+    match state {
+        DestinationState::Active(document) => {
+            let (bucket, prefix) = (&document.target.bucket, &document.target.prefix);
+            tracing::info!(bucket, prefix, "sending recordings");
+        }
+        DestinationState::Paused(reason) => tracing::warn!(reason, "paused; every recording is kept"),
+        DestinationState::Unknown => {}
     }
 }

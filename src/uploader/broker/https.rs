@@ -20,19 +20,18 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::uploader::storage::{Broker, Told};
-use crate::uploader::spool::syscalls::replace;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REPORT_PATH};
 use crate::secret::SessionCredentials;
 use crate::serve::{connector, with_causes};
+use crate::uploader::broker::{Broker, BrokerReply};
+use crate::uploader::spool::syscalls::replace;
 
-/// Time for one request and its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that the broker may let a question wait until there is news.
-const WAIT: Duration = Duration::from_secs(15);
-/// More than any answer of the broker's, in bytes.
+/// Longest time for which the broker may hold a request until the destination changes.
+const LONG_POLL: Duration = Duration::from_secs(15);
+/// Bytes; more than any answer of the broker.
 const LARGEST_ANSWER: usize = 1 << 20;
-/// In the state directory: the CA certificates that the broker said to trust from then on.
+/// File in the state directory with the newest CA bundle that the broker sent.
 const NEWER_CA: &str = "broker-ca.pem";
 
 type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -43,14 +42,14 @@ pub struct HttpsBroker {
     token: PathBuf,
     newer_ca: PathBuf,
     trusted: RefCell<Trusted>,
-    /// Whether what is trusted outlives the container.
+    /// Whether the trusted CA bundle outlives the container.
     is_kept: Cell<bool>,
-    held: RefCell<Option<Held>>,
+    cached: RefCell<Option<CachedDestination>>,
 }
 
-/// What the broker said last of the destination.
-struct Held {
-    tag: HeaderValue,
+/// The broker's last answer about the destination.
+struct CachedDestination {
+    etag: HeaderValue,
     document: DestinationDocument,
 }
 
@@ -65,7 +64,8 @@ struct Trusted {
 pub struct NoCA;
 
 impl HttpsBroker {
-    /// The broker at `url`. It is known by the CA it told of last, kept in the directory `state`, else by `ca` (PEM).
+    /// The broker at `url`. It is authenticated by the newest CA bundle that it sent, kept in the directory `state`, else
+    /// by `ca` (PEM).
     pub fn new(url: &str, ca: &str, state: &Path, token: PathBuf) -> Result<Self, NoCA> {
         let newer_ca = state.join(NEWER_CA);
         let newer = std::fs::read_to_string(&newer_ca).ok().and_then(|ca| Trusted::new(ca).ok());
@@ -79,27 +79,32 @@ impl HttpsBroker {
             newer_ca,
             trusted: RefCell::new(trusted),
             is_kept: Cell::new(true),
-            held: RefCell::default(),
+            cached: RefCell::default(),
         })
     }
 
-    /// Asks for what is at `path`, the version of that `tag` being known.
-    async fn get(&self, path: &str, tag: Option<HeaderValue>) -> Told<Response<Bytes>> {
+    /// Gets what is at `path`. With an `etag` the broker holds the request until there is another version.
+    async fn get(&self, path: &str, etag: Option<HeaderValue>) -> BrokerReply<Response<Bytes>> {
         let mut request = Request::get(format!("{}{path}", self.url));
         let mut timeout = TIMEOUT;
-        if let Some(tag) = tag {
-            let prefer = format!("wait={}", WAIT.as_secs());
-            request = request.header(header::IF_NONE_MATCH, tag).header("prefer", prefer);
-            timeout += WAIT;
+        if let Some(etag) = etag {
+            let prefer = format!("wait={}", LONG_POLL.as_secs());
+            request = request.header(header::IF_NONE_MATCH, etag).header("prefer", prefer);
+            timeout += LONG_POLL;
         }
         self.send(request, Bytes::new(), timeout).await
     }
 
-    async fn send(&self, request: request::Builder, body: Bytes, timeout: Duration) -> Told<Response<Bytes>> {
+    async fn send(
+        &self,
+        request: request::Builder,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BrokerReply<Response<Bytes>> {
         match tokio::time::timeout(timeout, self.try_send(request, body)).await {
-            Ok(Ok(told)) => told,
-            Ok(Err(why)) => Told::Unavailable(why),
-            Err(_) => Told::Unavailable(format!("no answer within {} s", timeout.as_secs())),
+            Ok(Ok(reply)) => reply,
+            Ok(Err(why)) => BrokerReply::Unavailable(why),
+            Err(_) => BrokerReply::Unavailable(format!("no answer within {} s", timeout.as_secs())),
         }
     }
 
@@ -107,7 +112,7 @@ impl HttpsBroker {
         &self,
         request: request::Builder,
         body: Bytes,
-    ) -> Result<Told<Response<Bytes>>, String> {
+    ) -> Result<BrokerReply<Response<Bytes>>, String> {
         // Read for each request: the kubelet replaces it.
         let token = tokio::fs::read_to_string(&self.token).await.map(SecretString::from);
         let token = token.map_err(|error| format!("the pod's token {}: {error}", self.token.display()))?;
@@ -129,34 +134,36 @@ impl HttpsBroker {
                 let (head, body) = response.into_parts();
                 let body = Limited::new(body, LARGEST_ANSWER).collect().await;
                 let body = body.map_err(|_| "the answer broke off".to_owned())?.to_bytes();
-                Ok(Told::Granted(Response::from_parts(head, body)))
+                Ok(BrokerReply::Granted(Response::from_parts(head, body)))
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(Told::Refused),
-            status => Ok(Told::Unavailable(format!("it answered {status}"))),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                Ok(BrokerReply::Refused)
+            }
+            status => Ok(BrokerReply::Unavailable(format!("it answered {status}"))),
         }
     }
 
-    /// Trusts other CA certificates from now on, also after a restart of the container.
+    /// Trusts another CA bundle from now on, also after a restart of the container.
     fn trust(&self, ca: &str) {
-        let are_news = self.trusted.borrow().ca != ca;
-        if are_news {
+        let is_new = self.trusted.borrow().ca != ca;
+        if is_new {
             match Trusted::new(ca.to_owned()) {
                 Ok(trusted) => *self.trusted.borrow_mut() = trusted,
                 Err(error) => {
-                    return tracing::warn!(%error, "The broker told of a CA bundle that cannot be used");
+                    return tracing::warn!(%error, "the broker sent a CA bundle that cannot be used");
                 }
             }
         } else if self.is_kept.get() {
             return;
         }
-        // Again and again if need be: without it a restarted container might not know the broker.
+        // Tried again until it succeeds: without it a restarted container might not know the broker.
         let kept = replace(&self.newer_ca, ca, Permissions::from_mode(0o600));
         self.is_kept.set(kept.is_ok());
         match kept {
-            Ok(()) => tracing::info!("The broker has other CA certificates"),
-            Err(error) if are_news => {
+            Ok(()) => tracing::info!("the broker has a new CA bundle"),
+            Err(error) if is_new => {
                 let path = self.newer_ca.display();
-                tracing::warn!(%error, %path, "The broker's newer CA certificates cannot be kept over a restart yet");
+                tracing::warn!(%error, %path, "cannot keep the broker's new CA bundle over a restart yet");
             }
             Err(_) => {}
         }
@@ -164,41 +171,42 @@ impl HttpsBroker {
 }
 
 impl Broker for HttpsBroker {
-    async fn destination(&self) -> Told<DestinationDocument> {
-        // What was held before a refusal is news after it, though it is the same.
-        let held = self.held.take();
-        let answer = match self.get(DESTINATION_PATH, held.as_ref().map(|held| held.tag.clone())).await {
-            Told::Granted(answer) => answer,
-            Told::Refused => return Told::Refused,
-            Told::Unavailable(why) => return Told::Unavailable(why),
+    async fn destination(&self) -> BrokerReply<DestinationDocument> {
+        // After a refusal the same destination is a change.
+        let cached = self.cached.take();
+        let etag = cached.as_ref().map(|cached| cached.etag.clone());
+        let answer = match self.get(DESTINATION_PATH, etag).await {
+            BrokerReply::Granted(answer) => answer,
+            BrokerReply::Refused => return BrokerReply::Refused,
+            BrokerReply::Unavailable(why) => return BrokerReply::Unavailable(why),
         };
-        let document = match (answer.status(), held) {
-            (StatusCode::NOT_MODIFIED, Some(held)) => held.document,
+        let document = match (answer.status(), cached) {
+            (StatusCode::NOT_MODIFIED, Some(cached)) => cached.document,
             _ => match serde_json::from_slice(answer.body()) {
                 Ok(document) => document,
                 Err(error) => {
-                    return Told::Unavailable(format!("its answer is not a destination: {error}"));
+                    return BrokerReply::Unavailable(format!("its answer is not a destination: {error}"));
                 }
             },
         };
         self.trust(&document.ca_bundle);
-        let tag = answer.headers().get(header::ETAG).cloned();
-        *self.held.borrow_mut() = tag.map(|tag| Held { tag, document: document.clone() });
-        Told::Granted(document)
+        let etag = answer.headers().get(header::ETAG).cloned();
+        *self.cached.borrow_mut() = etag.map(|etag| CachedDestination { etag, document: document.clone() });
+        BrokerReply::Granted(document)
     }
 
-    async fn credentials(&self) -> Told<SessionCredentials> {
+    async fn credentials(&self) -> BrokerReply<SessionCredentials> {
         match self.get(CREDENTIALS_PATH, None).await {
-            Told::Granted(answer) => match SessionCredentials::from_container_json(answer.body()) {
-                Ok(credentials) => Told::Granted(credentials),
-                Err(error) => Told::Unavailable(format!("its answer is {error}")),
+            BrokerReply::Granted(answer) => match SessionCredentials::from_container_json(answer.body()) {
+                Ok(credentials) => BrokerReply::Granted(credentials),
+                Err(error) => BrokerReply::Unavailable(format!("its answer is {error}")),
             },
-            Told::Refused => Told::Refused,
-            Told::Unavailable(why) => Told::Unavailable(why),
+            BrokerReply::Refused => BrokerReply::Refused,
+            BrokerReply::Unavailable(why) => BrokerReply::Unavailable(why),
         }
     }
 
-    async fn report(&self, report: &DeliveryReport) -> Told<()> {
+    async fn report(&self, report: &DeliveryReport) -> BrokerReply<()> {
         let body = serde_json::to_vec(report).expect("numbers and times serialize");
         let request = Request::post(format!("{}{REPORT_PATH}", self.url));
         let request = request.header(header::CONTENT_TYPE, "application/json");

@@ -1,4 +1,4 @@
-//! The credentials listener: what the broker gives this pod, as stock AWS SDKs in its other containers ask for it.
+//! The credentials listener on loopback: stock AWS SDKs in the pod's other containers get the session of the pod.
 
 use std::convert::Infallible;
 use std::fs::Permissions;
@@ -21,19 +21,19 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::uploader::storage::{Broker, Told};
-use crate::uploader::spool::syscalls::replace;
 use crate::api::{CREDENTIALS_PATH, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH};
+use crate::uploader::broker::{Broker, BrokerReply};
+use crate::uploader::spool::syscalls::replace;
 
 /// Callers that wait at the same time. SDKs ask every quarter of an hour or so.
 const WAITING: usize = 64;
 /// Time for a connection's first request, and between its requests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a caller is told: the document, or a status and a sentence.
+/// The credentials document, or a status and a sentence.
 type Reply = Result<SecretString, (StatusCode, &'static str)>;
 
-/// The listener, open but not yet answering.
+/// Open, but not yet answering.
 pub struct Listener {
     server: axum_server::Server<SocketAddr>,
     routes: Router,
@@ -59,7 +59,7 @@ pub enum CannotListen {
 }
 
 #[derive(Clone)]
-struct Door {
+struct LoopbackState {
     token: Arc<[u8; 32]>,
     ask: mpsc::Sender<oneshot::Sender<Reply>>,
 }
@@ -78,14 +78,14 @@ impl Listener {
     fn at(address: SocketAddr, path: &Path) -> Result<Self, CannotListen> {
         let socket = TcpListener::bind(address).map_err(CannotListen::Port)?;
         let mut server = axum_server::from_tcp(socket).map_err(CannotListen::Port)?.http1_only();
-        server.http_builder().http1().header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
+        server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
         // A new one at each start: SDKs read the file whenever they ask.
         let token = SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
         let written = replace(path, token.expose_secret(), Permissions::from_mode(0o644));
         written.map_err(|error| CannotListen::Token { path: path.to_owned(), error })?;
         let (ask, asked) = mpsc::channel(WAITING);
-        let door = Door { token: Arc::new(Sha256::digest(token.expose_secret()).into()), ask };
-        let routes = Router::new().route(CREDENTIALS_PATH, get(credentials)).with_state(door);
+        let state = LoopbackState { token: Arc::new(Sha256::digest(token.expose_secret()).into()), ask };
+        let routes = Router::new().route(CREDENTIALS_PATH, get(credentials)).with_state(state);
         Ok(Listener { server, routes, asked })
     }
 
@@ -109,32 +109,32 @@ impl Listener {
     }
 }
 
-fn reply(told: Told<SecretString>) -> Reply {
-    match told {
-        Told::Granted(document) => Ok(document),
-        Told::Refused => Err((
+fn reply(reply: BrokerReply<SecretString>) -> Reply {
+    match reply {
+        BrokerReply::Granted(document) => Ok(document),
+        BrokerReply::Refused => Err((
             StatusCode::FORBIDDEN,
             "There are no credentials for this pod now: its destination is not Ready, or is not for this pod. kubectl \
              describe recordingdestination says why.",
         )),
-        Told::Unavailable(_) => {
+        BrokerReply::Unavailable(_) => {
             Err((StatusCode::SERVICE_UNAVAILABLE, "The operator's broker cannot be reached. Try again."))
         }
     }
 }
 
-async fn credentials(State(door): State<Door>, request: HeaderMap) -> Response {
+async fn credentials(State(state): State<LoopbackState>, request: HeaderMap) -> Response {
     let shown = request.get(AUTHORIZATION).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default();
     // Compared by hash, so that the time taken tells nothing of the token.
-    if <[u8; 32]>::from(Sha256::digest(shown)) != *door.token {
+    if <[u8; 32]>::from(Sha256::digest(shown)) != *state.token {
         let problem =
             "The Authorization header is not the content of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE.";
         return respond(Err((StatusCode::UNAUTHORIZED, problem)));
     }
-    let (reply, told) = oneshot::channel();
+    let (reply, answer) = oneshot::channel();
     let full = Err((StatusCode::SERVICE_UNAVAILABLE, "Too many requests are waiting. Try again."));
-    match door.ask.try_send(reply) {
-        Ok(()) => respond(told.await.unwrap_or(full)),
+    match state.ask.try_send(reply) {
+        Ok(()) => respond(answer.await.unwrap_or(full)),
         Err(_) => respond(full),
     }
 }
@@ -157,22 +157,22 @@ mod tests {
     use crate::api::{DeliveryReport, DestinationDocument};
     use crate::secret::SessionCredentials;
 
-    struct Says(fn() -> Told<SessionCredentials>);
+    struct FixedReply(fn() -> BrokerReply<SessionCredentials>);
 
-    impl Broker for Says {
-        async fn destination(&self) -> Told<DestinationDocument> {
-            Told::Refused
+    impl Broker for FixedReply {
+        async fn destination(&self) -> BrokerReply<DestinationDocument> {
+            BrokerReply::Refused
         }
-        async fn credentials(&self) -> Told<SessionCredentials> {
+        async fn credentials(&self) -> BrokerReply<SessionCredentials> {
             (self.0)()
         }
-        async fn report(&self, _: &DeliveryReport) -> Told<()> {
-            Told::Refused
+        async fn report(&self, _: &DeliveryReport) -> BrokerReply<()> {
+            BrokerReply::Refused
         }
     }
 
-    fn session() -> Told<SessionCredentials> {
-        Told::Granted(SessionCredentials {
+    fn session() -> BrokerReply<SessionCredentials> {
+        BrokerReply::Granted(SessionCredentials {
             access_key_id: "ASIAEXAMPLE".into(),
             secret_access_key: "secret".into(),
             session_token: "token".into(),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     /// Asks over a real socket; the answer whole, as text. `{TOKEN}` in the request stands for the content of the file.
-    async fn ask(broker: Says, request: &str) -> String {
+    async fn ask(broker: FixedReply, request: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
@@ -211,7 +211,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_shows_the_token_gets_what_the_broker_gives_and_others_get_nothing() {
-        let granted = ask(Says(session), "GET /v1/credentials HTTP/1.1\r\nAuthorization: {TOKEN}\r\n").await;
+        let granted =
+            ask(FixedReply(session), "GET /v1/credentials HTTP/1.1\r\nAuthorization: {TOKEN}\r\n").await;
         assert!(granted.starts_with("HTTP/1.1 200") && granted.contains("ASIAEXAMPLE"), "{granted}");
         for refused in [
             "GET /v1/credentials HTTP/1.1\r\n",
@@ -220,14 +221,14 @@ mod tests {
             "GET /v1/credentials HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\n",
             "GET /v1/credentials HTTP/1.1\r\nX-Authorization: {TOKEN}\r\n",
         ] {
-            let answer = ask(Says(session), refused).await;
+            let answer = ask(FixedReply(session), refused).await;
             assert!(answer.starts_with("HTTP/1.1 401") && !answer.contains("ASIA"), "{refused}: {answer}");
         }
         for (request, status) in [
             ("POST /v1/credentials HTTP/1.1\r\nAuthorization: {TOKEN}\r\n", "405"),
             ("GET /v1/destination HTTP/1.1\r\nAuthorization: {TOKEN}\r\n", "404"),
         ] {
-            let answer = ask(Says(session), request).await;
+            let answer = ask(FixedReply(session), request).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
         }
     }
@@ -235,9 +236,9 @@ mod tests {
     #[tokio::test]
     async fn what_the_broker_does_not_give_is_told_apart_from_a_broker_that_is_away() {
         let asked = "GET /v1/credentials HTTP/1.1\r\nAuthorization: {TOKEN}\r\n";
-        let refused = ask(Says(|| Told::Refused), asked).await;
+        let refused = ask(FixedReply(|| BrokerReply::Refused), asked).await;
         assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("not Ready"), "{refused}");
-        let away = ask(Says(|| Told::Unavailable("why".into())), asked).await;
+        let away = ask(FixedReply(|| BrokerReply::Unavailable("why".into())), asked).await;
         assert!(away.starts_with("HTTP/1.1 503") && away.contains("Try again"), "{away}");
     }
 }

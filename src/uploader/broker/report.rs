@@ -1,4 +1,4 @@
-//! Telling the broker how this sidecar stands: on transitions, every five minutes, and at the end.
+//! Reports to the broker: on transitions, every five minutes, and at the end.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -9,41 +9,40 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::uploader::storage::{Broker, Told};
 use crate::api::DeliveryReport;
-use crate::domain::delivery::{Sent, backoff, report_is_due, trouble};
+use crate::domain::delivery::{SentReport, backoff, report_is_due, trouble};
+use crate::uploader::broker::{Broker, BrokerReply};
 
-/// Time between two looks at whether a report is due.
+/// Time between two checks whether a report is due.
 const TICK: Duration = Duration::from_secs(1);
 /// Time for the last report: what is left of the grace period belongs to recordings.
 const LAST_REPORT: Duration = Duration::from_secs(2);
 
-/// How the sidecar stands; `None` before the spool has been walked.
-pub type Standing = watch::Receiver<Option<DeliveryReport>>;
+/// What a report would say now; `None` before the spool has been walked.
+pub type ReportFeed = watch::Receiver<Option<DeliveryReport>>;
 
-/// Reports to the broker.
 pub struct Reporter<B> {
     broker: Rc<B>,
-    standing: Standing,
-    sent: RefCell<Option<Sent>>,
+    feed: ReportFeed,
+    /// The last report that the broker took.
+    sent: RefCell<Option<SentReport>>,
 }
 
 impl<B: Broker> Reporter<B> {
-    /// Nothing reported yet.
-    pub fn new(broker: Rc<B>, standing: Standing) -> Self {
-        Reporter { broker, standing, sent: RefCell::default() }
+    pub fn new(broker: Rc<B>, feed: ReportFeed) -> Self {
+        Reporter { broker, feed, sent: RefCell::default() }
     }
 
-    /// Reports whenever it is due. A broker that does not take a report hears the next one: nothing depends on it.
+    /// Sends each report that is due. A report that the broker does not take is replaced by the next one.
     pub async fn follow(&self) -> Infallible {
         let mut failures = 0;
         loop {
             let pause = match self.report_if_due().await {
-                Some(Told::Refused | Told::Unavailable(_)) => {
+                Some(BrokerReply::Refused | BrokerReply::Unavailable(_)) => {
                     failures += 1;
                     backoff(failures, rand::random())
                 }
-                Some(Told::Granted(())) | None => {
+                Some(BrokerReply::Granted(())) | None => {
                     failures = 0;
                     TICK
                 }
@@ -52,30 +51,30 @@ impl<B: Broker> Reporter<B> {
         }
     }
 
-    /// Reports once more if there is news.
+    /// Sends one more report if something changed.
     pub async fn finish(&self) {
         if timeout(LAST_REPORT, self.report_if_due()).await.is_err() {
-            tracing::debug!("No answer to the last report");
+            tracing::debug!("no answer to the last report");
         }
     }
 
-    async fn report_if_due(&self) -> Option<Told<()>> {
-        let standing = self.standing.borrow().clone()?;
+    async fn report_if_due(&self) -> Option<BrokerReply<()>> {
+        let current = self.feed.borrow().clone()?;
         let (now, sent) = (Timestamp::now(), self.sent.borrow().clone());
-        if !report_is_due(sent.as_ref(), &standing, now) {
+        if !report_is_due(sent.as_ref(), &current, now) {
             return None;
         }
         let was_in_trouble = sent.is_some_and(|sent| sent.trouble.is_some());
-        let report = DeliveryReport { was_in_trouble, ..standing };
-        let told = self.broker.report(&report).await;
-        match &told {
-            Told::Granted(()) => {
+        let report = DeliveryReport { was_in_trouble, ..current };
+        let reply = self.broker.report(&report).await;
+        match &reply {
+            BrokerReply::Granted(()) => {
                 let trouble = trouble(&report, now);
-                *self.sent.borrow_mut() = Some(Sent { report, trouble, at: now });
+                *self.sent.borrow_mut() = Some(SentReport { report, trouble, at: now });
             }
-            Told::Refused => tracing::debug!("The broker refuses a report"),
-            Told::Unavailable(why) => tracing::debug!(why, "The broker did not take a report"),
+            BrokerReply::Refused => tracing::debug!("the broker refuses a report"),
+            BrokerReply::Unavailable(error) => tracing::debug!(error, "the broker did not take a report"),
         }
-        Some(told)
+        Some(reply)
     }
 }

@@ -1,82 +1,111 @@
-//! What follows from how the work on a recording ended.
+//! What follows from how an attempt to deliver a recording ended.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::uploader::transfer::deliver::Outcome;
-use crate::uploader::driver::Driver;
-use crate::uploader::queue::Job;
-use crate::uploader::storage::{Broker, Storage};
-use crate::uploader::spool::watcher::Sighted;
 use crate::domain::delivery::{Sighting, backoff, remedy_to_write};
+use crate::uploader::broker::destination::DestinationState;
+use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::queue::Ledger;
+use crate::uploader::queue::circuit_breaker::CircuitBreaker;
+use crate::uploader::spool::watcher::SpooledFile;
+use crate::uploader::transfer::concurrency::Concurrency;
+use crate::uploader::transfer::job::Job;
+use crate::uploader::transfer::outcome::Outcome;
 
-impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
-    /// Strikes a recording out or puts it back, opens or closes the gate, and says what there is to say.
-    pub fn settle(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
+/// All recordings of the spool, and what the attempts to deliver them came to.
+pub struct Deliveries {
+    pub ledger: Ledger,
+    pub breaker: CircuitBreaker,
+    pub concurrency: Concurrency,
+    pub metrics: UploaderMetrics,
+    /// When a recording was last uploaded and verified.
+    pub last_upload: Option<Timestamp>,
+    /// Files in quarantine; `None` before the first walk.
+    pub quarantined: Option<u64>,
+    /// Whether it has been logged that a directory is not writable.
+    logged_not_writable: bool,
+}
+
+impl Deliveries {
+    pub fn new(metrics: UploaderMetrics) -> Self {
+        Deliveries {
+            ledger: Ledger::default(),
+            breaker: CircuitBreaker::new(DestinationState::Unknown),
+            concurrency: Concurrency::default(),
+            metrics,
+            last_upload: None,
+            quarantined: None,
+            logged_not_writable: false,
+        }
+    }
+
+    /// Removes a recording from the ledger or puts it back, opens or closes the circuit breaker, and logs the outcome.
+    pub fn conclude(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
         let name = job.path.display().to_string();
-        self.lanes.leave(job.lane);
+        self.concurrency.release(job.size_class);
         match outcome {
             Outcome::Delivered { key, size, crc64nvme } => {
                 let (attempts, seconds) = (job.attempts, took.as_secs_f64());
-                tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "Uploaded and verified");
+                tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "uploaded and verified");
                 self.metrics.uploaded(size, self.ledger.age(&job.path, SystemTime::now()));
                 self.last_upload = Some(Timestamp::now());
-                self.not_writable = false;
-                if self.gate.arrived() {
-                    tracing::info!("The destination takes recordings again");
+                self.logged_not_writable = false;
+                if self.breaker.arrived() {
+                    tracing::info!("the destination takes recordings again");
                 }
-                self.ledger.strike_out(&job, now);
+                self.ledger.remove(&job, now);
             }
-            Outcome::Gone => self.ledger.strike_out(&job, now),
+            Outcome::Gone => self.ledger.remove(&job, now),
             Outcome::Interrupted => self.ledger.put_back(job, now),
             Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait),
             Outcome::Changed => {
                 let due = now + backoff(job.changes, jitter);
                 self.ledger.put_back(job, due);
             }
-            Outcome::Postponed(why) => {
-                tracing::warn!(name, why, "A recording could not be sent. It is kept, and tried again");
+            Outcome::Postponed(error) => {
+                tracing::warn!(name, error, "cannot send a recording; it is kept and tried again");
                 self.try_again(job, now, jitter);
             }
-            Outcome::Failed(why) => {
-                tracing::debug!(name, why, "No clear answer");
+            Outcome::Failed(error) => {
+                tracing::debug!(name, error, "no clear answer from S3");
                 job.read_errors = 0;
-                if self.gate.failed(&why, now, jitter) {
-                    tracing::warn!(why, "S3 fails. Every recording is kept, and one at a time is tried");
+                if self.breaker.failed(&error, now, jitter) {
+                    tracing::warn!(error, "S3 fails; every recording is kept, one at a time is tried");
                 }
                 self.try_again(job, now, jitter);
             }
-            Outcome::Refused(why) => {
+            Outcome::Refused(error) => {
                 job.read_errors = 0;
-                if self.gate.refused(&why, now, jitter) {
+                if self.breaker.refused(&error, now, jitter) {
                     tracing::warn!(
                         name,
-                        why,
-                        "The destination refuses. Every recording is kept, and one at a time is tried"
+                        error,
+                        "the destination refuses; every recording is kept, one at a time is tried"
                     );
                 }
                 self.try_again(job, now, jitter);
             }
-            Outcome::Quarantined(why, place) => {
-                tracing::error!(name, %why, place = %place.display(), "Quarantined");
+            Outcome::Quarantined(poison, path) => {
+                tracing::error!(name, error = %poison, path = %path.display(), "moved a file to quarantine");
                 self.metrics.quarantined();
                 self.quarantined = self.quarantined.map(|known| known + 1);
-                self.ledger.strike_out(&job, now);
+                self.ledger.remove(&job, now);
             }
             Outcome::Renamed(to) => {
-                tracing::warn!(name, to = %to.display(), "S3 holds other content under this name. Both are kept");
-                self.ledger.strike_out(&job, now);
+                tracing::warn!(name, to = %to.display(), "S3 holds other content under this key; both are kept");
+                self.ledger.remove(&job, now);
                 let since = SystemTime::now();
-                let size = job.steady.map_or(0, |(identity, _)| identity.size);
-                self.ledger.note(Sighted { path: to, sighting: Sighting::Renamed, size, since }, now);
+                let size = job.steady.map_or(0, |(version, _)| version.size);
+                self.ledger.enter(SpooledFile { path: to, sighting: Sighting::Renamed, size, since }, now);
             }
             Outcome::NotWritable(error) => {
-                if !std::mem::replace(&mut self.not_writable, true) {
+                if !std::mem::replace(&mut self.logged_not_writable, true) {
                     let (reason, remedy) = ("SpoolNotWritable", remedy_to_write(error.kind()));
-                    tracing::error!(reason, name, %error, remedy, "A directory does not let a file go");
+                    tracing::error!(reason, name, %error, remedy, "cannot remove a file from its directory");
                 }
                 self.try_again(job, now, jitter);
             }

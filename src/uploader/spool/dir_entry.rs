@@ -1,5 +1,5 @@
-//! Where a file is in the spool: a name in a directory that is held open. Whatever becomes of the path meanwhile, a
-//! link in place of a directory included, what is done is done there.
+//! A name in a directory that is held open. Whatever becomes of the path meanwhile, a link in place of a directory
+//! included, each call acts on the directory that was opened.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,22 +11,21 @@ use rustix::fs::Stat;
 
 use crate::uploader::spool::syscalls;
 
-/// A name in an open directory.
 #[derive(Debug)]
-pub struct Place {
+pub struct DirEntry {
     directory: OwnedFd,
     name: OsString,
 }
 
-impl Place {
-    /// The place of a path below `root`. `NotADirectory`: a part of it is none, or a link.
+impl DirEntry {
+    /// The entry of a path below `root`. `NotADirectory`: a part of the path is no directory, or is a link.
     pub fn find(root: &Path, relative: &Path) -> io::Result<Self> {
-        Place::of(root, relative, |directory, name| syscalls::enter(directory, name))
+        DirEntry::of(root, relative, |directory, name| syscalls::enter(directory, name))
     }
 
-    /// The same; directories on the way that are missing are made.
+    /// The same; missing directories on the way are created.
     pub fn make(root: &Path, relative: &Path) -> io::Result<Self> {
-        Place::of(root, relative, |directory, name| match syscalls::enter(directory, name) {
+        DirEntry::of(root, relative, |directory, name| match syscalls::enter(directory, name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 syscalls::make_directory(directory, name)?;
                 syscalls::enter(directory, name)
@@ -42,62 +41,56 @@ impl Place {
     ) -> io::Result<Self> {
         let name = relative.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         let above = relative.parent().unwrap_or(Path::new(""));
-        Ok(Place { directory: descend(root, above, enter)?, name })
+        Ok(DirEntry { directory: descend(root, above, enter)?, name })
     }
 
-    /// Its directory.
     pub fn directory(&self) -> &OwnedFd {
         &self.directory
     }
 
-    /// What is there.
     pub fn metadata(&self) -> io::Result<Stat> {
         syscalls::metadata_at(&self.directory, &self.name)
     }
 
-    /// Opens what is there for reading.
     pub fn open(&self) -> io::Result<File> {
         syscalls::open(&self.directory, &self.name)
     }
 
-    /// Opens and locks what is there, made if nothing is. `None`: somebody else has the lock.
+    /// Opens and locks the file, created if it is missing. `None`: another process has the lock.
     pub fn lock(&self) -> io::Result<Option<File>> {
         syscalls::lock(&self.directory, &self.name)
     }
 
-    /// What is written there.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         syscalls::read(self.open()?)
     }
 
-    /// Writes a new file and waits until its medium has it.
+    /// Writes a new file and waits until the medium has it.
     pub fn write_new(&self, content: &[u8]) -> io::Result<()> {
         syscalls::write_and_sync(syscalls::create_new(&self.directory, &self.name)?, content)
     }
 
-    /// Makes an empty file.
     pub fn make_file(&self) -> io::Result<()> {
         syscalls::create_new(&self.directory, &self.name).map(drop)
     }
 
-    /// Unlinks what is there.
     pub fn unlink(&self) -> io::Result<()> {
         syscalls::unlink(&self.directory, &self.name)
     }
 
-    /// Moves what is there to a place that is free; `AlreadyExists` when that one is not.
-    pub fn move_to(&self, free: &Place) -> io::Result<()> {
+    /// Renames to a name that is free; `AlreadyExists` when it is not.
+    pub fn move_to(&self, free: &DirEntry) -> io::Result<()> {
         syscalls::rename_if_absent(&self.directory, &self.name, &free.directory, &free.name)
     }
 
-    /// Moves what is there over whatever is at the other place.
-    pub fn replace(&self, other: &Place) -> io::Result<()> {
+    /// Renames over whatever has the other name.
+    pub fn replace(&self, other: &DirEntry) -> io::Result<()> {
         syscalls::rename(&self.directory, &self.name, &other.directory, &other.name)
     }
 }
 
 /// Opens a directory below `root`, to reach what is in it.
-pub fn directory(root: &Path, relative: &Path) -> io::Result<OwnedFd> {
+pub fn open_directory(root: &Path, relative: &Path) -> io::Result<OwnedFd> {
     descend(root, relative, |directory, name| syscalls::enter(directory, name))
 }
 
@@ -129,12 +122,12 @@ mod tests {
         fs::write(spool.join("d/e/a.wav"), "ours").unwrap();
         fs::write(outside.join("e/a.wav"), "not ours").unwrap();
         let relative = Path::new("d/e/a.wav");
-        let held = Place::find(&spool, relative).unwrap();
+        let held = DirEntry::find(&spool, relative).unwrap();
         assert_eq!(held.metadata().unwrap().st_size, 4);
 
         fs::rename(spool.join("d"), spool.join("old")).unwrap();
         std::os::unix::fs::symlink(&outside, spool.join("d")).unwrap();
-        for place in [Place::find(&spool, relative), Place::make(&spool, relative)] {
+        for place in [DirEntry::find(&spool, relative), DirEntry::make(&spool, relative)] {
             assert_eq!(place.unwrap_err().kind(), io::ErrorKind::NotADirectory);
         }
         held.unlink().unwrap();
@@ -146,7 +139,7 @@ mod tests {
     fn no_path_leads_upwards() {
         let directory = tempfile::tempdir().unwrap();
         for path in ["../a.wav", "d/../../a.wav", "/etc/passwd", "", ".."] {
-            let place = Place::make(directory.path(), Path::new(path));
+            let place = DirEntry::make(directory.path(), Path::new(path));
             assert_eq!(place.unwrap_err().kind(), io::ErrorKind::InvalidFilename, "{path}");
         }
     }

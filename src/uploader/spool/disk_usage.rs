@@ -5,31 +5,31 @@ use std::io;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::uploader::spool::files::Spool;
+use crate::uploader::spool::Spool;
 use crate::uploader::spool::syscalls;
 
 /// The size of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
+pub struct DiskUsage {
     size: u64,
     used: u64,
-    /// For those who are not root.
+    /// What users other than root may use.
     available: u64,
 }
 
-impl Space {
+impl DiskUsage {
     /// Of the file system that a spool is on. On a network volume it may take long.
     pub fn of(spool: &Spool) -> io::Result<Self> {
-        let told = syscalls::space(syscalls::open_root(spool.root())?)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
-        Ok(Space {
-            size: bytes(told.f_blocks),
-            used: bytes(told.f_blocks.saturating_sub(told.f_bfree)),
-            available: bytes(told.f_bavail),
+        let stat = syscalls::space(syscalls::open_root(spool.root())?)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(DiskUsage {
+            size: bytes(stat.f_blocks),
+            used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
+            available: bytes(stat.f_bavail),
         })
     }
 
-    /// How full it is, as df reckons it: what only root may use counts as used.
+    /// How full the file system is, computed as df does: what only root may use counts as used.
     pub fn used_percent(&self) -> u8 {
         let (used, usable) = (u128::from(self.used), u128::from(self.used) + u128::from(self.available));
         (used * 100).div_ceil(usable.max(1)).min(100) as u8
@@ -44,7 +44,6 @@ pub struct VolumeMetrics {
 }
 
 impl VolumeMetrics {
-    /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = VolumeMetrics::default();
         let registry = registry.sub_registry_with_prefix("recording_uploader_volume");
@@ -55,10 +54,9 @@ impl VolumeMetrics {
         metrics
     }
 
-    /// Takes note of it.
-    pub fn note(&self, space: Space) {
-        self.size.set(space.size.try_into().unwrap_or(i64::MAX));
-        self.available.set(space.available.try_into().unwrap_or(i64::MAX));
+    pub fn note(&self, usage: &DiskUsage) {
+        self.size.set(usage.size.try_into().unwrap_or(i64::MAX));
+        self.available.set(usage.available.try_into().unwrap_or(i64::MAX));
     }
 }
 
@@ -73,17 +71,21 @@ mod tests {
             std::process::Command::new("df").args(["-B1", "--output=size"]).arg(directory.path()).output();
         let told = String::from_utf8(told.unwrap().stdout).unwrap();
         let size: u64 = told.lines().last().unwrap().trim().parse().unwrap();
-        let space = Space::of(&Spool::new(directory.path().to_owned())).unwrap();
-        assert_eq!(space.size, size);
-        assert!((1..=size).contains(&space.available), "{space:?}");
-        assert!(Space::of(&Spool::new(directory.path().join("missing"))).is_err());
+        let usage = DiskUsage::of(&Spool::new(directory.path().to_owned())).unwrap();
+        assert_eq!(usage.size, size);
+        assert!((1..=size).contains(&usage.available), "{usage:?}");
+        assert!(DiskUsage::of(&Spool::new(directory.path().join("missing"))).is_err());
     }
 
     #[test]
     fn a_volume_is_full_when_nobody_but_root_can_write_to_it() {
         for (used, available, percent) in [(0, 0, 0), (0, 10, 0), (89, 11, 89), (899, 101, 90), (95, 0, 100)]
         {
-            assert_eq!(Space { size: 100, used, available }.used_percent(), percent, "{used} {available}");
+            assert_eq!(
+                DiskUsage { size: 100, used, available }.used_percent(),
+                percent,
+                "{used} {available}"
+            );
         }
     }
 }

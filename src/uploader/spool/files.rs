@@ -1,4 +1,4 @@
-//! The spool on disk: its lock, and the ways a file leaves its place.
+//! The lock of a spool, and the ways a file leaves its place.
 //!
 //! The recorder may put a new recording under a name whose file is just being let go. So a file is
 //! first moved to where only we are, and unlinked there if it still is the one that was verified.
@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::uploader::spool::dir_entry::{self, Place};
-use crate::uploader::spool::recording::{Identity, Recording, Unopened, modified};
-use crate::uploader::spool::syscalls;
 use crate::domain::delivery::{STATE_DIRECTORY, alternate};
+use crate::uploader::spool::dir_entry::{DirEntry, open_directory};
+use crate::uploader::spool::recording::{FileVersion, Recording, Unopened, modified};
+use crate::uploader::spool::syscalls;
 
 /// Files that are being let go, by their paths in one name, and those whose paths are too long for that.
 const MOVING: &str = "moving";
@@ -33,14 +33,14 @@ pub struct Lock {
     _file: File,
 }
 
-/// A spool directory.
-#[derive(Clone, Debug)]
-pub struct Spool {
+/// The files of a spool. Every call blocks.
+#[derive(Debug)]
+pub struct Files {
     root: PathBuf,
-    /// Paths that we gave files ourselves, and that inotify has not told of yet.
-    placed: Arc<Mutex<HashSet<PathBuf>>>,
+    /// Paths that the uploader itself gave to files, and that inotify has not told of yet.
+    placed: Mutex<HashSet<PathBuf>>,
     /// When the file system's clock was read, and what it said.
-    clock: Arc<Mutex<Option<(Instant, SystemTime)>>>,
+    clock: Mutex<Option<(Instant, SystemTime)>>,
 }
 
 /// Whether a file left its place.
@@ -54,27 +54,25 @@ pub enum Departure {
     Kept,
 }
 
-impl Spool {
-    /// The spool at `root`.
+impl Files {
     pub fn new(root: PathBuf) -> Self {
-        Spool { root, placed: Arc::default(), clock: Arc::default() }
+        Files { root, placed: Mutex::default(), clock: Mutex::default() }
     }
 
-    /// Where the spool is.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Whether it was we who renamed a file to this path. Asked once for each event that tells of it.
+    /// Whether the uploader itself renamed a file to this path. Asked once for each event that tells of it.
     pub fn has_placed(&self, relative: &Path) -> bool {
         self.placed.lock().unwrap().remove(relative)
     }
 
     /// The lock, unless another uploader has it.
     pub fn try_lock(&self) -> io::Result<Option<Lock>> {
-        let lock = Place::make(&self.root, &own("lock"))?.lock()?;
+        let lock = DirEntry::make(&self.root, &own("lock"))?.lock()?;
         // Now, as on a full volume nothing could be unlinked without it.
-        Place::make(&self.root, &own(MOVING).join("any"))?;
+        DirEntry::make(&self.root, &own(MOVING).join("any"))?;
         Ok(lock.map(|file| Lock { _file: file }))
     }
 
@@ -84,7 +82,7 @@ impl Spool {
         let (when, time) = match *read {
             Some((when, time)) if when.elapsed() < CLOCK_LASTS => (when, time),
             _ => {
-                let clock = Place::make(&self.root, &own(CLOCK))?;
+                let clock = DirEntry::make(&self.root, &own(CLOCK))?;
                 // What a failed unlink has left; nobody else makes one, as we hold the lock.
                 if let Err(error) = clock.unlink()
                     && error.kind() != ErrorKind::NotFound
@@ -105,10 +103,10 @@ impl Spool {
     pub fn remove(
         &self,
         relative: &Path,
-        identity: Identity,
+        version: FileVersion,
         may_go: impl FnOnce() -> bool,
     ) -> io::Result<Departure> {
-        let Some(taken) = self.take(relative, identity)? else { return Ok(Departure::Replaced) };
+        let Some(taken) = self.take(relative, version)? else { return Ok(Departure::Replaced) };
         if may_go() {
             return taken.unlink().map(|()| Departure::Gone);
         }
@@ -117,8 +115,8 @@ impl Spool {
 
     /// Gives a recording another name. A name that is taken is made another by the checksum. Where that fails it keeps
     /// its own.
-    pub fn rename(&self, relative: &Path, to: &Path, identity: Identity) -> io::Result<Departure> {
-        let Some(taken) = self.take(relative, identity)? else { return Ok(Departure::Replaced) };
+    pub fn rename(&self, relative: &Path, to: &Path, version: FileVersion) -> io::Result<Departure> {
+        let Some(taken) = self.take(relative, version)? else { return Ok(Departure::Replaced) };
         match self.place(&taken, to) {
             Ok(()) => Ok(Departure::Gone),
             Err(error) => {
@@ -130,7 +128,7 @@ impl Spool {
 
     /// Puts back a file of that name that was taken, and could neither go on nor back. Whether there was one.
     pub fn bring_back(&self, relative: &Path) -> io::Result<bool> {
-        let taken = match Place::find(&self.root, &moving(relative)) {
+        let taken = match DirEntry::find(&self.root, &moving(relative)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             found => found?,
         };
@@ -142,10 +140,10 @@ impl Spool {
 
     /// Moves a file to quarantine, under a name that is free there, and says where it is now.
     pub fn quarantine(&self, relative: &Path) -> io::Result<PathBuf> {
-        self.quarantine_from(&Place::find(&self.root, relative)?, relative)
+        self.quarantine_from(&DirEntry::find(&self.root, relative)?, relative)
     }
 
-    fn quarantine_from(&self, from: &Place, relative: &Path) -> io::Result<PathBuf> {
+    fn quarantine_from(&self, from: &DirEntry, relative: &Path) -> io::Result<PathBuf> {
         let quarantine = own("quarantine");
         for attempt in 0_u32.. {
             let mut place = quarantine.join(relative).into_os_string();
@@ -153,7 +151,7 @@ impl Spool {
                 place.push(format!("~{attempt}"));
             }
             let place = PathBuf::from(place);
-            match from.move_to(&Place::make(&self.root, &place)?) {
+            match from.move_to(&DirEntry::make(&self.root, &place)?) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 result => return result.map(|()| self.root.join(place)),
             }
@@ -165,7 +163,7 @@ impl Spool {
     pub fn restore(&self) -> io::Result<()> {
         let mut directories = vec![(own(MOVING), None), (own(MOVING_LONG), Some(PathBuf::new()))];
         while let Some((directory, below)) = directories.pop() {
-            let open = match dir_entry::directory(&self.root, &directory) {
+            let open = match open_directory(&self.root, &directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 open => open?,
             };
@@ -177,7 +175,7 @@ impl Spool {
                     directories.push((inside, Some(relative)));
                     continue;
                 }
-                let taken = Place::find(&self.root, &inside)?;
+                let taken = DirEntry::find(&self.root, &inside)?;
                 // One file that can go nowhere must not keep all others waiting: it stays for the next start.
                 if self.place(&taken, &relative).is_err()
                     && let Err(error) = self.quarantine_from(&taken, &relative)
@@ -191,11 +189,11 @@ impl Spool {
     }
 
     /// Moves a file to where only we are. `None`: it is not the file that was meant, and is back in its place.
-    fn take(&self, relative: &Path, identity: Identity) -> io::Result<Option<Place>> {
-        let taken = Place::make(&self.root, &moving(relative))?;
-        Place::find(&self.root, relative)?.move_to(&taken)?;
+    fn take(&self, relative: &Path, version: FileVersion) -> io::Result<Option<DirEntry>> {
+        let taken = DirEntry::make(&self.root, &moving(relative))?;
+        DirEntry::find(&self.root, relative)?.move_to(&taken)?;
         match taken.metadata() {
-            Ok(metadata) if Identity::from(&metadata) == identity => Ok(Some(taken)),
+            Ok(metadata) if FileVersion::from(&metadata) == version => Ok(Some(taken)),
             Ok(_) => self.place(&taken, relative).map(|()| None),
             Err(error) => {
                 self.place(&taken, relative)?;
@@ -205,22 +203,22 @@ impl Spool {
     }
 
     /// Puts a file that was taken into the spool, under this name or, where that is taken, its alternate.
-    fn place(&self, taken: &Place, relative: &Path) -> io::Result<()> {
+    fn place(&self, taken: &DirEntry, relative: &Path) -> io::Result<()> {
         match self.move_into(taken, relative) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let recording = Recording::open_at(taken).map_err(|unopened| match unopened {
                     Unopened::Error(error) => error,
                     Unopened::Poison(poison) => io::Error::other(poison.to_string()),
                 })?;
-                let checksum = recording.checksum(recording.range())?;
+                let checksum = recording.compute_checksum(recording.range())?;
                 self.move_into(taken, &alternate(relative, checksum))
             }
             result => result,
         }
     }
 
-    fn move_into(&self, taken: &Place, relative: &Path) -> io::Result<()> {
-        let to = Place::make(&self.root, relative)?;
+    fn move_into(&self, taken: &DirEntry, relative: &Path) -> io::Result<()> {
+        let to = DirEntry::make(&self.root, relative)?;
         self.placed.lock().unwrap().insert(relative.to_owned());
         let moved = taken.move_to(&to);
         if moved.is_err() {
@@ -273,17 +271,17 @@ mod tests {
 
     use super::*;
 
-    fn spool() -> (tempfile::TempDir, Spool) {
+    fn spool() -> (tempfile::TempDir, Files) {
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::new(directory.path().to_owned());
+        let spool = Files::new(directory.path().to_owned());
         (directory, spool)
     }
 
-    fn write(spool: &Spool, relative: &str, content: &str) -> Identity {
+    fn write(spool: &Files, relative: &str, content: &str) -> FileVersion {
         let path = spool.root().join(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
-        Identity::from(&rustix::fs::stat(&path).unwrap())
+        FileVersion::from(&rustix::fs::stat(&path).unwrap())
     }
 
     #[test]

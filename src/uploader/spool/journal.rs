@@ -5,61 +5,80 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::uploader::spool::dir_entry::{self, Place};
-use crate::uploader::spool::files::Spool;
-use crate::uploader::spool::syscalls;
 use crate::domain::delivery::{Journal, STATE_DIRECTORY};
+use crate::uploader::spool::Spool;
+use crate::uploader::spool::blocking::blocking;
+use crate::uploader::spool::dir_entry::{DirEntry, open_directory};
+use crate::uploader::spool::syscalls;
 
 /// The journal of a recording's upload, if there is one that can be read.
-pub fn load(spool: &Spool, relative: &Path) -> io::Result<Option<Journal>> {
-    let content = Place::find(spool.root(), &file_of(relative)).and_then(|place| place.read());
-    match content {
-        // What is not a journal is as good as none: its upload is lost to us, and no recording with it.
-        Ok(content) => Ok(serde_json::from_slice(&content).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+pub async fn load(spool: &Spool, relative: &Path) -> io::Result<Option<Journal>> {
+    let (spool, relative) = (spool.clone(), relative.to_owned());
+    blocking(move || {
+        let content = DirEntry::find(spool.root(), &file_of(&relative)).and_then(|entry| entry.read());
+        match content {
+            // What is not a journal is as good as none: its upload is lost to us, and no recording with it.
+            Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+    .await
 }
 
-/// Writes a journal. Each try writes a file of its own: one whose pages a failed sync gave up is never synced again.
-pub fn save(spool: &Spool, journal: &Journal) -> io::Result<()> {
+/// Writes a journal.
+pub async fn save(spool: &Spool, journal: Journal) -> io::Result<()> {
+    let spool = spool.clone();
+    blocking(move || write(spool.root(), &journal)).await
+}
+
+/// Each try writes a file of its own: one whose pages a failed sync gave up is never synced again.
+fn write(root: &Path, journal: &Journal) -> io::Result<()> {
     let file = file_of(Path::new(&journal.path));
-    let place = Place::make(spool.root(), &file)?;
-    let new = Place::make(spool.root(), &file.with_extension(format!("{:016x}.tmp", rand::random::<u64>())))?;
+    let entry = DirEntry::make(root, &file)?;
+    let new = DirEntry::make(root, &file.with_extension(format!("{:016x}.tmp", rand::random::<u64>())))?;
     let content = serde_json::to_vec(journal).map_err(io::Error::other)?;
-    let written = new.write_new(&content).and_then(|()| new.replace(&place));
+    let written = new.write_new(&content).and_then(|()| new.replace(&entry));
     if written.is_err() {
         let _ = new.unlink();
     }
     written?;
-    syscalls::sync_directory(place.directory())
+    syscalls::sync_directory(entry.directory())
 }
 
 /// Removes the journal of a recording's upload.
-pub fn remove(spool: &Spool, relative: &Path) -> io::Result<()> {
-    match Place::find(spool.root(), &file_of(relative)).and_then(|place| place.unlink()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+pub async fn remove(spool: &Spool, relative: &Path) -> io::Result<()> {
+    let (spool, relative) = (spool.clone(), relative.to_owned());
+    blocking(move || {
+        match DirEntry::find(spool.root(), &file_of(&relative)).and_then(|entry| entry.unlink()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    })
+    .await
 }
 
-/// The recordings, still there or not, whose uploads have journals; files that a process left half written are removed.
-pub fn recordings(spool: &Spool) -> io::Result<Vec<PathBuf>> {
-    let directory = match dir_entry::directory(spool.root(), &own()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        directory => directory?,
-    };
-    let mut recordings = Vec::new();
-    for entry in syscalls::list(&directory)? {
-        let (name, _) = entry?;
-        let place = Place::find(spool.root(), &own().join(&name))?;
-        if Path::new(&name).extension().is_some_and(|extension| extension == "tmp") {
-            place.unlink()?;
-        } else if let Ok(journal) = serde_json::from_slice::<Journal>(&place.read()?) {
-            recordings.push(journal.path.into());
+/// The recordings, still there or not, whose uploads have journals. Files that a process left half written are removed.
+pub async fn recordings(spool: &Spool) -> io::Result<Vec<PathBuf>> {
+    let spool = spool.clone();
+    blocking(move || {
+        let directory = match open_directory(spool.root(), &own()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            directory => directory?,
+        };
+        let mut recordings = Vec::new();
+        for entry in syscalls::list(&directory)? {
+            let (name, _) = entry?;
+            let entry = DirEntry::find(spool.root(), &own().join(&name))?;
+            if Path::new(&name).extension().is_some_and(|extension| extension == "tmp") {
+                entry.unlink()?;
+            } else if let Ok(journal) = serde_json::from_slice::<Journal>(&entry.read()?) {
+                recordings.push(journal.path.into());
+            }
         }
-    }
-    Ok(recordings)
+        Ok(recordings)
+    })
+    .await
 }
 
 fn own() -> PathBuf {
@@ -93,37 +112,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_recording_has_a_journal_of_its_own_and_the_last_one_written_counts() {
+    #[tokio::test]
+    async fn each_recording_has_a_journal_of_its_own_and_the_last_one_written_counts() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());
-        assert_eq!(recordings(&spool).unwrap(), [""; 0].map(PathBuf::from));
+        assert_eq!(recordings(&spool).await.unwrap(), [""; 0].map(PathBuf::from));
         for (path, upload_id) in [("a.wav", "1"), ("d/a.wav", "2"), ("a.wav", "3")] {
-            save(&spool, &journal(path, upload_id)).unwrap();
+            save(&spool, journal(path, upload_id)).await.unwrap();
         }
-        let load = |path| load(&spool, Path::new(path)).unwrap();
-        assert_eq!(load("a.wav"), Some(journal("a.wav", "3")));
-        assert_eq!(load("d/a.wav"), Some(journal("d/a.wav", "2")));
-        let mut known = recordings(&spool).unwrap();
+        let load = async |path| load(&spool, Path::new(path)).await.unwrap();
+        assert_eq!(load("a.wav").await, Some(journal("a.wav", "3")));
+        assert_eq!(load("d/a.wav").await, Some(journal("d/a.wav", "2")));
+        let mut known = recordings(&spool).await.unwrap();
         known.sort();
         assert_eq!(known, ["a.wav", "d/a.wav"].map(PathBuf::from));
-        remove(&spool, Path::new("a.wav")).unwrap();
-        remove(&spool, Path::new("a.wav")).unwrap();
-        assert_eq!(load("a.wav"), None);
+        remove(&spool, Path::new("a.wav")).await.unwrap();
+        remove(&spool, Path::new("a.wav")).await.unwrap();
+        assert_eq!(load("a.wav").await, None);
     }
 
-    #[test]
-    fn what_could_not_be_synced_is_written_to_another_file() {
+    #[tokio::test]
+    async fn what_could_not_be_synced_is_written_to_another_file() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());
-        save(&spool, &journal("a.wav", "1")).unwrap();
+        save(&spool, journal("a.wav", "1")).await.unwrap();
         let mut made = Inotify::init().unwrap();
         made.watches().add(directory.path().join(own()), WatchMask::CREATE | WatchMask::DELETE).unwrap();
         fail_next("sync a file", libc::EIO);
-        assert!(save(&spool, &journal("a.wav", "2")).is_err());
-        assert_eq!(load(&spool, Path::new("a.wav")).unwrap(), Some(journal("a.wav", "1")));
-        save(&spool, &journal("a.wav", "2")).unwrap();
-        assert_eq!(load(&spool, Path::new("a.wav")).unwrap(), Some(journal("a.wav", "2")));
+        assert!(write(spool.root(), &journal("a.wav", "2")).is_err());
+        assert_eq!(load(&spool, Path::new("a.wav")).await.unwrap(), Some(journal("a.wav", "1")));
+        save(&spool, journal("a.wav", "2")).await.unwrap();
+        assert_eq!(load(&spool, Path::new("a.wav")).await.unwrap(), Some(journal("a.wav", "2")));
 
         let mut buffer = [0; 4096];
         let events = made.read_events(&mut buffer).unwrap();
@@ -136,16 +155,16 @@ mod tests {
         assert_ne!(first, second, "a page that was given up passes for written");
     }
 
-    #[test]
-    fn what_a_killed_process_had_half_written_is_removed_and_what_is_no_journal_is_none() {
+    #[tokio::test]
+    async fn what_a_killed_process_had_half_written_is_removed_and_what_is_no_journal_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());
-        save(&spool, &journal("a.wav", "1")).unwrap();
+        save(&spool, journal("a.wav", "1")).await.unwrap();
         let own = directory.path().join(own());
         std::fs::write(own.join("x.0123.tmp"), "{").unwrap();
         std::fs::write(directory.path().join(file_of(Path::new("b.wav"))), "{").unwrap();
-        assert_eq!(recordings(&spool).unwrap(), [PathBuf::from("a.wav")]);
+        assert_eq!(recordings(&spool).await.unwrap(), [PathBuf::from("a.wav")]);
         assert_eq!(std::fs::read_dir(own).unwrap().count(), 2);
-        assert_eq!(load(&spool, Path::new("b.wav")).unwrap(), None);
+        assert_eq!(load(&spool, Path::new("b.wav")).await.unwrap(), None);
     }
 }

@@ -4,29 +4,32 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use rustix::fs::{FileType, Stat};
 
-use crate::uploader::spool::buffers::Buffer;
-use crate::uploader::spool::dir_entry::Place;
-use crate::uploader::spool::syscalls;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Lease, Poison};
+use crate::uploader::spool::blocking::blocking;
+use crate::uploader::spool::buffers::Buffer;
+use crate::uploader::spool::dir_entry::DirEntry;
+use crate::uploader::spool::syscalls;
 
-/// Which file, and in which state: equal means that nobody wrote to it in between.
+/// Which file, and in which state: equal versions mean that nobody wrote to it in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct FileVersion {
     device: u64,
     inode: u64,
     modified: (i64, i64),
-    /// In bytes.
+    /// Bytes.
     pub size: u64,
 }
 
-impl From<&Stat> for Identity {
+impl From<&Stat> for FileVersion {
     fn from(stat: &Stat) -> Self {
-        Identity {
+        FileVersion {
             device: stat.st_dev,
             inode: stat.st_ino,
             modified: (stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
@@ -35,12 +38,12 @@ impl From<&Stat> for Identity {
     }
 }
 
-/// A regular file, open.
-#[derive(Debug)]
+/// A regular file, open. Clones share it.
+#[derive(Clone, Debug)]
 pub struct Recording {
-    file: File,
+    file: Arc<File>,
     /// As it was when opened.
-    pub identity: Identity,
+    pub version: FileVersion,
     /// When it was written to last, by its file system's clock.
     pub modified: SystemTime,
 }
@@ -72,11 +75,11 @@ impl From<io::Error> for Unopened {
 impl Recording {
     /// Opens a file below `root` without following a link anywhere on the way there.
     pub fn open(root: &Path, relative: &Path) -> Result<Self, Unopened> {
-        Recording::open_at(&Place::find(root, relative)?)
+        Recording::open_at(&DirEntry::find(root, relative)?)
     }
 
     /// Opens a file of the spool.
-    pub fn open_at(place: &Place) -> Result<Self, Unopened> {
+    pub fn open_at(place: &DirEntry) -> Result<Self, Unopened> {
         match syscalls::file_type(&place.metadata()?) {
             FileType::RegularFile => {}
             FileType::Symlink => return Err(Unopened::Poison(Poison::Symlink)),
@@ -84,7 +87,7 @@ impl Recording {
         }
         let file = place.open()?;
         let stat = syscalls::metadata(&file)?;
-        Ok(Recording { file, identity: Identity::from(&stat), modified: modified(&stat) })
+        Ok(Recording { file: file.into(), version: FileVersion::from(&stat), modified: modified(&stat) })
     }
 
     /// Whether somebody has it open for writing.
@@ -92,9 +95,9 @@ impl Recording {
         syscalls::probe_lease(&self.file)
     }
 
-    /// Whether nobody has written to it since it was opened.
+    /// The same as [`Recording::unchanged`], on this thread.
     pub fn is_unchanged(&self) -> io::Result<bool> {
-        Ok(Identity::from(&syscalls::metadata(&self.file)?) == self.identity)
+        Ok(FileVersion::from(&syscalls::metadata(&self.file)?) == self.version)
     }
 
     /// Fills a buffer from a place in the file; `UnexpectedEof` when the file has shrunk.
@@ -109,13 +112,45 @@ impl Recording {
         Ok(())
     }
 
-    /// The whole of it.
     pub fn range(&self) -> Range<u64> {
-        0..self.identity.size
+        0..self.version.size
+    }
+
+    /// The bytes of a recording that fits into one buffer; `None` when it changed while it was read.
+    pub async fn read_small(&self) -> io::Result<Option<Bytes>> {
+        let reading = self.clone();
+        blocking(move || {
+            let mut buffer = Buffer::new();
+            reading.read_exact_at(buffer.first(reading.version.size), 0)?;
+            Ok(reading.is_unchanged()?.then(|| buffer.into_bytes()))
+        })
+        .await
+    }
+
+    /// The checksum of all bytes; `None` when the file changed while it was read.
+    pub async fn checksum(&self) -> io::Result<Option<Crc64Nvme>> {
+        let reading = self.clone();
+        blocking(move || {
+            let crc64nvme = reading.compute_checksum(reading.range())?;
+            Ok(reading.is_unchanged()?.then_some(crc64nvme))
+        })
+        .await
     }
 
     /// The checksum of a range of bytes; `UnexpectedEof` when the file has shrunk.
-    pub fn checksum(&self, range: Range<u64>) -> io::Result<Crc64Nvme> {
+    pub async fn range_checksum(&self, range: Range<u64>) -> io::Result<Crc64Nvme> {
+        let reading = self.clone();
+        blocking(move || reading.compute_checksum(range)).await
+    }
+
+    /// Whether nobody has written to the file since it was opened.
+    pub async fn unchanged(&self) -> io::Result<bool> {
+        let reading = self.clone();
+        blocking(move || reading.is_unchanged()).await
+    }
+
+    /// The same as [`Recording::range_checksum`], on this thread.
+    pub fn compute_checksum(&self, range: Range<u64>) -> io::Result<Crc64Nvme> {
         let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
         let mut buffer = Buffer::new();
         let mut position = range.start;
@@ -144,15 +179,18 @@ mod tests {
         let bytes = vec![7; BUFFER_BYTES * 2 + 3];
         std::fs::write(&path, &bytes).unwrap();
         let recording = Recording::open(directory.path(), "a.wav".as_ref()).unwrap();
-        assert_eq!(recording.checksum(recording.range()).unwrap(), Crc64Nvme::of(&bytes));
+        assert_eq!(recording.compute_checksum(recording.range()).unwrap(), Crc64Nvme::of(&bytes));
         assert!(recording.is_unchanged().unwrap());
 
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
-        assert_eq!(recording.checksum(recording.range()).unwrap(), Crc64Nvme::of(&bytes));
+        assert_eq!(recording.compute_checksum(recording.range()).unwrap(), Crc64Nvme::of(&bytes));
         assert!(!recording.is_unchanged().unwrap());
 
         File::create(&path).unwrap();
-        assert_eq!(recording.checksum(recording.range()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            recording.compute_checksum(recording.range()).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 
     #[test]
@@ -160,7 +198,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         File::create(directory.path().join("a.wav")).unwrap();
         let recording = Recording::open(directory.path(), "a.wav".as_ref()).unwrap();
-        assert_eq!(recording.checksum(recording.range()).unwrap(), Crc64Nvme::of(b""));
+        assert_eq!(recording.compute_checksum(recording.range()).unwrap(), Crc64Nvme::of(b""));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The file system, as the uploader uses it. Whatever can fail is called from here alone, by open
-//! directories and single names, so that no link is followed on the way; tests make each call fail in turn.
+//! The system calls of the uploader. Each call that can fail is made here, by open directories and single names, so
+//! that no link is followed on the way. Tests make each of them fail in turn.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions, TryLockError};
@@ -12,9 +12,9 @@ use std::path::Path;
 use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVfs};
 
+use crate::domain::delivery::{Lease, lease};
 #[cfg(test)]
 use crate::uploader::tests::steps::{step, step_at};
-use crate::domain::delivery::{Lease, lease};
 
 /// Before each call that can fail.
 #[cfg(not(test))]
@@ -204,12 +204,12 @@ pub fn replace(path: &Path, content: &str, permissions: Permissions) -> io::Resu
     written
 }
 
-/// Writes a container's last words, where there is a place for them.
+/// Writes the termination message, where Kubernetes reads one.
 pub fn leave_message(termination_log: &Path, message: &str) {
     let open = |()| fs::OpenOptions::new().write(true).truncate(true).open(termination_log);
     let file = step("leave a message").and_then(open);
     if let Err(error) = file.and_then(|mut file| file.write_all(message.as_bytes())) {
-        tracing::debug!(%error, "No termination message could be written");
+        tracing::debug!(%error, "cannot write the termination message");
     }
 }
 

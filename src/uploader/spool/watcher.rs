@@ -1,4 +1,4 @@
-//! Noticing files: inotify, and a walk where inotify has nothing to say.
+//! Finds files: inotify, and a walk where inotify has nothing to say.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,33 +10,31 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt as _;
 use inotify::{EventMask, EventStream, WatchDescriptor, WatchMask, Watches};
 
-use crate::uploader::spool::dir_entry::{self, Place};
-use crate::uploader::spool::files::Spool;
-use crate::uploader::spool::syscalls;
 use crate::domain::delivery::{Name, STATE_DIRECTORY, Sighting, classify};
+use crate::uploader::spool::Spool;
+use crate::uploader::spool::dir_entry::{DirEntry, open_directory};
+use crate::uploader::spool::syscalls;
 
 /// Buffer for events; the kernel's queue holds what does not fit.
 const EVENT_BYTES: usize = 8 * 1024;
 
-/// A file that was noticed.
+/// A file that was seen in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighted {
+pub struct SpooledFile {
     /// Relative to the spool.
     pub path: PathBuf,
-    /// How.
     pub sighting: Sighting,
-    /// In bytes.
+    /// Bytes.
     pub size: u64,
     /// When it came to its place, or changed last.
     pub since: SystemTime,
 }
 
-/// What inotify said.
+/// An event of inotify.
 #[derive(Debug)]
-pub enum Notice {
-    /// A file is there.
-    File(Sighted),
-    /// A path, relative to the spool, no longer is.
+pub enum SpoolEvent {
+    File(SpooledFile),
+    /// A path, relative to the spool, is gone.
     Gone(PathBuf),
     /// A directory, relative to the spool, appeared, or its files may have gone unnoticed: walk it.
     Walk(PathBuf),
@@ -46,11 +44,11 @@ pub enum Notice {
 
 /// What a walk found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct WalkResult {
     /// Where the walk began, relative to the spool; empty for all of it.
     pub under: PathBuf,
     /// Recordings.
-    pub files: Vec<Sighted>,
+    pub files: Vec<SpooledFile>,
     /// Files, and directories of files, in progress.
     pub in_progress: usize,
     /// Files in quarantine; counted in a walk of all.
@@ -64,13 +62,13 @@ pub struct Found {
 /// Watches all directories of a spool.
 pub struct Watcher {
     spool: Spool,
-    /// Absent where the kernel gives out no more of them: then walks alone find files.
+    /// Absent where the kernel gives out no more instances: then walks alone find files.
     inotify: Option<(Watches, EventStream<Vec<u8>>)>,
     directories: Directories,
 }
 
-/// The watched directories, some of which may have had other names before. Locked while one is added, so that no
-/// event of it is looked at before its name is known.
+/// The watched directories, by their latest names. Locked while one is added, so that no event of a directory is
+/// handled before its name is known.
 type Directories = Arc<Mutex<HashMap<WatchDescriptor, PathBuf>>>;
 
 impl Watcher {
@@ -82,41 +80,39 @@ impl Watcher {
         Ok(Watcher { inotify: Some((watches, events)), ..Watcher::blind(spool) })
     }
 
-    /// Notices nothing by itself.
+    /// Raises no events.
     pub fn blind(spool: &Spool) -> Self {
         Watcher { spool: spool.clone(), inotify: None, directories: Directories::default() }
     }
 
-    /// Whether it notices nothing by itself.
     pub fn is_blind(&self) -> bool {
         self.inotify.is_none()
     }
 
-    /// The next thing that happens in the spool.
-    pub async fn next(&mut self) -> io::Result<Notice> {
+    pub async fn next(&mut self) -> io::Result<SpoolEvent> {
         let Some((_, events)) = &mut self.inotify else { return std::future::pending().await };
-        let Some(event) = events.next().await.transpose()? else { return Ok(Notice::Nothing) };
+        let Some(event) = events.next().await.transpose()? else { return Ok(SpoolEvent::Nothing) };
         if event.mask.contains(EventMask::Q_OVERFLOW) {
-            return Ok(Notice::Walk(PathBuf::new()));
+            return Ok(SpoolEvent::Walk(PathBuf::new()));
         }
         if event.mask.contains(EventMask::IGNORED) {
             self.directories.lock().unwrap().remove(&event.wd);
-            return Ok(Notice::Nothing);
+            return Ok(SpoolEvent::Nothing);
         }
         let directory = self.directories.lock().unwrap().get(&event.wd).cloned();
         let (Some(directory), Some(name)) = (directory, event.name) else {
-            return Ok(Notice::Nothing);
+            return Ok(SpoolEvent::Nothing);
         };
         let path = directory.join(name);
         if classify(&path) != Name::Recording {
-            return Ok(Notice::Nothing);
+            return Ok(SpoolEvent::Nothing);
         }
         let sighting = if event.mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
-            return Ok(Notice::Gone(path));
+            return Ok(SpoolEvent::Gone(path));
         } else if event.mask.contains(EventMask::ISDIR) {
-            return Ok(Notice::Walk(path));
+            return Ok(SpoolEvent::Walk(path));
         } else if event.mask.contains(EventMask::MOVED_TO) {
-            // What we put back ourselves, its recorder may still be writing.
+            // A file that the uploader itself put back may still be written to.
             if self.spool.has_placed(&path) { Sighting::Found } else { Sighting::Renamed }
         } else if event.mask.contains(EventMask::CLOSE_WRITE) {
             Sighting::Closed
@@ -125,15 +121,15 @@ impl Watcher {
             Sighting::Found
         };
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(match sight(self.spool.root(), path, sighting) {
-            Ok(sighted) => sighted.map_or(Notice::Nothing, Notice::File),
-            // Another look tells whether it stays so.
-            Err(_) => Notice::Walk(directory),
+        Ok(match stat(self.spool.root(), path, sighting) {
+            Ok(sighted) => sighted.map_or(SpoolEvent::Nothing, SpoolEvent::File),
+            // A walk tells whether the error persists.
+            Err(_) => SpoolEvent::Walk(directory),
         })
     }
 
     /// A walk of the spool below `under`. It blocks.
-    pub fn walk(&self, under: PathBuf) -> impl FnOnce() -> Found + Send + 'static {
+    pub fn walk(&self, under: PathBuf) -> impl FnOnce() -> WalkResult + Send + 'static {
         let root = self.spool.root().to_owned();
         let (watches, directories) =
             (self.inotify.as_ref().map(|(watches, _)| watches.clone()), self.directories.clone());
@@ -141,14 +137,14 @@ impl Watcher {
     }
 }
 
-fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under: PathBuf) -> Found {
-    let mut found = Found { under: under.clone(), ..Found::default() };
+fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under: PathBuf) -> WalkResult {
+    let mut found = WalkResult { under: under.clone(), ..WalkResult::default() };
     if under.as_os_str().is_empty() {
         found.quarantined = count(root, Path::new(STATE_DIRECTORY).join("quarantine"));
     }
     let mut directories = vec![under];
     while let Some(directory) = directories.pop() {
-        let entries = dir_entry::directory(root, &directory).and_then(|open| {
+        let entries = open_directory(root, &directory).and_then(|open| {
             if let Some(watches) = &mut watches
                 && let Err(error) = watch(watches, watched, &open, &directory)
             {
@@ -176,7 +172,7 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
                 Name::Reserved => {}
                 Name::InProgress => found.in_progress += 1,
                 Name::Recording if is_directory => directories.push(path),
-                Name::Recording => match sight(root, path, Sighting::Found) {
+                Name::Recording => match stat(root, path, Sighting::Found) {
                     Ok(sighted) => found.files.extend(sighted),
                     Err(error) => found.failed(&directory, error),
                 },
@@ -209,7 +205,7 @@ fn watch(
 fn count(root: &Path, directory: PathBuf) -> u64 {
     let (mut directories, mut files) = (vec![directory], 0);
     while let Some(directory) = directories.pop() {
-        let entries = dir_entry::directory(root, &directory).and_then(syscalls::list);
+        let entries = open_directory(root, &directory).and_then(syscalls::list);
         for (name, is_directory) in entries.into_iter().flatten().flatten() {
             if is_directory {
                 directories.push(directory.join(name));
@@ -221,22 +217,22 @@ fn count(root: &Path, directory: PathBuf) -> u64 {
     files
 }
 
-/// Notes a file, if it is still there.
-fn sight(root: &Path, path: PathBuf, sighting: Sighting) -> io::Result<Option<Sighted>> {
-    let stat = match Place::find(root, &path).and_then(|place| place.metadata()) {
+/// The file at a path, if it is still there.
+fn stat(root: &Path, path: PathBuf, sighting: Sighting) -> io::Result<Option<SpooledFile>> {
+    let stat = match DirEntry::find(root, &path).and_then(|place| place.metadata()) {
         Err(error) if has_gone(&error) => return Ok(None),
         stat => stat?,
     };
     let changed = Duration::from_secs(stat.st_ctime.try_into().unwrap_or_default());
     let size = stat.st_size.try_into().unwrap_or_default();
-    Ok(Some(Sighted { path, sighting, size, since: SystemTime::UNIX_EPOCH + changed }))
+    Ok(Some(SpooledFile { path, sighting, size, since: SystemTime::UNIX_EPOCH + changed }))
 }
 
 fn has_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-impl Found {
+impl WalkResult {
     /// Notes why a directory is not watched; what has gone meanwhile need not be.
     fn not_watched(&mut self, directory: &Path, error: io::Error) {
         if !has_gone(&error) {
@@ -257,7 +253,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::uploader::spool::recording::Identity;
+    use crate::uploader::spool::recording::FileVersion;
     use crate::uploader::tests::steps::fail_next;
 
     fn watcher(root: &Path) -> Watcher {
@@ -271,14 +267,14 @@ mod tests {
     async fn next_file(watcher: &mut Watcher) -> (PathBuf, Sighting) {
         loop {
             match watcher.next().await.unwrap() {
-                Notice::File(sighted) => return (sighted.path, sighted.sighting),
-                Notice::Walk(under) => {
+                SpoolEvent::File(sighted) => return (sighted.path, sighted.sighting),
+                SpoolEvent::Walk(under) => {
                     let mut found = watcher.walk(under)();
                     if let Some(sighted) = found.files.pop() {
                         return (sighted.path, sighted.sighting);
                     }
                 }
-                Notice::Gone(_) | Notice::Nothing => {}
+                SpoolEvent::Gone(_) | SpoolEvent::Nothing => {}
             }
         }
     }
@@ -326,8 +322,8 @@ mod tests {
         fs::write(root.join("a.part"), "a").unwrap();
         fs::rename(root.join("a.part"), root.join("a.wav")).unwrap();
         assert_eq!(next_file(&mut watcher).await, ("a.wav".into(), Sighting::Renamed));
-        let identity = Identity::from(&rustix::fs::stat(root.join("a.wav")).unwrap());
-        spool.rename("a.wav".as_ref(), "b.wav".as_ref(), identity).unwrap();
+        let version = FileVersion::from(&rustix::fs::stat(root.join("a.wav")).unwrap());
+        spool.0.rename("a.wav".as_ref(), "b.wav".as_ref(), version).unwrap();
         assert_eq!(next_file(&mut watcher).await, ("b.wav".into(), Sighting::Found));
         fs::rename(root.join("b.wav"), root.join("c.part")).unwrap();
         fs::rename(root.join("c.part"), root.join("b.wav")).unwrap();
@@ -360,7 +356,7 @@ mod tests {
         }
         let walks_all = async {
             loop {
-                if let Notice::Walk(under) = watcher.next().await.unwrap() {
+                if let SpoolEvent::Walk(under) = watcher.next().await.unwrap() {
                     break under;
                 }
             }

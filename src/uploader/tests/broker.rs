@@ -14,7 +14,7 @@ use super::steps::fail_next;
 use crate::api::DestinationDocument;
 use crate::serve::{Readiness, TlsDirectory, https};
 use crate::uploader::broker::https::HttpsBroker;
-use crate::uploader::storage::{Broker as _, Told};
+use crate::uploader::broker::{Broker as _, BrokerReply};
 
 /// What the server answers to the token `good`.
 type Answer = Arc<Mutex<(StatusCode, String)>>;
@@ -101,19 +101,19 @@ async fn a_refusal_and_a_failure_are_not_the_same() {
     let client = server.client(&server.ca, state.path());
     server.tells_of_ca(&server.ca);
     assert!(
-        matches!(client.destination().await, Told::Granted(document) if document.target == destination().target)
+        matches!(client.destination().await, BrokerReply::Granted(document) if document.target == destination().target)
     );
     for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
         server.tells(status, "{}");
-        assert!(matches!(client.destination().await, Told::Unavailable(_)), "{status}");
-        assert!(matches!(client.credentials().await, Told::Unavailable(_)), "{status}");
+        assert!(matches!(client.destination().await, BrokerReply::Unavailable(_)), "{status}");
+        assert!(matches!(client.credentials().await, BrokerReply::Unavailable(_)), "{status}");
     }
     // The token is read for each request.
     fs::write(state.path().join("token"), "stale").unwrap();
-    assert!(matches!(client.destination().await, Told::Refused));
-    assert!(matches!(client.credentials().await, Told::Refused));
+    assert!(matches!(client.destination().await, BrokerReply::Refused));
+    assert!(matches!(client.credentials().await, BrokerReply::Refused));
     fs::remove_file(state.path().join("token")).unwrap();
-    assert!(matches!(client.credentials().await, Told::Unavailable(_)));
+    assert!(matches!(client.credentials().await, BrokerReply::Unavailable(_)));
 }
 
 #[tokio::test]
@@ -123,9 +123,9 @@ async fn credentials_arrive_and_malformed_ones_are_not_shown() {
     let document = r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"}"#;
     server.tells(StatusCode::OK, document);
     let told = client.credentials().await;
-    assert!(matches!(told, Told::Granted(session) if session.access_key_id == "ASIAEXAMPLE"));
+    assert!(matches!(told, BrokerReply::Granted(session) if session.access_key_id == "ASIAEXAMPLE"));
     server.tells(StatusCode::OK, r#"{"SecretAccessKey":"canary"}"#);
-    let Told::Unavailable(why) = client.credentials().await else { panic!("malformed") };
+    let BrokerReply::Unavailable(why) = client.credentials().await else { panic!("malformed") };
     assert!(!why.contains("canary"), "{why}");
 }
 
@@ -134,20 +134,23 @@ async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_res
     let (old, new, state) = (server().await, server().await, state());
     new.tells_of_ca(&new.ca);
     let stranger = new.client(&old.ca, state.path());
-    assert!(matches!(stranger.destination().await, Told::Unavailable(_)), "trusted without being told");
+    assert!(
+        matches!(stranger.destination().await, BrokerReply::Unavailable(_)),
+        "trusted without being told"
+    );
 
     let client = old.client(&old.ca, state.path());
     old.tells_of_ca("not a certificate");
-    assert!(matches!(client.destination().await, Told::Granted(_)));
+    assert!(matches!(client.destination().await, BrokerReply::Granted(_)));
     old.tells_of_ca(&format!("{}{}", old.ca, new.ca));
-    assert!(matches!(client.destination().await, Told::Granted(_)));
-    assert!(matches!(client.destination().await, Told::Granted(_)), "the old one is still trusted");
+    assert!(matches!(client.destination().await, BrokerReply::Granted(_)));
+    assert!(matches!(client.destination().await, BrokerReply::Granted(_)), "the old one is still trusted");
 
     let restarted = new.client(&old.ca, state.path());
-    assert!(matches!(restarted.destination().await, Told::Granted(_)));
+    assert!(matches!(restarted.destination().await, BrokerReply::Granted(_)));
     // The new bundle leaves the old CA out.
     let restarted = old.client(&old.ca, state.path());
-    assert!(matches!(restarted.destination().await, Told::Unavailable(_)));
+    assert!(matches!(restarted.destination().await, BrokerReply::Unavailable(_)));
 }
 
 #[tokio::test]
@@ -159,10 +162,16 @@ async fn a_ca_that_cannot_be_kept_is_trusted_all_the_same_and_kept_as_soon_as_it
         old.tells_of_ca(&format!("{}{}", old.ca, new.ca));
         new.tells_of_ca(&new.ca);
         fail_next(call, libc::ENOSPC);
-        assert!(matches!(client.destination().await, Told::Granted(_)), "{call}");
-        assert!(matches!(restarted().destination().await, Told::Unavailable(_)), "{call}: it was kept");
-        assert!(matches!(client.destination().await, Told::Granted(_)), "{call}");
-        assert!(matches!(restarted().destination().await, Told::Granted(_)), "{call}: it was forgotten");
+        assert!(matches!(client.destination().await, BrokerReply::Granted(_)), "{call}");
+        assert!(
+            matches!(restarted().destination().await, BrokerReply::Unavailable(_)),
+            "{call}: it was kept"
+        );
+        assert!(matches!(client.destination().await, BrokerReply::Granted(_)), "{call}");
+        assert!(
+            matches!(restarted().destination().await, BrokerReply::Granted(_)),
+            "{call}: it was forgotten"
+        );
     }
 }
 
@@ -185,9 +194,12 @@ async fn a_ca_that_is_renewed_with_its_key_is_trusted_by_who_knows_it_from_befor
     server.tells_of_ca(&server.ca);
 
     let stranger = server.client(&authority(&other, 4000), state.path());
-    assert!(matches!(stranger.destination().await, Told::Unavailable(_)), "another key of the same name");
+    assert!(
+        matches!(stranger.destination().await, BrokerReply::Unavailable(_)),
+        "another key of the same name"
+    );
     let client = server.client(&before, state.path());
-    assert!(matches!(client.destination().await, Told::Granted(_)));
+    assert!(matches!(client.destination().await, BrokerReply::Granted(_)));
 }
 
 #[tokio::test]
@@ -196,7 +208,7 @@ async fn who_holds_the_document_waits_for_another_and_after_a_refusal_asks_for_i
     let client = server.client(&server.ca, state.path());
     let held = || server.held.lock().unwrap().clone();
     let bucket = async || match client.destination().await {
-        Told::Granted(document) => document.target.bucket,
+        BrokerReply::Granted(document) => document.target.bucket,
         other => panic!("{other:?}"),
     };
     server.tells_of_ca(&server.ca);
@@ -212,7 +224,7 @@ async fn who_holds_the_document_waits_for_another_and_after_a_refusal_asks_for_i
     assert_eq!(bucket().await, "quite-other-recordings");
 
     fs::write(state.path().join("token"), "stale").unwrap();
-    assert!(matches!(client.destination().await, Told::Refused));
+    assert!(matches!(client.destination().await, BrokerReply::Refused));
     fs::write(state.path().join("token"), "good").unwrap();
     assert_eq!(bucket().await, "quite-other-recordings");
     assert_eq!(held(), (None, None), "or it would wait for news of what it was not to have");
@@ -244,6 +256,6 @@ async fn a_connection_that_is_closed_by_chance_costs_no_answer() {
         let url = way_that_closes(closed, &server).await;
         let client = HttpsBroker::new(&url, &server.ca, state.path(), state.path().join("token")).unwrap();
         let told = client.destination().await;
-        assert_eq!(matches!(told, Told::Granted(_)), arrives, "{closed} closed: {told:?}");
+        assert_eq!(matches!(told, BrokerReply::Granted(_)), arrives, "{closed} closed: {told:?}");
     }
 }

@@ -20,16 +20,16 @@ use crate::api::{
 use crate::aws::Body;
 use crate::domain::delivery::Sizes;
 use crate::secret::SessionCredentials;
-use crate::uploader::transfer::deliver::Works;
-use crate::uploader::driver::Driver;
-use crate::uploader::broker::destination::follow;
-use crate::uploader::queue::circuit_breaker::Word;
-use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::transfer::bandwidth::Pace;
-use crate::uploader::storage::{Broker, Bucket, Storage, Told};
+use crate::uploader::broker::destination::{DestinationState, follow};
 use crate::uploader::broker::report::Reporter;
 use crate::uploader::broker::session::Sessions;
-use crate::uploader::spool::files::Spool;
+use crate::uploader::broker::{Broker, BrokerReply};
+use crate::uploader::driver::Driver;
+use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::spool::Spool;
+use crate::uploader::storage::{Bucket, Storage};
+use crate::uploader::transfer::bandwidth::BandwidthLimit;
+use crate::uploader::transfer::context::TransferContext;
 
 /// What a call comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,24 +100,26 @@ pub type World = Rc<RefCell<Outside>>;
 pub struct FakeBroker(pub World);
 
 impl Broker for FakeBroker {
-    async fn destination(&self) -> Told<DestinationDocument> {
+    async fn destination(&self) -> BrokerReply<DestinationDocument> {
         if let Some(why) = self.0.borrow_mut().away() {
-            return Told::Unavailable(why);
+            return BrokerReply::Unavailable(why);
         }
-        self.0.borrow().destination.clone().map_or(Told::Refused, Told::Granted)
+        self.0.borrow().destination.clone().map_or(BrokerReply::Refused, BrokerReply::Granted)
     }
 
-    async fn credentials(&self) -> Told<SessionCredentials> {
+    async fn credentials(&self) -> BrokerReply<SessionCredentials> {
         let mut outside = self.0.borrow_mut();
         if let Some(why) = outside.away() {
-            return Told::Unavailable(why);
+            return BrokerReply::Unavailable(why);
         }
         if outside.no_sessions || outside.no_sessions_until.is_some_and(|end| Instant::now() < end) {
             outside.turned_away += 1;
-            return Told::Unavailable("the broker answered 503: STS answered 400 Throttling".to_owned());
+            return BrokerReply::Unavailable(
+                "the broker answered 503: STS answered 400 Throttling".to_owned(),
+            );
         }
         outside.sessions += 1;
-        Told::Granted(SessionCredentials {
+        BrokerReply::Granted(SessionCredentials {
             access_key_id: format!("ASIA{}", outside.sessions),
             secret_access_key: "secret".into(),
             session_token: "token".into(),
@@ -125,16 +127,16 @@ impl Broker for FakeBroker {
         })
     }
 
-    async fn report(&self, report: &DeliveryReport) -> Told<()> {
+    async fn report(&self, report: &DeliveryReport) -> BrokerReply<()> {
         let mut outside = self.0.borrow_mut();
         if let Some(why) = outside.away() {
-            return Told::Unavailable(why);
+            return BrokerReply::Unavailable(why);
         }
         if outside.reports_refused {
-            return Told::Refused;
+            return BrokerReply::Refused;
         }
         outside.reports.push(report.clone());
-        Told::Granted(())
+        BrokerReply::Granted(())
     }
 }
 
@@ -375,7 +377,7 @@ pub struct Bench {
     directory: tempfile::TempDir,
     pub world: World,
     pub sizes: Sizes,
-    pub pace: Option<Pace>,
+    pub bandwidth: Option<BandwidthLimit>,
     shutdown: Option<oneshot::Sender<()>>,
     driver: Option<JoinHandle<()>>,
 }
@@ -388,7 +390,7 @@ impl Bench {
             directory: tempfile::tempdir().unwrap(),
             world: Rc::new(RefCell::new(outside)),
             sizes: SIZES,
-            pace: None,
+            bandwidth: None,
             shutdown: None,
             driver: None,
         };
@@ -404,16 +406,16 @@ impl Bench {
 
     /// Starts the sidecar.
     pub fn start(&mut self) {
-        let (heard, word) = watch::channel(Word::Unheard);
+        let (sender, state) = watch::channel(DestinationState::Unknown);
         let (shutdown, told) = oneshot::channel();
         let broker = Rc::new(FakeBroker(self.world.clone()));
         let sessions = Sessions::new(broker.clone(), FakeStorage(self.world.clone()));
-        let mut works = Works::new(Spool::new(self.path("")), sessions);
-        works.sizes = self.sizes;
-        works.pace = self.pace.clone();
+        let mut context = TransferContext::new(Spool::new(self.path("")), sessions);
+        context.sizes = self.sizes;
+        context.bandwidth = self.bandwidth.clone();
         let metrics = UploaderMetrics::register(&mut Registry::default());
-        let mut driver = Driver::new(works, metrics, self.directory.path().join("termination-log"));
-        let reporter = Reporter::new(broker.clone(), driver.standing());
+        let mut driver = Driver::new(context, metrics, self.directory.path().join("termination-log"));
+        let reporter = Reporter::new(broker.clone(), driver.report_feed());
         self.shutdown = Some(shutdown);
         self.driver = Some(tokio::task::spawn_local(async move {
             let told = async move {
@@ -423,10 +425,10 @@ impl Bench {
                 }
             };
             tokio::select! {
-                never = follow(&*broker, heard) => match never {},
+                never = follow(&*broker, sender) => match never {},
                 () = async {
                     tokio::select! {
-                        () = driver.drive(word, told) => {}
+                        () = driver.drive(state, told) => {}
                         never = reporter.follow() => match never {},
                     }
                     reporter.finish().await;

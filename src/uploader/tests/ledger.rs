@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::domain::delivery::{Sighting, is_companion_of};
-use crate::uploader::transfer::concurrency::Lanes;
-use crate::uploader::queue::{Job, Ledger};
-use crate::uploader::spool::recording::Identity;
-use crate::uploader::spool::watcher::Sighted;
+use crate::uploader::queue::Ledger;
+use crate::uploader::spool::recording::FileVersion;
+use crate::uploader::spool::watcher::SpooledFile;
+use crate::uploader::transfer::concurrency::Concurrency;
+use crate::uploader::transfer::job::Job;
 
 const PATHS: [&str; 7] = ["a.wav", "a.json", "a.mp3", "ab.wav", "d/a.wav", "d/a.json", "lone.json"];
 
@@ -97,13 +98,13 @@ proptest! {
     #[test]
     fn each_recording_is_in_the_ledger_once_and_is_worked_on_in_the_end(events in prop::collection::vec(event(), 0..60)) {
         let directory = tempfile::tempdir().unwrap();
-        let identity = Identity::from(&rustix::fs::stat(directory.path()).unwrap());
-        let (mut ledger, mut model, lanes, mut now) = (Ledger::default(), Model::default(), Lanes::default(), Instant::now());
+        let identity = FileVersion::from(&rustix::fs::stat(directory.path()).unwrap());
+        let (mut ledger, mut model, lanes, mut now) = (Ledger::default(), Model::default(), Concurrency::default(), Instant::now());
         for event in events {
             match event {
                 Event::Seen(path, sighting, size) => {
                     let path = PATHS[path].to_owned();
-                    ledger.note(Sighted { path: path.clone().into(), sighting, size, since: SystemTime::UNIX_EPOCH }, now);
+                    ledger.enter(SpooledFile { path: path.clone().into(), sighting, size, since: SystemTime::UNIX_EPOCH }, now);
                     if model.is_taken(&path) {
                         model.seen_again.push((path, sighting > Sighting::Found));
                     } else {
@@ -136,7 +137,7 @@ proptest! {
                 }
                 Event::Left(nth) => {
                     let Some(job) = model.nth(nth) else { continue };
-                    ledger.strike_out(&job, now);
+                    ledger.remove(&job, now);
                     model.leave(&job.path);
                 }
             }
@@ -145,12 +146,12 @@ proptest! {
         // Everything comes up again, media files first, and leaves.
         now += Duration::from_secs(60);
         for job in std::mem::take(&mut model.taken) {
-            ledger.strike_out(&job, now);
+            ledger.remove(&job, now);
             model.leave(&job.path);
         }
         while let Some(job) = ledger.take_due(&lanes, now) {
             prop_assert!(!model.has_media_to_wait_for(&job.path));
-            ledger.strike_out(&job, now);
+            ledger.remove(&job, now);
             model.leave(&job.path);
             check(&ledger, &model)?;
         }

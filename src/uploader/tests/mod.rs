@@ -1,5 +1,6 @@
 //! The driver with a real spool and real inotify, and with a broker and an S3 that do as they are told.
 
+mod bandwidth;
 mod broker;
 mod crash;
 mod fakes;
@@ -7,7 +8,6 @@ mod faults;
 mod injections;
 mod ledger;
 mod multipart;
-mod pace;
 mod pickup;
 mod reports;
 pub mod steps;

@@ -1,4 +1,4 @@
-//! What of a recording is sent, read while it is sent: a few buffers of memory, whatever its size.
+//! A recording is read while it is sent: a few buffers of memory, whatever its size.
 
 use std::io;
 use std::ops::Range;
@@ -7,35 +7,39 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::uploader::spool::buffers::Buffer;
-use crate::uploader::transfer::bandwidth::Pace;
-use crate::uploader::spool::recording::Recording;
 use crate::aws::Body;
+use crate::uploader::spool::buffers::Buffer;
+use crate::uploader::spool::recording::Recording;
+use crate::uploader::transfer::bandwidth::BandwidthLimit;
 
-/// Buffers that wait to be sent. With the one that is filled and the one that is sent they are all that a stream needs.
+/// Buffers that wait to be sent. With the one being filled and the one being sent they are all that a stream needs.
 const AHEAD: usize = 1;
 
 /// Why reading ended early, if it did.
 pub type ReadError = Arc<OnceLock<io::Error>>;
 
-/// A range of a recording's bytes, which another thread reads as they are sent, and no faster than the pace.
-pub fn stream(recording: &Arc<Recording>, range: Range<u64>, pace: Option<&Pace>) -> (Body, ReadError) {
+/// A range of a recording's bytes, which another thread reads as they are sent, and no faster than the limit.
+pub fn stream(
+    recording: &Recording,
+    range: Range<u64>,
+    bandwidth: Option<&BandwidthLimit>,
+) -> (Body, ReadError) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let (read_error, size) = (ReadError::default(), range.end - range.start);
-    let (recording, pace, failed) = (recording.clone(), pace.cloned(), read_error.clone());
+    let (recording, bandwidth, failed) = (recording.clone(), bandwidth.cloned(), read_error.clone());
     tokio::task::spawn_blocking(move || {
         let mut position = range.start;
         while position < range.end {
             let mut buffer = Buffer::new();
             let chunk = buffer.next_chunk(range.end - position);
             if let Err(error) = recording.read_exact_at(chunk, position) {
-                // Whoever sends hears of an end that came early, and finds the cause here.
+                // The sender sees a body that ends early, and finds the cause here.
                 let _ = failed.set(error);
                 return;
             }
             position += chunk.len() as u64;
-            if let Some(pace) = &pace {
-                std::thread::sleep(pace.wait(chunk.len(), Instant::now()));
+            if let Some(bandwidth) = &bandwidth {
+                std::thread::sleep(bandwidth.delay(chunk.len(), Instant::now()));
             }
             if sender.blocking_send(Ok(buffer.into_bytes())).is_err() {
                 return;

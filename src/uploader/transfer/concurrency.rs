@@ -1,5 +1,5 @@
-//! How much is on its way at a time: as much as goes into a fixed amount of memory, half of which is for recordings
-//! that fit into one buffer, so that large ones never keep these waiting.
+//! How many recordings are on their way at a time: as many as fit into a fixed amount of memory, half of which is for
+//! recordings that fit into one buffer, so that large ones never keep these waiting.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -7,77 +7,73 @@ use crate::uploader::spool::buffers::BUFFER_BYTES;
 
 /// Memory for the bytes of recordings.
 const MEMORY: usize = 8 << 20;
-/// What a stream takes: a buffer that is filled, one that waits, and one that is sent.
+/// Memory of a stream: a buffer that is filled, one that waits, and one that is sent.
 const STREAM_BYTES: usize = 3 * BUFFER_BYTES;
-/// Streams at a time. Those who wait for one are served in turn, so that recordings in parts share them.
+/// Streams at a time. Recordings in parts share them: those that wait for one get it in turn.
 pub const STREAMS: usize = MEMORY / 2 / STREAM_BYTES;
 /// Small recordings at a time.
 const SMALL: usize = MEMORY / 2 / BUFFER_BYTES;
 
-/// By how a recording is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// From one buffer.
+pub enum SizeClass {
+    /// Sent from one buffer.
     Small,
-    /// By streams.
+    /// Sent by streams.
     Large,
 }
 
-impl Lane {
-    /// Of a recording of so many bytes.
+impl SizeClass {
+    /// The class of a recording of this size, in bytes.
     pub fn of(size: u64) -> Self {
-        if size <= BUFFER_BYTES as u64 { Lane::Small } else { Lane::Large }
+        if size <= BUFFER_BYTES as u64 { SizeClass::Small } else { SizeClass::Large }
     }
 }
 
-/// Who is on his way.
+/// The recordings on their way.
 #[derive(Debug, Default)]
-pub struct Lanes {
+pub struct Concurrency {
     small: usize,
     large: usize,
 }
 
-impl Lanes {
+impl Concurrency {
     /// Whether another recording may go.
-    pub fn has_room(&self, lane: Lane) -> bool {
-        match lane {
-            Lane::Small => self.small < SMALL,
-            Lane::Large => self.large < STREAMS,
+    pub fn has_room(&self, class: SizeClass) -> bool {
+        match class {
+            SizeClass::Small => self.small < SMALL,
+            SizeClass::Large => self.large < STREAMS,
         }
     }
 
-    /// One goes.
-    pub fn enter(&mut self, lane: Lane) {
-        *self.count(lane) += 1;
+    pub fn acquire(&mut self, class: SizeClass) {
+        *self.count(class) += 1;
     }
 
-    /// One is through.
-    pub fn leave(&mut self, lane: Lane) {
-        *self.count(lane) -= 1;
+    pub fn release(&mut self, class: SizeClass) {
+        *self.count(class) -= 1;
     }
 
-    fn count(&mut self, lane: Lane) -> &mut usize {
-        match lane {
-            Lane::Small => &mut self.small,
-            Lane::Large => &mut self.large,
+    fn count(&mut self, class: SizeClass) -> &mut usize {
+        match class {
+            SizeClass::Small => &mut self.small,
+            SizeClass::Large => &mut self.large,
         }
     }
 }
 
-/// The streams, for whoever sends.
 #[derive(Debug)]
-pub struct Streams(Semaphore);
+pub struct StreamLimit(Semaphore);
 
-impl Default for Streams {
+impl Default for StreamLimit {
     fn default() -> Self {
-        Streams(Semaphore::new(STREAMS))
+        StreamLimit(Semaphore::new(STREAMS))
     }
 }
 
-impl Streams {
-    /// Waits for one.
-    pub async fn one(&self) -> SemaphorePermit<'_> {
-        self.0.acquire().await.expect("it is never closed")
+impl StreamLimit {
+    /// Waits for a permit to send one stream.
+    pub async fn acquire(&self) -> SemaphorePermit<'_> {
+        self.0.acquire().await.expect("the semaphore is never closed")
     }
 }
 
@@ -87,18 +83,18 @@ mod tests {
 
     #[test]
     fn large_recordings_leave_the_small_ones_their_room() {
-        let mut lanes = Lanes::default();
-        while lanes.has_room(Lane::Large) {
-            lanes.enter(Lane::Large);
+        let mut concurrency = Concurrency::default();
+        while concurrency.has_room(SizeClass::Large) {
+            concurrency.acquire(SizeClass::Large);
         }
-        assert!(lanes.has_room(Lane::Small));
-        while lanes.has_room(Lane::Small) {
-            lanes.enter(Lane::Small);
+        assert!(concurrency.has_room(SizeClass::Small));
+        while concurrency.has_room(SizeClass::Small) {
+            concurrency.acquire(SizeClass::Small);
         }
-        lanes.leave(Lane::Large);
-        assert!(lanes.has_room(Lane::Large) && !lanes.has_room(Lane::Small));
-        let memory = lanes.small * BUFFER_BYTES + STREAMS * STREAM_BYTES;
+        concurrency.release(SizeClass::Large);
+        assert!(concurrency.has_room(SizeClass::Large) && !concurrency.has_room(SizeClass::Small));
+        let memory = concurrency.small * BUFFER_BYTES + STREAMS * STREAM_BYTES;
         assert!(memory <= MEMORY, "{memory}");
-        assert_eq!((Lane::of(200_000), Lane::of(300_000)), (Lane::Small, Lane::Large));
+        assert_eq!((SizeClass::of(200_000), SizeClass::of(300_000)), (SizeClass::Small, SizeClass::Large));
     }
 }

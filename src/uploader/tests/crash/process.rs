@@ -18,18 +18,17 @@ use crate::api::{Answer, Crc64Nvme, DestinationDocument, Endpoint, Head, Part};
 use crate::aws::{Body, ObjectStore};
 use crate::domain::delivery::Sizes;
 use crate::secret::SessionCredentials;
-use crate::uploader::spool::lock::claim;
-use crate::uploader::transfer::deliver::Works;
-use crate::uploader::driver::Driver;
-use crate::uploader::broker::destination::follow;
-use crate::uploader::queue::circuit_breaker::Word;
-use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::storage::{self, S3, Storage};
+use crate::uploader::broker::destination::{DestinationState, follow};
 use crate::uploader::broker::session::Sessions;
-use crate::uploader::spool::files::Spool;
+use crate::uploader::driver::Driver;
+use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::spool::Spool;
+use crate::uploader::spool::lock;
+use crate::uploader::storage::{self, S3, Storage};
 use crate::uploader::tests::destination;
 use crate::uploader::tests::fakes::{FakeBroker, World};
 use crate::uploader::tests::steps::{PLAN, step, steps};
+use crate::uploader::transfer::context::TransferContext;
 
 const SPOOL: &str = "RECORDING_UPLOADER_TEST_SPOOL";
 const ENDPOINT: &str = "RECORDING_UPLOADER_TEST_ENDPOINT";
@@ -212,22 +211,22 @@ fn child() {
     world.borrow_mut().destination = Some(to);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (heard, word) = watch::channel(Word::Unheard);
+        let (sender, state) = watch::channel(DestinationState::Unknown);
         let broker = Rc::new(FakeBroker(world));
-        let mut works =
-            Works::new(Spool::new(spool.into()), Sessions::new(broker.clone(), Stepped::default()));
-        works.sizes = way.sizes();
+        let mut context =
+            TransferContext::new(Spool::new(spool.into()), Sessions::new(broker.clone(), Stepped::default()));
+        context.sizes = way.sizes();
         // A spool that cannot be had keeps it waiting for no longer.
         let patience = tokio::time::sleep(Duration::from_secs(3));
-        let lock = claim(&works.spool, "/dev/null".as_ref(), patience).await;
+        let lock = lock::acquire(&context.spool, "/dev/null".as_ref(), patience).await;
         if lock.is_none() {
             return;
         }
         let mut driver =
-            Driver::new(works, UploaderMetrics::register(&mut Registry::default()), "/dev/null".into());
+            Driver::new(context, UploaderMetrics::register(&mut Registry::default()), "/dev/null".into());
         tokio::select! {
-            () = driver.drive(word, std::future::ready(())) => {}
-            never = follow(&*broker, heard) => match never {},
+            () = driver.drive(state, std::future::ready(())) => {}
+            never = follow(&*broker, sender) => match never {},
         }
         drop(lock);
     });
@@ -257,7 +256,7 @@ async fn stepped<T>(asked: &'static str, answered: &'static str, call: impl Futu
     answer
 }
 
-impl ports::Bucket for SteppedBucket {
+impl storage::Bucket for SteppedBucket {
     async fn put_if_absent(&self, key: &str, body: Body, crc64nvme: Crc64Nvme) -> Answer<Option<Crc64Nvme>> {
         stepped("S3 is asked to put", "S3 answered a put", self.0.put_if_absent(key, body, crc64nvme)).await
     }

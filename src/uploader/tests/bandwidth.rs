@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use super::fakes::Bench;
 use crate::domain::delivery::Sizes;
-use crate::uploader::transfer::bandwidth::Pace;
+use crate::uploader::transfer::bandwidth::BandwidthLimit;
 
 const WHOLE: Sizes = Sizes { whole: 1 << 20, part: 1 << 19 };
 const IN_PARTS: Sizes = Sizes { whole: 20, part: 10 };
 
-fn pace(bytes_per_second: u64) -> Option<Pace> {
-    NonZeroU64::new(bytes_per_second).map(Pace::new)
+fn limit(bytes_per_second: u64) -> Option<BandwidthLimit> {
+    NonZeroU64::new(bytes_per_second).map(BandwidthLimit::new)
 }
 
 #[tokio::test(start_paused = true)]
 async fn small_recordings_wait_for_as_long_as_those_before_them_take() {
     Bench::run(async |mut bench| {
-        (bench.sizes, bench.pace) = (WHOLE, pace(1));
+        (bench.sizes, bench.bandwidth) = (WHOLE, limit(1));
         let (began, clock) = (Instant::now(), tokio::time::Instant::now());
         let content = "a hundred bytes ".repeat(7)[..100].to_owned();
         let names = ["a.wav", "b.wav", "c.wav"];
@@ -45,7 +45,7 @@ async fn what_is_read_while_it_is_sent_is_read_no_faster() {
         (IN_PARTS, "0123456789abcdefghijABCDEFGHIJ!", 100, Duration::from_millis(210)),
     ] {
         Bench::run(async |mut bench| {
-            (bench.sizes, bench.pace) = (sizes, pace(bytes_per_second));
+            (bench.sizes, bench.bandwidth) = (sizes, limit(bytes_per_second));
             let began = Instant::now();
             bench.record("a.wav", content);
             bench.start();

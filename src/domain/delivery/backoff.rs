@@ -18,8 +18,8 @@ pub fn backoff(failures: u32, jitter: f64) -> Duration {
     doubled.min(CAP).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
-/// When a session that was fetched just now is to be fetched anew.
-pub fn renew_at(fetched: Timestamp, expiration: Timestamp) -> Timestamp {
+/// From when on a session that was fetched just now is renewed.
+pub fn renewal_time(fetched: Timestamp, expiration: Timestamp) -> Timestamp {
     let life = expiration.duration_since(fetched);
     let lead = RENEWAL_LEAD.min(life / 4).max(SignedDuration::ZERO);
     expiration.saturating_sub(lead).unwrap_or(fetched)
@@ -49,7 +49,7 @@ mod tests {
         let start = Timestamp::UNIX_EPOCH;
         let after = |seconds| start + SignedDuration::from_secs(seconds);
         for (life, expected) in [(3600, 3300), (900, 675), (60, 45), (-60, -60)] {
-            assert_eq!(renew_at(start, after(life)), after(expected), "{life}");
+            assert_eq!(renewal_time(start, after(life)), after(expected), "{life}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Leftover {
 }
 
 /// The message, empty when nothing is left.
-pub fn farewell(left: &Leftover) -> String {
+pub fn termination_message(left: &Leftover) -> String {
     let mut sentences = Vec::new();
     if left.pending > 0 {
         let cause = left.cause.as_deref().map(|cause| format!(" ({cause})")).unwrap_or_default();
@@ -76,7 +76,7 @@ pub fn farewell(left: &Leftover) -> String {
 }
 
 /// The message of an uploader that was told to end while it waited for its spool, for this reason.
-pub fn farewell_without_spool(reason: &str) -> String {
+pub fn termination_message_without_spool(reason: &str) -> String {
     format!(
         "this uploader ended while it waited for the spool ({reason}): what is in it, it neither uploaded nor counted, and \
          that lasts as long as the spool volume does"
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_empty_spool_leaves_no_message() {
-        assert_eq!(farewell(&Leftover::default()), "");
+        assert_eq!(termination_message(&Leftover::default()), "");
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             ..Leftover::default()
         };
         assert_eq!(
-            farewell(&left),
+            termination_message(&left),
             "2 recordings (300 bytes) are not uploaded (the destination is Paused: Suspended): they last as long as \
              the spool volume does. the directory \"2026\" of the spool could not be read: what is in it was not \
              uploaded, nor counted here. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn who_never_had_the_spool_says_why() {
         assert_eq!(
-            farewell_without_spool("SpoolInUse"),
+            termination_message_without_spool("SpoolInUse"),
             "this uploader ended while it waited for the spool (SpoolInUse): what is in it, it neither uploaded nor \
              counted, and that lasts as long as the spool volume does"
         );
@@ -124,6 +124,6 @@ mod tests {
     #[test]
     fn the_message_fits_into_what_the_kubelet_keeps() {
         let left = Leftover { examples: vec!["ü".repeat(9000)], ..Leftover::default() };
-        assert!((4000..=LONGEST_MESSAGE).contains(&farewell(&left).len()));
+        assert!((4000..=LONGEST_MESSAGE).contains(&termination_message(&left).len()));
     }
 }

@@ -1,7 +1,11 @@
 //! The import rules that `src/lib.rs` states, held.
 
+mod arrows;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use arrows::{Arrows, arrows, circles};
 
 /// Room → what it may use of ours. A room's own modules are always its own to use.
 const RULES: &[(&str, &[&str])] = &[
@@ -113,6 +117,49 @@ fn each_room_uses_only_what_it_may() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn no_files_or_folders_of_a_room_use_each_other_in_a_circle() {
+    let files: Vec<_> = files().into_iter().filter(|(file, _)| !is_test(file)).collect();
+    let arrows = arrows(&files);
+    let known = [
+        ("uploader/driver/mod.rs", "uploader/driver/scan.rs"),
+        ("uploader/spool/journal.rs", "uploader/spool/mod.rs"),
+        ("uploader/driver/outcome.rs", "domain/delivery/backoff.rs"),
+    ];
+    for (file, used) in known {
+        assert!(
+            arrows[file].contains(used),
+            "{file} uses {used}, and the test does not see it: {:?}",
+            arrows[file]
+        );
+    }
+    let circles = circles(&arrows);
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
+fn a_circle_of_files_or_folders_is_found() {
+    let arrow = |from: &str, to: &str| (from.to_owned(), [to.to_owned()].into());
+    let of = |arrows: &[(&str, &str)]| {
+        circles(&arrows.iter().map(|(from, to)| arrow(from, to)).collect::<Arrows>())
+    };
+    assert!(of(&[("a/b.rs", "a/c.rs"), ("a/c.rs", "a/d/e.rs"), ("a/d/e.rs", "x/y.rs")]).is_empty());
+    assert_eq!(of(&[("a/b.rs", "a/c.rs"), ("a/c.rs", "a/d/e.rs"), ("a/d/f.rs", "a/b.rs")]).len(), 1);
+    assert_eq!(of(&[("a/d/mod.rs", "a/d/f.rs"), ("a/d/f.rs", "a/d/mod.rs")]).len(), 1);
+}
+
+#[test]
+fn every_file_has_at_most_four_hundred_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let long =
+        ["src", "tests"].into_iter().flat_map(|folder| sources(&root.join(folder))).filter_map(|path| {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            (lines > 400).then(|| format!("{}: {lines}", path.display()))
+        });
+    let long: Vec<_> = long.collect();
+    assert!(long.is_empty(), "split what needs a table of contents:\n{}", long.join("\n"));
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! What is seen of the spool: events, walks, and how full the volume is.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::domain::delivery::{NEARLY_FULL, remedy_to_watch};
+use crate::uploader::spool::Spool;
+use crate::uploader::spool::disk_usage::DiskUsage;
+use crate::uploader::spool::watcher::{SpoolEvent, SpooledFile, WalkResult, Watcher};
+
+/// Time between two walks of the spool. Other nodes' writes to a network volume raise no events here.
+const WALK_INTERVAL: Duration = Duration::from_secs(60);
+/// The same where inotify does not serve.
+const BLIND_WALK_INTERVAL: Duration = Duration::from_secs(5);
+const DISK_USAGE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Finds the files of the spool.
+pub struct Scan {
+    spool: Spool,
+    watcher: Watcher,
+    walks: JoinSet<WalkResult>,
+    next_walk: Instant,
+    /// Files under names of recordings in progress.
+    pub in_progress: usize,
+    /// A directory that the last walk could not read.
+    pub unread: Option<PathBuf>,
+    /// Whether it has been logged that a directory cannot be watched.
+    logged_unwatched: bool,
+}
+
+/// What was seen of the spool.
+pub enum Seen {
+    File(SpooledFile),
+    /// A path, relative to the spool, is gone.
+    Gone(PathBuf),
+    /// A walk has ended.
+    Walk {
+        files: Vec<SpooledFile>,
+        /// Files in quarantine, counted in a walk of the whole spool.
+        quarantined: Option<u64>,
+    },
+}
+
+impl Scan {
+    pub fn new(spool: &Spool) -> Self {
+        let watcher = Watcher::new(spool).unwrap_or_else(|error| {
+            let remedy = "raise fs.inotify.max_user_instances on the node";
+            tracing::warn!(%error, remedy, "no inotify; walking the spool every few seconds");
+            Watcher::blind(spool)
+        });
+        Scan {
+            spool: spool.clone(),
+            watcher,
+            walks: JoinSet::new(),
+            next_walk: Instant::now(),
+            in_progress: 0,
+            unread: None,
+            logged_unwatched: false,
+        }
+    }
+
+    /// The next thing seen, by an event or a walk.
+    pub async fn next(&mut self) -> Seen {
+        loop {
+            tokio::select! {
+                event = self.watcher.next() => match event {
+                    Ok(SpoolEvent::File(file)) => return Seen::File(file),
+                    Ok(SpoolEvent::Gone(path)) => return Seen::Gone(path),
+                    Ok(SpoolEvent::Walk(under)) => self.walk(under),
+                    Ok(SpoolEvent::Nothing) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "inotify ended; walking the spool every few seconds");
+                        self.watcher = Watcher::blind(&self.spool);
+                    }
+                },
+                Some(walk) = self.walks.join_next() => {
+                    return self.note_walk(walk.expect("a walk does not panic"), Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Walks the spool below `under` in the background.
+    pub fn walk(&mut self, under: PathBuf) {
+        self.walks.spawn_blocking(self.watcher.walk(under));
+    }
+
+    /// Walks the whole spool once it is time.
+    pub fn walk_if_due(&mut self, now: Instant) {
+        if now >= self.next_walk && self.walks.is_empty() {
+            self.walk(PathBuf::new());
+        }
+    }
+
+    pub fn walk_again_at(&mut self, now: Instant) {
+        self.next_walk = now;
+    }
+
+    pub fn is_walking(&self) -> bool {
+        !self.walks.is_empty()
+    }
+
+    fn note_walk(&mut self, walk: WalkResult, now: Instant) -> Seen {
+        let failed = walk.unwatched.as_ref().or(walk.error.as_ref());
+        if let Some((path, error)) = failed
+            && !self.logged_unwatched
+        {
+            let path = path.display();
+            let remedy = remedy_to_watch(error.kind());
+            tracing::warn!(%path, %error, remedy, "cannot watch a directory of the spool; walking it every few seconds");
+            self.logged_unwatched = true;
+            self.next_walk = self.next_walk.min(now + BLIND_WALK_INTERVAL);
+        }
+        let is_whole = walk.under.as_os_str().is_empty();
+        if is_whole {
+            self.logged_unwatched = failed.is_some();
+            self.in_progress = walk.in_progress;
+            let is_blind = self.watcher.is_blind() || self.logged_unwatched;
+            self.next_walk = now + if is_blind { BLIND_WALK_INTERVAL } else { WALK_INTERVAL };
+            self.unread = walk.error.map(|(path, _)| path);
+        }
+        Seen::Walk { files: walk.files, quarantined: is_whole.then_some(walk.quarantined) }
+    }
+}
+
+/// How full the volume is.
+pub struct Disk {
+    spool: Spool,
+    checks: JoinSet<io::Result<DiskUsage>>,
+    next_check: Instant,
+    pub used_percent: u8,
+    is_nearly_full: bool,
+}
+
+impl Disk {
+    pub fn new(spool: &Spool) -> Self {
+        let (checks, next_check) = (JoinSet::new(), Instant::now());
+        Disk { spool: spool.clone(), checks, next_check, used_percent: 0, is_nearly_full: false }
+    }
+
+    pub fn check_if_due(&mut self, now: Instant) {
+        if now >= self.next_check && self.checks.is_empty() {
+            self.next_check = now + DISK_USAGE_INTERVAL;
+            let spool = self.spool.clone();
+            self.checks.spawn_blocking(move || DiskUsage::of(&spool));
+        }
+    }
+
+    /// The next usage that was read; pending for ever while no check is under way.
+    pub async fn check_end(&mut self) -> io::Result<DiskUsage> {
+        match self.checks.join_next().await {
+            Some(checked) => checked.expect("statvfs does not panic"),
+            None => std::future::pending().await,
+        }
+    }
+
+    pub fn note(&mut self, usage: &DiskUsage) {
+        let percent = usage.used_percent();
+        self.used_percent = percent;
+        let is_nearly_full = percent >= NEARLY_FULL;
+        if is_nearly_full && !self.is_nearly_full {
+            let reason = "SpoolNearlyFull";
+            let remedy =
+                "see to what keeps recordings from leaving, make the volume larger, or empty the quarantine";
+            tracing::error!(reason, percent, remedy, "the spool's volume is nearly full; nothing is dropped");
+        }
+        self.is_nearly_full = is_nearly_full;
+    }
+}

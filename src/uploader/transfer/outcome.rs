@@ -1,0 +1,53 @@
+//! How an attempt to deliver a recording ended.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::api::Crc64Nvme;
+use crate::domain::delivery::Poison;
+
+#[derive(Debug)]
+pub enum Outcome {
+    /// Uploaded, verified and unlinked.
+    Delivered {
+        key: String,
+        /// Bytes.
+        size: u64,
+        crc64nvme: Crc64Nvme,
+    },
+    /// The file is no longer there.
+    Gone,
+    /// The broker paused or changed the destination in between.
+    Interrupted,
+    /// The file is not complete; it is examined again after this time.
+    Incomplete(Duration),
+    /// The file changed while it was read, or what arrived was not what was read.
+    Changed,
+    /// Neither the recording nor S3 is at fault, but the recording could not be sent. Why.
+    Postponed(String),
+    /// S3 gave no clear answer. Why.
+    Failed(String),
+    /// The destination refuses, and probably not this recording alone. Why.
+    Refused(String),
+    /// The file can never be uploaded, and is in quarantine under this path.
+    Quarantined(Poison, PathBuf),
+    /// S3 holds other content under the recording's key. From now on the recording has this name.
+    Renamed(PathBuf),
+    /// The file cannot be removed from its directory.
+    NotWritable(io::Error),
+}
+
+/// Why the next step is not taken.
+#[derive(Debug)]
+pub enum Stop {
+    With(Outcome),
+    /// The file can never be uploaded, and goes to quarantine.
+    Poison(Poison),
+}
+
+impl From<Outcome> for Stop {
+    fn from(outcome: Outcome) -> Self {
+        Stop::With(outcome)
+    }
+}
