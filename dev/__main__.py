@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 
-from . import bench, chart_readme, demo, doctor, environment, lock, suite
+from . import bench, chart_readme, demo, doctor, lock, suite
+from .cluster import environment
 from .paths import ENV_FILE, ROOT, TARGET
 from .progress import Failure, say
 

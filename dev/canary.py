@@ -19,10 +19,11 @@ import time
 import urllib.parse
 from collections import defaultdict
 
-from . import capture, environment, operator, sandbox
+from . import capture
 from .aws import PLATFORM_CREDENTIALS
-from .control_plane import AUDIT_LOG
-from .kube import Kube
+from .cluster import environment, operator, sandbox
+from .cluster.control_plane import AUDIT_LOG
+from .cluster.kube import Kube
 from .paths import KUBECONFIG, RUN
 from .progress import Failure, say
 

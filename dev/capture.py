@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from . import process, sandbox
+from . import process
+from .cluster import sandbox
 from .paths import RUN
 from .progress import Failure, wait_for
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 from . import tools
-from .operator import NAME
+from .cluster.operator import NAME
 from .paths import ROOT
 
 CHART = ROOT / "charts" / NAME

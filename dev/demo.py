@@ -7,10 +7,11 @@ reachable at AWS_ENDPOINT_URL from here and, unless the operator is installed al
 import os
 from pathlib import Path
 
-from . import demo_processes, demo_story, environment, operator
+from . import demo_processes, demo_story
 from .aws.accounts import Customer
+from .cluster import environment, operator
+from .cluster.kube import Kube
 from .demo_story import NAMESPACE, title
-from .kube import Kube
 from .paths import IS_ROOT, KUBECONFIG, ROOT
 from .progress import Failure, say, step
 

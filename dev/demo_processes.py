@@ -8,12 +8,13 @@ import base64
 import json
 import subprocess
 
-from . import demo_story, environment, operator, process, sandbox, tools
+from . import demo_story, process, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer
+from .cluster import environment, operator, sandbox
+from .cluster.forward import free_port, free_ports
+from .cluster.kube import Kube
 from .demo_story import NAMESPACE, title
-from .forward import free_port, free_ports
-from .kube import Kube
 from .paths import KUBECONFIG, ROOT, RUN
 from .progress import say, step, wait_for
 

@@ -7,9 +7,9 @@ audit log that one of ours made: no call may be outside what the file says, and 
 import json
 import sys
 
-from . import operator
-from .control_plane import AUDIT_LOG
-from .kube import Kube
+from .cluster import operator
+from .cluster.control_plane import AUDIT_LOG
+from .cluster.kube import Kube
 from .paths import KUBECONFIG, ROOT
 from .progress import Failure, say
 

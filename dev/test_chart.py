@@ -3,7 +3,7 @@
 import unittest
 
 from .chart import helm, render
-from .operator import NAME
+from .cluster.operator import NAME
 
 CERT_MANAGER = ("--set=certificates=certManager",)
 OWN_ISSUER = (*CERT_MANAGER, "--set=certManager.issuerRef.name=internal", "--set=certManager.issuerRef.kind=ClusterIssuer")

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 
 from . import chart, chart_readme, packages, schemas, tools
-from .operator import NAME
+from .cluster.operator import NAME
 from .paths import IN_CI, ROOT
 
 MONITORED = ("--set=monitoring.prometheusOperator=true", "--set=monitoring.dashboard=true")

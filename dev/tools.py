@@ -75,7 +75,7 @@ def go_module(name, pin):
 
 def pause():
     """The path of the static binary that holds a pod's namespaces."""
-    return c_program("pause.c")
+    return c_program("cluster/pause.c")
 
 
 def c_program(source):

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import operator, packages, tools
+from .. import packages, tools
+from ..cluster import operator
 from ..progress import Failure
 from ..sdks import REQUIREMENTS as SDKS
 from .sink import BUCKET, PREFIX

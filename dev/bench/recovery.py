@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from ..forward import free_port
+from ..cluster.forward import free_port
 from ..progress import Failure, step, wait_for
 from . import results, sink
 from .clients import OURS, PEERS, Clients, versions

@@ -4,11 +4,12 @@ import json
 import shutil
 import subprocess
 
-from . import control_plane, image, pki, process, sandbox, tools
+from .. import process, tools
+from ..paths import RUN
+from ..progress import wait_for
+from . import control_plane, image, pki, sandbox
 from .control_plane import CONFIG
 from .node_programs import cni_directory, environment, find
-from .paths import RUN
-from .progress import wait_for
 from .sandbox import FIRST, NODE_IP
 
 # Of a further node. Pods come to it only if they say so.

@@ -1,18 +1,18 @@
 """A second node, which joins the running cluster for tests that lose it.
 
-python3 -m dev.second_node up      (it joins, or comes back with its disk)
-python3 -m dev.second_node lose    (as if its power went)
-python3 -m dev.second_node down    (the same for good: neither its disk nor its name is left)
+python3 -m dev.cluster.second_node up      (it joins, or comes back with its disk)
+python3 -m dev.cluster.second_node lose    (as if its power went)
+python3 -m dev.cluster.second_node down    (the same for good: neither its disk nor its name is left)
 """
 
 import argparse
 import shutil
 import sys
 
+from ..paths import KUBECONFIG
+from ..progress import Failure
 from . import node
 from .kube import Kube
-from .paths import KUBECONFIG
-from .progress import Failure
 from .sandbox import SECOND
 
 
@@ -28,7 +28,7 @@ COMMANDS = {"up": lambda: node.join(SECOND), "lose": lambda: node.lose(SECOND), 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python3 -m dev.second_node", description="A second node, for tests that lose it.")
+    parser = argparse.ArgumentParser(prog="python3 -m dev.cluster.second_node", description="A second node, for tests that lose it.")
     parser.add_argument("command", choices=COMMANDS)
     try:
         COMMANDS[parser.parse_args().command]()

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from . import process
-from .paths import IS_ROOT, ROOT, RUN
-from .progress import wait_for
+from .. import process
+from ..paths import IS_ROOT, ROOT, RUN
+from ..progress import wait_for
 
 NAME = "recording-operator-dev"
 SERVICE_RANGE = "10.96.0.0/16"

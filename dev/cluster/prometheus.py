@@ -1,9 +1,9 @@
 """A Prometheus beside the cluster, which scrapes what the chart's monitors select and judges by its alerts.
 
-    python3 -m dev.prometheus up [--rules FILE]     (prints where it answers; FILE instead of the chart's own alerts)
-    python3 -m dev.prometheus query -               (what the expression on standard input gives, as JSON)
-    python3 -m dev.prometheus undocumented          (our metrics that have no help text)
-    python3 -m dev.prometheus down
+    python3 -m dev.cluster.prometheus up [--rules FILE]     (prints where it answers; FILE instead of the chart's own alerts)
+    python3 -m dev.cluster.prometheus query -               (what the expression on standard input gives, as JSON)
+    python3 -m dev.cluster.prometheus undocumented          (our metrics that have no help text)
+    python3 -m dev.cluster.prometheus down
 
 The ServiceMonitor and the PodMonitor are read from the chart and translated: pods are found by the labels that they
 select, and what they relabel is relabelled. Debian's Prometheus is built without the discovery of Kubernetes' pods, so
@@ -22,11 +22,12 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from . import chart, packages, pki, process, sandbox
+from .. import chart, packages, process
+from ..paths import KUBECONFIG, RUN
+from ..progress import Failure, wait_for
+from . import pki, sandbox
 from .forward import forward
 from .operator import NAME
-from .paths import KUBECONFIG, RUN
-from .progress import Failure, wait_for
 
 PROCESS = "prometheus"
 DISCOVERY = "prometheus-targets"
@@ -44,7 +45,7 @@ def up(rules):
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     (DIRECTORY / "rules.yaml").write_text(Path(rules).read_text())
     (DIRECTORY / "prometheus.json").write_text(json.dumps(configuration()))
-    process.start(DISCOVERY, [sys.executable, "-m", "dev.prometheus", "discover"], via=sandbox.outside)
+    process.start(DISCOVERY, [sys.executable, "-m", "dev.cluster.prometheus", "discover"], via=sandbox.outside)
     was_running = process.running(PROCESS)
     process.start(
         PROCESS,
@@ -173,7 +174,7 @@ def _asked(url, method="GET"):
 
 
 def _main():
-    parser = argparse.ArgumentParser(prog="python3 -m dev.prometheus", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m dev.cluster.prometheus", description=__doc__)
     parser.add_argument("command", choices=("up", "query", "undocumented", "discover", "down"))
     parser.add_argument("expression", nargs="?", choices=("-",))
     parser.add_argument("--rules", default=chart.ALERTS)

@@ -4,8 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from . import packages, sandbox
-from .progress import Failure
+from .. import packages
+from ..progress import Failure
+from . import sandbox
 
 LEGACY = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 

@@ -2,8 +2,8 @@
 
 import subprocess
 
-from . import tools
-from .progress import Failure
+from .. import tools
+from ..progress import Failure
 
 
 class Kube:

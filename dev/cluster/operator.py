@@ -5,12 +5,13 @@ import os
 import platform
 import subprocess
 
-from . import image, node, tools
-from .aws import PLATFORM_CREDENTIALS
-from .aws.accounts import CONTROL_ROLE_ARN, PLATFORM_PRINCIPAL_ARN
+from .. import tools
+from ..aws import PLATFORM_CREDENTIALS
+from ..aws.accounts import CONTROL_ROLE_ARN, PLATFORM_PRINCIPAL_ARN
+from ..paths import IS_ROOT, KUBECONFIG, ROOT, RUN
+from ..progress import Failure, say, step
+from . import image, node
 from .kube import Kube
-from .paths import IS_ROOT, KUBECONFIG, ROOT, RUN
-from .progress import Failure, say, step
 
 NAME = "recording-operator"
 SECRET = f"{NAME}-aws"

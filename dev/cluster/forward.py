@@ -10,8 +10,9 @@ import json
 import socket
 import sys
 
-from . import process, sandbox
-from .paths import IS_ROOT, RUN
+from .. import process
+from ..paths import IS_ROOT, RUN
+from . import sandbox
 
 CHUNK = 1 << 18
 
@@ -30,7 +31,7 @@ def forward(name, preferred_port, inside_port, inside_host=sandbox.NODE_IP):
         chosen.write_text(json.dumps(port))
         process.start(
             process_name,
-            [sys.executable, "-m", "dev.forward", listener.fileno(), inside_host, inside_port],
+            [sys.executable, "-m", "dev.cluster.forward", listener.fileno(), inside_host, inside_port],
             via=sandbox.network,
             pass_fds=[listener.fileno()],
         )

@@ -1,18 +1,19 @@
 """A real cert-manager beside the cluster: its controllers and its CA injector as processes, its CRDs from its Go module.
 
-    python3 -m dev.cert_manager up
-    python3 -m dev.cert_manager down    (its CRDs go too, and with them every Issuer and Certificate)
+    python3 -m dev.cluster.cert_manager up
+    python3 -m dev.cluster.cert_manager down    (its CRDs go too, and with them every Issuer and Certificate)
 """
 
 import argparse
 import subprocess
 import sys
 
-from . import process, sandbox, tools
+from .. import process, tools
+from ..paths import KUBECONFIG
+from ..progress import Failure
+from . import sandbox
 from .control_plane import ADMIN
 from .kube import Kube
-from .paths import KUBECONFIG
-from .progress import Failure
 
 MODULE = "github.com/cert-manager/cert-manager"
 KINDS = ("certificaterequests", "certificates", "clusterissuers", "issuers")
@@ -52,7 +53,7 @@ def _crds():
 
 
 def _main():
-    parser = argparse.ArgumentParser(prog="python3 -m dev.cert_manager", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m dev.cluster.cert_manager", description=__doc__)
     parser.add_argument("command", choices=("up", "down"))
     arguments = parser.parse_args()
     try:

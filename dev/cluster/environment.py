@@ -4,12 +4,13 @@ import json
 import shutil
 import subprocess
 
-from . import aws, control_plane, image, node, operator, pki, process, sandbox, tools
-from .aws.accounts import PLATFORM_PRINCIPAL_ARN
+from .. import aws, process, tools
+from ..aws.accounts import PLATFORM_PRINCIPAL_ARN
+from ..paths import ENV_FILE, IN_CI, IS_ROOT, KUBECONFIG, ROOT, RUN
+from ..progress import Failure, say, step
+from . import control_plane, image, node, operator, pki, sandbox
 from .forward import forward, free_port
 from .kube import Kube
-from .paths import ENV_FILE, IN_CI, IS_ROOT, KUBECONFIG, ROOT, RUN
-from .progress import Failure, say, step
 
 AWS_PORT = 4566
 # For pods, as AWS serves them: what crosses their network is encrypted.
@@ -85,7 +86,7 @@ def _cluster():
         say("without root there is no node: the API server and its controllers run, but no pod will")
     with step("starting the control plane"):
         control_plane.start()
-        manifest = tools.HERE / "manifests" / "cluster.yaml"
+        manifest = tools.HERE / "cluster" / "bindings.yaml"
         subprocess.run(
             [tools.command("kubectl"), "--kubeconfig", KUBECONFIG, "apply", "--filename", manifest],
             check=True, stdout=subprocess.DEVNULL,

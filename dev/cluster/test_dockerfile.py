@@ -8,8 +8,8 @@ import tomllib
 import unittest
 from pathlib import Path
 
+from ..paths import ROOT
 from . import operator
-from .paths import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 

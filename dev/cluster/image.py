@@ -9,8 +9,8 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-from . import packages, tools
-from .paths import TARGET
+from .. import packages, tools
+from ..paths import TARGET
 
 IMAGES = TARGET / "images"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())

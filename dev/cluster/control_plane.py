@@ -4,10 +4,11 @@ import json
 import ssl
 import urllib.request
 
-from . import pki, process, sandbox, tools
+from .. import process, tools
+from ..paths import IS_ROOT, KUBECONFIG, RUN
+from ..progress import wait_for
+from . import pki, sandbox
 from .forward import forward, free_port
-from .paths import IS_ROOT, KUBECONFIG, RUN
-from .progress import wait_for
 
 AUDIT_LOG = RUN / "audit.log"
 CONFIG = RUN / "config"

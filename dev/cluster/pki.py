@@ -4,8 +4,8 @@ import base64
 import json
 import subprocess
 
-from . import tools
-from .paths import RUN
+from .. import tools
+from ..paths import RUN
 from .sandbox import NAME, NODE_IP, NODES
 
 PKI = RUN / "pki"
