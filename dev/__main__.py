@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 
-from . import bench, chart_readme, demo, doctor, lock, suite
+from . import bench, demo, doctor, lock, suite
+from .chart import readme
 from .cluster import environment
 from .paths import ENV_FILE, ROOT, TARGET
 from .progress import Failure, say
@@ -39,7 +40,7 @@ def _fmt():
 def _generate():
     argv = ["cargo", "test", "--quiet", "--test", "generated"]
     subprocess.run(argv, cwd=ROOT, check=True, env={**os.environ, "UPDATE": "1"})
-    chart_readme.README.write_text(chart_readme.render())
+    readme.README.write_text(readme.render())
 
 
 def _announce(values):

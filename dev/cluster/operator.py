@@ -8,12 +8,12 @@ import subprocess
 from .. import tools
 from ..aws import PLATFORM_CREDENTIALS
 from ..aws.accounts import CONTROL_ROLE_ARN, PLATFORM_PRINCIPAL_ARN
+from ..chart import NAME
 from ..paths import IS_ROOT, KUBECONFIG, ROOT, RUN
 from ..progress import Failure, say, step
 from . import image, node
 from .kube import Kube
 
-NAME = "recording-operator"
 SECRET = f"{NAME}-aws"
 PLUGIN = "kubectl-recordings"
 UPLOADER = "recording-uploader"

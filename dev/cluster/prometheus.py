@@ -23,11 +23,11 @@ import urllib.request
 from pathlib import Path
 
 from .. import chart, packages, process
+from ..chart import NAME
 from ..paths import KUBECONFIG, RUN
 from ..progress import Failure, wait_for
 from . import pki, sandbox
 from .forward import forward
-from .operator import NAME
 
 PROCESS = "prometheus"
 DISCOVERY = "prometheus-targets"

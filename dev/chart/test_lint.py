@@ -6,9 +6,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from . import chart, chart_readme, packages, schemas, tools
-from .cluster.operator import NAME
-from .paths import IN_CI, ROOT
+from .. import chart, packages, tools
+from ..paths import IN_CI, ROOT
+from . import NAME, readme, schemas
 
 MONITORED = ("--set=monitoring.prometheusOperator=true", "--set=monitoring.dashboard=true")
 DIGEST = "--set=image.digest=sha256:" + "0" * 64
@@ -139,10 +139,10 @@ class AlertsTest(unittest.TestCase):
 
 class ReadmeTest(unittest.TestCase):
     def test_the_charts_readme_is_what_its_values_say(self):
-        self.assertEqual(chart_readme.README.read_text(), chart_readme.render(), "run `make generate`")
+        self.assertEqual(readme.README.read_text(), readme.render(), "run `make generate`")
 
     def test_each_value_has_a_comment_and_one_without_is_noticed(self):
-        values = (chart_readme.CHART / "values.yaml").read_text()
-        self.assertEqual(list(chart_readme.undocumented(chart_readme.parse(values))), [])
+        values = (readme.CHART / "values.yaml").read_text()
+        self.assertEqual(list(readme.undocumented(readme.parse(values))), [])
         bare = values + "\nnaked: 1\n"
-        self.assertEqual(list(chart_readme.undocumented(chart_readme.parse(bare))), ["naked"])
+        self.assertEqual(list(readme.undocumented(readme.parse(bare))), ["naked"])

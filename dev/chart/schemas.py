@@ -5,8 +5,8 @@ Strict: a field that a schema does not name is an error. Laid out as kubeconform
 
 import json
 
-from . import chart, tools
-from .tools import HERE, PINS
+from .. import chart, tools
+from ..tools import HERE, PINS
 
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -14,7 +14,7 @@ QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 
 def directory():
     """The directory that holds them; made once."""
-    sources = [(HERE / file).read_text() for file in ("schemas.py", "k8s/go.mod", "cert-manager/go.mod")]
+    sources = [(HERE / file).read_text() for file in ("chart/schemas.py", "k8s/go.mod", "cert-manager/go.mod")]
     return tools.cached("schemas", [PINS["schemas"], *sources], _make)
 
 

@@ -2,8 +2,7 @@
 
 import unittest
 
-from .chart import helm, render
-from .cluster.operator import NAME
+from . import NAME, helm, render
 
 CERT_MANAGER = ("--set=certificates=certManager",)
 OWN_ISSUER = (*CERT_MANAGER, "--set=certManager.issuerRef.name=internal", "--set=certManager.issuerRef.kind=ClusterIssuer")

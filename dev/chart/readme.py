@@ -3,9 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-from .paths import ROOT
+from . import CHART
 
-CHART = ROOT / "charts" / "recording-operator"
 README = CHART / "README.md"
 
 HEAD = """\

@@ -3,10 +3,10 @@
 import json
 import subprocess
 
-from . import tools
-from .cluster.operator import NAME
-from .paths import ROOT
+from .. import tools
+from ..paths import ROOT
 
+NAME = "recording-operator"
 CHART = ROOT / "charts" / NAME
 ALERTS = CHART / "files" / "alerts.yaml"
 
