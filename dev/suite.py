@@ -7,9 +7,10 @@ import sys
 import time
 import uuid
 
-from . import canary, capture, demo, fuzz, mutants, packages, process, rights, sdks, tools
+from . import demo, packages, process, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
+from .checks import canary, capture, fuzz, mutants, rights
 from .cluster import cert_manager, environment, operator, sandbox
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
 from .progress import Failure, say

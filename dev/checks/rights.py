@@ -1,19 +1,20 @@
 """What each ServiceAccount of ours may do, held to a file that a human reads, and what it did, held to that.
 
-`python3 -m dev.rights` compares the roles in the cluster with dev/rights/*.txt, and then every call in the API server's
-audit log that one of ours made: no call may be outside what the file says, and no call may have been forbidden.
+`python3 -m dev.checks.rights` compares the roles in the cluster with dev/checks/rights/*.txt, and then every call in the
+API server's audit log that one of ours made: no call may be outside what the file says, and no call may have been
+forbidden.
 """
 
 import json
 import sys
 
-from .cluster import operator
-from .cluster.control_plane import AUDIT_LOG
-from .cluster.kube import Kube
-from .paths import KUBECONFIG, ROOT
-from .progress import Failure, say
+from ..cluster import operator
+from ..cluster.control_plane import AUDIT_LOG
+from ..cluster.kube import Kube
+from ..paths import KUBECONFIG, ROOT
+from ..progress import Failure, say
 
-GOLDEN = ROOT / "dev" / "rights"
+GOLDEN = ROOT / "dev" / "checks" / "rights"
 ACCOUNTS = ("controller", "webhook", "broker")
 
 
@@ -47,7 +48,7 @@ def check():
         if forbidden or not any(_covers(right, line) for right in rights[account]):
             wrong.append(f"  {account}: {' '.join(line)}, answered {call.get('responseStatus', {}).get('code')}")
     if wrong:
-        raise Failure("calls outside of what dev/rights says:\n" + "\n".join(sorted(set(wrong))))
+        raise Failure("calls outside of what dev/checks/rights says:\n" + "\n".join(sorted(set(wrong))))
     if idle := [account for account, count in calls.items() if not count]:
         raise Failure(f"the audit log shows no call of {', '.join(idle)}: nothing was checked")
     told = ", ".join(f"{count} of {account}" for account, count in calls.items())

@@ -10,16 +10,17 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from . import tools
-from .paths import LOGS, ROOT
-from .progress import Failure, run_logged, say, step
+from .. import tools
+from ..paths import LOGS, ROOT
+from ..progress import Failure, run_logged, say, step
 
 VERSION = "27.1.0"
 ROOMS = ("ownership", "trust", "verdict")
 PACKAGE = ROOT / "target" / "mutants"
 RESULT = PACKAGE / "mutants.out"
-EXPLAINED = tools.HERE / "mutants.txt"
+EXPLAINED = Path(__file__).with_name("mutants.txt")
 DEPENDENCIES = (
     "base64", "crc-fast", "jiff", "k8s-openapi", "kube", "proptest", "schemars", "secrecy", "serde", "serde_json", "strum",
     "thiserror",

@@ -1,6 +1,6 @@
 """What crosses the pods' network, in the form of tcpdump: written by a process inside, searched for secrets at the end.
 
-    python3 -m dev.capture FILE
+    python3 -m dev.checks.capture FILE
 
 Each pod has one veth on the node's bridge, so what a pod sends or gets passes one: those are heard, and nothing of the
 node's own loopback, on which the machine's shell speaks to the stand-in without TLS.
@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from . import process
-from .cluster import sandbox
-from .paths import RUN
-from .progress import Failure, wait_for
+from .. import process
+from ..cluster import sandbox
+from ..paths import RUN
+from ..progress import Failure, wait_for
 
 FILE = RUN / "pods.pcap"
 NAME = "capture"
@@ -33,7 +33,7 @@ def begin():
     process.stop(NAME)
     for file in (FILE, _counts(FILE)):
         file.unlink(missing_ok=True)
-    process.start(NAME, [sys.executable, "-m", "dev.capture", str(FILE)], via=sandbox.network)
+    process.start(NAME, [sys.executable, "-m", "dev.checks.capture", str(FILE)], via=sandbox.network)
     wait_for("the capture of the pods' network", lambda: FILE.exists() and FILE.stat().st_size >= len(HEADER), 10)
 
 

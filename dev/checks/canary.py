@@ -19,13 +19,13 @@ import time
 import urllib.parse
 from collections import defaultdict
 
+from ..aws import PLATFORM_CREDENTIALS
+from ..cluster import environment, operator, sandbox
+from ..cluster.control_plane import AUDIT_LOG
+from ..cluster.kube import Kube
+from ..paths import KUBECONFIG, RUN
+from ..progress import Failure, say
 from . import capture
-from .aws import PLATFORM_CREDENTIALS
-from .cluster import environment, operator, sandbox
-from .cluster.control_plane import AUDIT_LOG
-from .cluster.kube import Kube
-from .paths import KUBECONFIG, RUN
-from .progress import Failure, say
 
 CANARIES = RUN / "aws" / "canaries.jsonl"  # each secret that passed through the stand-in for AWS
 ACCESS_LOG = RUN / "aws" / "access.jsonl"

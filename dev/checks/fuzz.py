@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 
-from .paths import ROOT, TARGET
-from .progress import Failure, say
+from ..paths import ROOT, TARGET
+from ..progress import Failure, say
 
 # As cargo-fuzz sets them; of LLVM's own documentation, "SanitizerCoverage".
 FLAGS = [
