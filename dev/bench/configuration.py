@@ -13,7 +13,7 @@ from .. import tools
 from ..aws.accounts import OBJECT_ACTIONS, Customer, allow, document, enforcing_trust, trust
 from ..cluster import environment
 from ..cluster.kube import Kube
-from ..demo_story import ACCOUNT, BUCKET, NAMESPACE, REVALIDATE_SECONDS, clear, tenant_yaml
+from ..demo.story import ACCOUNT, BUCKET, NAMESPACE, REVALIDATE_SECONDS, clear, tenant_yaml
 from ..paths import KUBECONFIG, ROOT
 from ..progress import Failure, step
 from . import results

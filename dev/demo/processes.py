@@ -8,15 +8,16 @@ import base64
 import json
 import subprocess
 
-from . import demo_story, process, tools
-from .aws import PLATFORM_CREDENTIALS
-from .aws.accounts import Customer
-from .cluster import environment, operator, sandbox
-from .cluster.forward import free_port, free_ports
-from .cluster.kube import Kube
-from .demo_story import NAMESPACE, title
-from .paths import KUBECONFIG, ROOT, RUN
-from .progress import say, step, wait_for
+from .. import process, tools
+from ..aws import PLATFORM_CREDENTIALS
+from ..aws.accounts import Customer
+from ..cluster import environment, operator, sandbox
+from ..cluster.forward import free_port, free_ports
+from ..cluster.kube import Kube
+from ..paths import KUBECONFIG, ROOT, RUN
+from ..progress import say, step, wait_for
+from . import story
+from .story import NAMESPACE, title
 
 OPERATOR = ("controller", "webhook", "broker")
 
@@ -28,7 +29,7 @@ def run():
     kube = Kube(KUBECONFIG)
     endpoint = values["AWS_ENDPOINT_URL"]
     _start_operator(kube, endpoint)
-    demo_story.tell(kube, Customer(endpoint, demo_story.ACCOUNT), Process(kube))
+    story.tell(kube, Customer(endpoint, story.ACCOUNT), Process(kube))
 
 
 def _start_operator(kube, endpoint):
@@ -134,7 +135,7 @@ class Process:
 
     def start(self):
         title("A recorder pod gets its upload sidecar, which runs as a process here")
-        manifest = (ROOT / "dev" / "manifests" / "recorder.yaml").read_text()
+        manifest = (ROOT / "dev" / "demo" / "recorder.yaml").read_text()
         apply = ("apply", "--namespace", NAMESPACE, "--filename", "-")
         wait_for("the webhook", lambda: self._kube.run(*apply, given=manifest).returncode == 0, 30)
         pod = json.loads(self._kube.must("get", "pod", "recorder", "--namespace", NAMESPACE, "--output=json"))

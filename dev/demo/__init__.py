@@ -7,13 +7,13 @@ reachable at AWS_ENDPOINT_URL from here and, unless the operator is installed al
 import os
 from pathlib import Path
 
-from . import demo_processes, demo_story
-from .aws.accounts import Customer
-from .cluster import environment, operator
-from .cluster.kube import Kube
-from .demo_story import NAMESPACE, title
-from .paths import IS_ROOT, KUBECONFIG, ROOT
-from .progress import Failure, say, step
+from ..aws.accounts import Customer
+from ..cluster import environment, operator
+from ..cluster.kube import Kube
+from ..paths import IS_ROOT, KUBECONFIG, ROOT
+from ..progress import Failure, say, step
+from . import processes, story
+from .story import NAMESPACE, title
 
 
 def run():
@@ -24,7 +24,7 @@ def run():
         if IS_ROOT:
             _in_own_cluster()
         else:
-            demo_processes.run()
+            processes.run()
     finally:
         if not was_up:
             environment.down()
@@ -34,7 +34,7 @@ def run():
 def _in_own_cluster():
     values = environment.up(with_operator=True)
     kube = Kube(KUBECONFIG)
-    demo_story.tell(kube, Customer(values["AWS_ENDPOINT_URL"], demo_story.ACCOUNT), Pod(kube))
+    story.tell(kube, Customer(values["AWS_ENDPOINT_URL"], story.ACCOUNT), Pod(kube))
 
 
 def _in_callers_cluster(context):
@@ -47,7 +47,7 @@ def _in_callers_cluster(context):
         say(f"the operator is installed in {context}: using it as it is")
     else:
         operator.install_chart(kube, image, "IfNotPresent", endpoint)
-    demo_story.tell(kube, Customer(endpoint, demo_story.ACCOUNT), Pod(kube))
+    story.tell(kube, Customer(endpoint, story.ACCOUNT), Pod(kube))
 
 
 class Pod:
@@ -58,7 +58,7 @@ class Pod:
 
     def start(self):
         title("A recorder pod gets its upload sidecar, and records")
-        manifest = (ROOT / "dev" / "manifests" / "recorder.yaml").read_text()
+        manifest = (ROOT / "dev" / "demo" / "recorder.yaml").read_text()
         self._kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)
         with step("waiting for the pod"):
             self._kube.must("wait", "--namespace", NAMESPACE, "--for=condition=Ready", "--timeout=90s", "pod/recorder")

@@ -4,11 +4,11 @@ import hashlib
 import time
 import uuid
 
+from ..aws.accounts import ROLE_NAME, enforcing_trust, trust
+from ..aws.client import AwsError
+from ..paths import ROOT
+from ..progress import Failure, say, step, wait_for
 from . import recording
-from .aws.accounts import ROLE_NAME, enforcing_trust, trust
-from .aws.client import AwsError
-from .paths import ROOT
-from .progress import Failure, say, step, wait_for
 
 NAMESPACE = "demo-acme"
 ACCOUNT = "111111111111"
