@@ -10,7 +10,7 @@ import uuid
 from . import demo, packages, process, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
-from .checks import canary, capture, fuzz, mutants, rights
+from .checks import capture, fuzz, mutants, rights, secret_scan
 from .cluster import cert_manager, environment, operator, sandbox
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
 from .progress import Failure, say
@@ -47,7 +47,7 @@ def _run(steps):
         if not IS_ROOT:
             say("without root the tests that need a node were left out")
     finally:
-        canary.end_keeping_logs()
+        secret_scan.end_keeping_logs()
         process.stop(capture.NAME)
         if not was_up:
             _timed(table, "environment down", environment.down)
@@ -85,7 +85,7 @@ def _environment_up():
             cert_manager.binary()
     environment.up(with_operator=True)
     if IS_ROOT:
-        canary.keep_logs()
+        secret_scan.keep_logs()
         capture.begin()
 
 
@@ -144,11 +144,11 @@ STEPS = (
     ("demo in a caller's cluster", _callers_demo),
     ("disruptive tests", _disruptive_tests),
     ("no call outside of its rights", rights.check),
-    ("no secret in what all this left", canary.run),
+    ("no secret in what all this left", secret_scan.run),
 )
 
 
-NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, rights.check, canary.run)
+NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, rights.check, secret_scan.run)
 
 
 def _timed(table, name, step):

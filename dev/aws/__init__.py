@@ -6,7 +6,7 @@ proxy               the endpoint that everybody uses: rules, and the log of ever
 rules               where the stand-in is more lenient than AWS, and what AWS does instead
 questions, callers  what the rules must know: of permissions and buckets, and whose a key is
 faults              what a test puts between the operator and AWS: throttles, resets, silence, pages of others
-canaries            what must be found nowhere else, for the tests that look for leaks
+secret_log          what must be found nowhere else, for the tests that look for leaks
 call, answer, access_log, upstream, http1, sigv4, wire_xml   the proxy's parts
 accounts, client    the platform's account and its customers'; commands: `python3 -m dev.aws customer` by hand
 bench               what the tests share

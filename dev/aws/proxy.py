@@ -20,11 +20,11 @@ from .access_log import AccessLog
 from .answer import Refusal, name_request, new_request_id
 from .call import Call, add_form, read_call
 from .callers import Callers
-from .canaries import FILE as CANARIES
-from .canaries import Canaries
 from .faults import Faults
 from .questions import Questions
 from .rules import REQUEST_RULES, RESPONSE_RULES
+from .secret_log import FILE as SECRETS
+from .secret_log import SecretLog
 from .upstream import Connection, Upstream
 
 _STREAM_LIMIT = 1024 * 1024
@@ -61,7 +61,7 @@ class Exchange:
             await self._invite_body()
             self._body = await http1.read_body(self._reader, call.head)
             add_form(call, self._body)
-            self._proxy.canaries.see_request(call)
+            self._proxy.secret_log.see_request(call)
         if call.path == faults.PATH:
             refusal = self._proxy.faults.control(self._body or b"")
             self._writer.write(refusal.encode(self._request_id, s3=False, with_body=True) if refusal else _UNDERSTOOD)
@@ -153,7 +153,7 @@ class Exchange:
         """Before the answer goes out: who has an answer finds the call in the log."""
         if self._call.path != _HEALTH:
             milliseconds = (time.monotonic() - self._started) * 1000
-            self._proxy.canaries.write("request-id", self._request_id)
+            self._proxy.secret_log.write("request-id", self._request_id)
             self._proxy.log.write(self._call, self._caller, status, milliseconds, self._fault or rule)
 
     async def _forward(self, upstream: Connection) -> None:
@@ -193,10 +193,10 @@ class Exchange:
         body = await http1.read_body(upstream.reader, response) if in_words else b""
         if Callers.issues(self._call) and response.status == 200:
             self._proxy.callers.remember(self._call, self._caller, body)
-            self._proxy.canaries.see_issued(body)
+            self._proxy.secret_log.see_issued(body)
         body = name_request(response, body, self._request_id, s3=self._call.is_s3)
         if extended := response.get("x-amz-id-2"):
-            self._proxy.canaries.write("request-id", extended)
+            self._proxy.secret_log.write("request-id", extended)
         self._record(response.status)
         self._writer.write(response.encode())
         if in_words:
@@ -226,7 +226,7 @@ class Proxy:
         self.callers = Callers()
         self.questions = Questions(self.upstream, self.callers)
         self.faults = Faults()
-        self.canaries = Canaries(log.with_name(CANARIES))
+        self.secret_log = SecretLog(log.with_name(SECRETS))
         self.log = AccessLog(log)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,7 +17,7 @@ from ..packages import python
 from ..paths import ROOT
 from ..process import start_time
 from ..progress import Failure, wait_for
-from . import canaries
+from . import secret_log
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _SERVICES = "cloudformation,iam,kms,s3,sts"
@@ -56,7 +56,7 @@ def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str], tls: TLS 
     }
     _start(run_dir, _MINISTACK, [*nsenter, sys.executable, "-m", "dev.aws.standin_server", _SOCKET], environment)
     log = directory / ACCESS_LOG
-    for written in (log, directory / canaries.FILE):
+    for written in (log, directory / secret_log.FILE):
         written.unlink(missing_ok=True)
     listen = ["--listen", f"{bind}:{port}", "--upstream", _SOCKET, "--log", ACCESS_LOG]
     if tls:

@@ -16,7 +16,7 @@ from ..progress import Failure
 from . import PLATFORM_CREDENTIALS, start
 from .accounts import Customer, allow, document, trust
 from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
-from .canaries import FILE as CANARIES
+from .secret_log import FILE as SECRETS
 from .sigv4 import sign
 from .standin import ACCESS_LOG
 
@@ -56,13 +56,13 @@ class AccessLogTest(StandInTest):
         self.assertNotIn(secret, log)
 
 
-class CanariesTest(StandInTest):
+class SecretLogTest(StandInTest):
     def values(self, kind: str) -> list[str]:
         rows = [json.loads(line) for line in self.file().read_text().splitlines()]
         return [row["value"] for row in rows if row["kind"] == kind]
 
     def file(self) -> Path:
-        return self.run_dir / "aws" / CANARIES
+        return self.run_dir / "aws" / SECRETS
 
     def test_what_must_not_leak_is_kept_for_the_tests_that_look_for_it(self):
         self.assertAnswer(self.assume("A-wrong-one"), 403, "AccessDenied")

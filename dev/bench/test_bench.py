@@ -156,7 +156,7 @@ class ByHandTest(unittest.TestCase):
         return value
 
     def begin(self, *arguments, output=None, **environment):
-        secret = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "canary", "AWS_EC2_METADATA_DISABLED": "true"}
+        secret = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "hidden-key", "AWS_EC2_METADATA_DISABLED": "true"}
         elsewhere = {"HOME": str(self.directory), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
         arguments = arguments or ("--once", self.spool, "-f", self.destination)
         log = self.enterContext(open(self.directory / "log", "w+"))
@@ -168,7 +168,7 @@ class ByHandTest(unittest.TestCase):
         """Exit code, and all that was said."""
         process, log = begun
         code, said = process.wait(60), Path(log).read_text()
-        self.assertNotIn("canary", said)
+        self.assertNotIn("hidden-key", said)
         self.assertNotRegex(said, "[█░\x1b]", "a bar, or colours, and no terminal")
         return code, said
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from . import wire_xml
 from .call import Call
 
-FILE = "canaries.jsonl"
+FILE = "secrets.jsonl"
 
 
-class Canaries:
+class SecretLog:
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8")

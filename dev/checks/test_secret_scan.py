@@ -3,7 +3,7 @@
 import random
 import unittest
 
-from .canary import Net, _place, planted, telling
+from .secret_scan import Net, _place, planted, telling
 
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=,.@:-_"
 
@@ -13,7 +13,7 @@ def some(number, length, seed=1):
     return [bytes(chance.choices(ALPHABET, k=length)) for _ in range(number)]
 
 
-class CanaryTest(unittest.TestCase):
+class SecretScanTest(unittest.TestCase):
     def test_a_secret_is_found_in_every_encoding_wherever_it_begins(self):
         for length in (8, 9, 13, 14, 15, 16, 36, 64, 400):
             (value,) = some(1, length)

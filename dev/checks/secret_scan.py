@@ -27,7 +27,7 @@ from ..paths import KUBECONFIG, RUN
 from ..progress import Failure, say
 from . import capture
 
-CANARIES = RUN / "aws" / "canaries.jsonl"  # each secret that passed through the stand-in for AWS
+SECRETS = RUN / "aws" / "secrets.jsonl"  # each secret that passed through the stand-in for AWS
 ACCESS_LOG = RUN / "aws" / "access.jsonl"
 POD_LOGS = [node.directory / "mounts" / "var-log" / "pods" for node in sandbox.NODES]
 KEPT_LOGS = RUN / "pod-logs"
@@ -172,9 +172,9 @@ def _place(pattern, net, files):
 
 def _secrets():
     """[(kind, value)], and the number of those that are not looked for."""
-    if not CANARIES.exists():
-        raise Failure(f"{CANARIES} is missing: the environment was started by an earlier version; make down, make up")
-    values = {(line["kind"], line["value"].encode()) for line in map(json.loads, CANARIES.read_text().splitlines())}
+    if not SECRETS.exists():
+        raise Failure(f"{SECRETS} is missing: the environment was started by an earlier version; make down, make up")
+    values = {(line["kind"], line["value"].encode()) for line in map(json.loads, SECRETS.read_text().splitlines())}
     platform = json.loads((RUN / PLATFORM_CREDENTIALS).read_text())
     values |= {("secret-access-key", platform["secretAccessKey"].encode()), ("bearer token", TOKEN_START)}
     secrets = sorted(pair for pair in values if telling(pair[1]))
@@ -310,4 +310,4 @@ if __name__ == "__main__":
     try:
         run()
     except Failure as failure:
-        sys.exit(f"canary: {failure}")
+        sys.exit(f"secret scan: {failure}")
