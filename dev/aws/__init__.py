@@ -9,7 +9,7 @@ faults              what a test puts between the operator and AWS: throttles, re
 secret_log          what must be found nowhere else, for the tests that look for leaks
 call, answer, access_log, upstream, http1, sigv4, wire_xml   the proxy's parts
 accounts, client    the platform's account and its customers'; commands: `python3 -m dev.aws customer` by hand
-bench               what the tests share
+support             what the tests share
 
 The test modules beside them test the stand-in itself: a refusal means something only where a
 permissive role is assumable by anyone.

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from ..progress import wait_for
 from .accounts import PLATFORM_ACCOUNT, Customer
-from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
 from .faults import Fault, set_fault
 from .sigv4 import sign
 from .standin import ACCESS_LOG
+from .support import EXTERNAL_ID, SESSION_NAME, StandInTest
 
 
 class FaultTest(StandInTest):

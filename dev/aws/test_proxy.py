@@ -15,10 +15,10 @@ from ..paths import ROOT
 from ..progress import Failure
 from . import PLATFORM_CREDENTIALS, start
 from .accounts import Customer, allow, document, trust
-from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
 from .secret_log import FILE as SECRETS
 from .sigv4 import sign
 from .standin import ACCESS_LOG
+from .support import EXTERNAL_ID, SESSION_NAME, StandInTest
 
 
 class AccessLogTest(StandInTest):

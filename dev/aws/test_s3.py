@@ -6,8 +6,8 @@ import base64
 import time
 
 from .accounts import OBJECT_ACTIONS, Customer, allow, document
-from .bench import StandInTest
 from .client import must
+from .support import StandInTest
 
 FULL_CONTROL = "bucket-owner-full-control"
 

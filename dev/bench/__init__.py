@@ -9,7 +9,7 @@ uploads           speed, processor time and memory, side by side in one interlea
 recovery          what one upload costs beside its bytes: latency, requests, what is sent again after kill -9
 faults            the same faults for all: what each loses
 configuration     how long a running sidecar takes to act on an edit; this one needs the cluster
-results, chart    the tables, and the picture beside them in the README
+results, plot     the tables, and the picture beside them in the README
 """
 
 from . import configuration, faults, recovery, results, uploads

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..progress import Failure, say, step
-from . import chart, results, sink
+from . import plot, results, sink
 from .clients import FLOOR, OURS, PEERS, Clients, versions
 
 ROUNDS = 7
@@ -54,7 +54,7 @@ class Figure(NamedTuple):
 def run():
     figures = measure(WORKS, ROUNDS)
     results.keep("uploads", [figure._asdict() for figure in figures])
-    return results.Part(tables(figures), _rows(figures), chart.svg(_bars(figures), f"MB/s × {REFERENCE}, medians of {ROUNDS} interleaved rounds, {results.machine()}"))
+    return results.Part(tables(figures), _rows(figures), plot.svg(_bars(figures), f"MB/s × {REFERENCE}, medians of {ROUNDS} interleaved rounds, {results.machine()}"))
 
 
 def _rows(figures):

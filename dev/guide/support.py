@@ -13,9 +13,9 @@ from typing import Any
 
 from .. import sdks
 from ..aws.accounts import Customer
-from ..aws.bench import StandInTest, issued, next_account
 from ..aws.client import Client, Response, must
 from ..aws.standin import ACCESS_LOG
+from ..aws.support import StandInTest, issued, next_account
 from . import GOLDEN
 
 EXTERNAL_ID = "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19"
