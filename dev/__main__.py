@@ -38,7 +38,7 @@ def _fmt():
 
 
 def _generate():
-    argv = ["cargo", "test", "--quiet", "--test", "generated"]
+    argv = ["cargo", "test", "--quiet", "--test", "generated", "--test", "formats"]
     subprocess.run(argv, cwd=ROOT, check=True, env={**os.environ, "UPDATE": "1"})
     readme.README.write_text(readme.render())
 

@@ -69,7 +69,7 @@ def _deny():
 
 
 def _unit_tests():
-    _nextest("--lib", "--bins", "--test", "house", "--test", "generated")
+    _nextest("--lib", "--bins", "--test", "house", "--test", "generated", "--test", "formats")
 
 
 def _stand_in():
