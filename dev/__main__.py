@@ -28,7 +28,7 @@ def _cluster_up():
 def _down():
     environment.down()
     if left := environment.left_behind():
-        raise Failure("still there: " + ", ".join(left))
+        raise Failure("not removed: " + ", ".join(left))
     say("down: no process, mount, namespace, iptables rule or cgroup is left")
 
 
@@ -67,7 +67,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m dev", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
-    # So that an ended run still cleans up after itself.
+    # SIGTERM raises SystemExit, so that a terminated run still cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if command == "doctor":

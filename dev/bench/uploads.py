@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ..progress import Failure, say, step
+from ..progress import Failure, step
 from . import plot, results, sink
 from .clients import FLOOR, OURS, PEERS, Clients, versions
 

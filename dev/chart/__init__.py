@@ -12,21 +12,21 @@ ALERTS = CHART / "files" / "alerts.yaml"
 
 
 def helm(verb, *settings, chart=CHART):
-    """Of `template` and `lint`."""
+    """Runs `helm template` or `helm lint` on the chart."""
     name = [NAME] if verb == "template" else []
     argv = [tools.command("helm"), verb, *name, chart, "--namespace", NAME, *settings]
     return subprocess.run(argv, capture_output=True, text=True)
 
 
 def render(*settings):
-    """Objects by kind and name."""
+    """The rendered objects by kind and name."""
     rendered = helm("template", *settings)
     assert rendered.returncode == 0, rendered.stderr
     return {(it["kind"], it["metadata"]["name"]): it for it in read(rendered.stdout)}
 
 
 def read(text):
-    """The objects of a YAML text. As Python reads no YAML by itself; a label is what kubectl can change without a cluster."""
+    """The objects of a YAML text. Python has no YAML parser, and `kubectl label --local` prints JSON without a cluster."""
     argv = [tools.command("kubectl"), "label", "--local", "--filename=-", "--output=json", "read-as=json"]
     rest = subprocess.run(argv, input=text, check=True, capture_output=True, text=True).stdout
     while rest := rest.lstrip():

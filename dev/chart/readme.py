@@ -45,7 +45,7 @@ def render():
 
 
 def parse(text):
-    """The tree of values.yaml: the YAML that it is written in, mappings of one line a key."""
+    """The tree of values.yaml, which is restricted to mappings with one `key: value` a line."""
     top, stack, comment = [], [], []
     for number, line in enumerate(text.splitlines(), 1):
         indent, stripped = len(line) - len(line.lstrip()), line.strip()
@@ -68,7 +68,7 @@ def parse(text):
 
 
 def undocumented(values):
-    """Paths of values that no comment tells of, their own or that of what they are in."""
+    """Paths of values that have no comment, neither their own nor one of the mapping around them."""
     for value in values:
         if not value.comment and not value.inner:
             yield value.path

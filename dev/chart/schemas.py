@@ -1,6 +1,6 @@
-"""JSON schemas of all that the chart renders, for kubeconform: Kubernetes' own, and those of CustomResourceDefinitions.
+"""JSON schemas of all kinds that the chart renders, for kubeconform: Kubernetes' own, and those of CRDs.
 
-Strict: a field that a schema does not name is an error. Laid out as kubeconform asks for them: KIND-GROUP-VERSION.json.
+They are strict: a field that a schema does not name is an error. Files are named KIND-GROUP-VERSION.json.
 """
 
 import json
@@ -13,7 +13,7 @@ QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 
 
 def directory():
-    """The directory that holds them; made once."""
+    """The directory of the schemas."""
     sources = [(HERE / file).read_text() for file in ("chart/schemas.py", "k8s/go.mod", "cert-manager/go.mod")]
     return tools.cached("schemas", [PINS["schemas"], *sources], _make)
 
@@ -38,7 +38,7 @@ def _make(into):
 
 
 def _strict(schema):
-    """The schema, with no field beside those that it names."""
+    """The schema, which now refuses fields that it does not name."""
     if isinstance(schema, list):
         return [_strict(it) for it in schema]
     if not isinstance(schema, dict):
@@ -51,7 +51,7 @@ def _strict(schema):
 
 
 def _collect(name, definitions, used):
-    """A definition and all that it refers to."""
+    """Adds a definition and all that it refers to."""
     if name in used:
         return
     used[name] = definitions[name]

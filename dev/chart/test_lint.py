@@ -1,4 +1,4 @@
-"""The chart as linters see it, under the values that change what is rendered."""
+"""Linters accept the chart under every value that changes what is rendered."""
 
 import json
 import subprocess
@@ -34,15 +34,15 @@ VALUES = {
         '--set-json=affinity={"nodeAffinity": {}}',
     ),
 }
-# What kube-score would have that we do not do, of whom, and why not.
+# The findings of kube-score that are accepted: on which components, and why.
 ALL = {"controller", "webhook", "broker"}
 ACCEPTED = {
-    "container-image-pull-policy": (ALL, "by digest or by version the content is what it was"),
-    "container-resources": (ALL, "a limit of CPU makes wait who could run; CPU has requests, memory both"),
-    "container-ephemeral-storage-request-and-limit": (ALL, "the root is read-only, and nothing is written"),
-    "deployment-has-host-podantiaffinity": ({"webhook", "broker"}, "topology spread does it"),
-    "deployment-replicas": ({"controller"}, "one by design: uploads do not depend on it"),
-    "deployment-strategy": ({"controller"}, "the one writer of status ends before the next begins"),
+    "container-image-pull-policy": (ALL, "a version or a digest names one content"),
+    "container-resources": (ALL, "a CPU limit throttles pods on an idle node; CPU has requests, memory has both"),
+    "container-ephemeral-storage-request-and-limit": (ALL, "the root file system is read-only, and nothing is written"),
+    "deployment-has-host-podantiaffinity": ({"webhook", "broker"}, "topology spread constraints do this"),
+    "deployment-replicas": ({"controller"}, "one replica by design: uploads do not depend on it"),
+    "deployment-strategy": ({"controller"}, "the writer of statuses must end before the next one starts"),
 }
 
 
@@ -59,13 +59,13 @@ def lint_tool(name):
 
 
 class LintTest(unittest.TestCase):
-    def test_helm_finds_nothing_to_say(self):
+    def test_helm_lint_finds_nothing(self):
         for name, settings in VALUES.items():
             with self.subTest(name):
                 linted = chart.helm("lint", "--strict", *settings)
                 self.assertEqual(linted.returncode, 0, linted.stdout + linted.stderr)
 
-    def test_each_object_is_of_its_kinds_schema_and_a_field_too_many_is_not(self):
+    def test_each_object_matches_its_schema_and_an_unknown_field_does_not(self):
         for name, settings in VALUES.items():
             with self.subTest(name):
                 rendered = chart.helm("template", *settings).stdout
@@ -80,7 +80,7 @@ class LintTest(unittest.TestCase):
         location = f"{schemas.directory()}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json"
         return run(lint_tool("kubeconform"), "-strict", "-summary", "-schema-location", location, "-", given=rendered)
 
-    def test_kube_score_finds_what_is_accepted_with_a_reason_and_nothing_else(self):
+    def test_kube_score_finds_only_what_is_accepted_with_a_reason(self):
         accepted = {test: components for test, (components, _) in ACCEPTED.items()}
         for name, settings in VALUES.items():
             with self.subTest(name):
@@ -92,13 +92,13 @@ class LintTest(unittest.TestCase):
                         if not check["skipped"] and check["grade"] < 10:
                             component = scored["object_name"].rpartition("-")[2]
                             found.setdefault(check["check"]["id"], set()).add(component)
-                # Some are only found where a Service selects the controller too.
+                # Some are only found where a Service also selects the controller.
                 expected = accepted if name == "monitored" else {test: accepted[test] for test in found.keys() & accepted.keys()}
                 self.assertEqual(found, expected)
 
 
 class AlertsTest(unittest.TestCase):
-    """With the promtool of Debian's package, where there is apt."""
+    """Needs promtool, which comes with Debian's package of Prometheus."""
 
     def setUp(self):
         self.promtool = packages.prometheus("promtool")
@@ -106,12 +106,12 @@ class AlertsTest(unittest.TestCase):
             self.assertFalse(IN_CI, "where all tests must run there has to be an apt")
             self.skipTest("no promtool, and no apt to unpack it from")
 
-    def test_the_alerts_are_rules_and_fire_when_they_should(self):
+    def test_the_alerts_are_valid_and_fire_when_they_should(self):
         for argv in (("check", "rules", "--lint-fatal", chart.ALERTS), ("test", "rules", ROOT / "tests/alerts.yaml")):
             done = run(self.promtool, *argv)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-    def test_a_rule_that_says_otherwise_fails_the_unit_tests(self):
+    def test_a_changed_rule_fails_the_unit_tests_of_the_alerts(self):
         with tempfile.TemporaryDirectory() as directory:
             rules = Path(directory) / "alerts.yaml"
             rules.write_text(chart.ALERTS.read_text().replace("> 900", "> 90000"))

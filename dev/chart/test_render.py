@@ -1,4 +1,4 @@
-"""What the chart renders, by who makes the certificates; nothing is installed."""
+"""What the chart renders for its values; nothing is installed."""
 
 import unittest
 
@@ -13,12 +13,12 @@ def named(objects, *kinds):
 
 
 class CertificatesTest(unittest.TestCase):
-    def test_the_chart_is_sound_whoever_makes_the_certificates(self):
+    def test_helm_lint_accepts_each_mode_of_certificates(self):
         for settings in ((), CERT_MANAGER, OWN_ISSUER):
             linted = helm("lint", "--strict", *settings)
             self.assertEqual(linted.returncode, 0, linted.stdout + linted.stderr)
 
-    def test_cert_manager_makes_them_and_the_controller_has_no_right_to(self):
+    def test_with_cert_manager_the_controller_has_no_right_to_certificates(self):
         ours = ["Role/-controller-certificates", "RoleBinding/-controller-certificates"]
         leaves = ["Certificate/-broker", "Certificate/-webhook"]
         authority = ["Certificate/-ca", "Issuer/", "Issuer/-ca"]
@@ -35,7 +35,7 @@ class CertificatesTest(unittest.TestCase):
             injected = {"cert-manager.io/inject-ca-from": f"{NAME}/{NAME}-webhook"}
             self.assertEqual(annotations, None if kept else injected)
 
-    def test_its_certificates_fill_the_secrets_that_are_mounted_and_name_the_services(self):
+    def test_cert_managers_certificates_fill_the_mounted_secrets(self):
         for settings, issuer in (
             (CERT_MANAGER, {"kind": "Issuer", "name": NAME}),
             (OWN_ISSUER, {"kind": "ClusterIssuer", "name": "internal"}),
@@ -52,12 +52,12 @@ class CertificatesTest(unittest.TestCase):
         self.assertTrue(authority["isCA"])
         self.assertEqual(authority["privateKey"]["rotationPolicy"], "Never")
 
-    def test_the_webhook_tells_sidecars_of_the_brokers_ca(self):
+    def test_the_webhook_mounts_the_brokers_ca(self):
         for settings in ((), CERT_MANAGER):
             secrets = mounted(render(*settings), f"{NAME}-webhook")
             self.assertEqual(secrets, {f"{NAME}-webhook-tls": ["tls.crt", "tls.key"], f"{NAME}-broker-tls": ["ca.crt"]})
 
-    def test_a_keeper_that_is_none_and_an_issuer_that_nobody_asks_are_refused(self):
+    def test_an_unknown_mode_and_an_unused_issuer_are_refused(self):
         for settings, why in (
             (("--set=certificates=vault",), "'selfManaged', 'certManager'"),
             (("--set=certManager.issuerRef.name=internal",), "/certManager/issuerRef"),
@@ -69,7 +69,7 @@ class CertificatesTest(unittest.TestCase):
 
 
 class NetworkPoliciesTest(unittest.TestCase):
-    def test_each_component_lets_in_who_calls_it_and_may_call_all(self):
+    def test_each_component_admits_its_callers_and_may_call_anyone(self):
         objects = render()
         ports = {"controller": ["metrics"], "webhook": ["metrics", "https"], "broker": ["metrics", "https"]}
         for component, expected in ports.items():
@@ -82,7 +82,7 @@ class NetworkPoliciesTest(unittest.TestCase):
             self.assertEqual(spec["egress"], [{}])
         self.assertEqual(named(render("--set=networkPolicy.enabled=false"), "NetworkPolicy"), [])
 
-    def test_metrics_are_for_those_who_are_named(self):
+    def test_metrics_are_reachable_from_the_named_peers_only(self):
         monitoring = '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector": {"matchLabels": {"a": "b"}}}]'
         for settings, expected in (((), None), ((monitoring,), [{"namespaceSelector": {"matchLabels": {"a": "b"}}}])):
             metrics = render(*settings)["NetworkPolicy", f"{NAME}-controller"]["spec"]["ingress"][0]
@@ -90,7 +90,7 @@ class NetworkPoliciesTest(unittest.TestCase):
 
 
 class BandwidthTest(unittest.TestCase):
-    def test_a_limit_is_told_to_the_webhook_as_it_was_written_and_one_too_low_is_refused(self):
+    def test_a_bandwidth_limit_reaches_the_webhook_and_one_too_low_is_refused(self):
         for settings, expected in (((), []), (("--set=uploader.bandwidthLimit=10485760",), ["--uploader-bandwidth-limit=10485760"])):
             webhook = render(*settings)["Deployment", f"{NAME}-webhook"]["spec"]["template"]["spec"]["containers"][0]
             self.assertEqual([it for it in webhook["args"] if "bandwidth" in it], expected)

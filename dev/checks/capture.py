@@ -1,9 +1,9 @@
-"""What crosses the pods' network, in the form of tcpdump: written by a process inside, searched for secrets at the end.
+"""Captures the pods' traffic in tcpdump's format, by a process in the cluster's network, for the secret scan.
 
     python3 -m dev.checks.capture FILE
 
-Each pod has one veth on the node's bridge, so what a pod sends or gets passes one: those are heard, and nothing of the
-node's own loopback, on which the machine's shell speaks to the stand-in without TLS.
+Each pod has one veth on the node's bridge, and all that a pod sends or receives passes it: those interfaces are
+captured. The node's loopback is not, because the machine's shell calls the stand-in on it without TLS.
 """
 
 import ctypes
@@ -38,31 +38,31 @@ def begin():
 
 
 def end():
-    """What was said; fails if too much of it came too fast to be seen."""
+    """Ends the capture and returns its traffic. Fails when the kernel dropped packets."""
     if not process.running(NAME):
-        raise Failure("the capture of the pods' network is not running, so nothing is known of it")
+        raise Failure("the capture of the pods' network is not running: see its log in target/dev/logs")
     process.stop(NAME)
     seen, missed = map(int, _counts(FILE).read_text().split())
     if missed:
-        raise Failure(f"{missed} packets beside {seen} came too fast to be captured: what they held is not known")
-    return said(FILE.read_bytes())
+        raise Failure(f"the capture dropped {missed} packets and kept {seen}: a secret in the dropped ones would be missed")
+    return read_traffic(FILE.read_bytes())
 
 
-class Said(NamedTuple):
-    """Of a capture: what each side of each TCP connection said, and all packets that are none of TCP's."""
+class Traffic(NamedTuple):
+    """What each side of each TCP connection sent, and all packets that are not TCP."""
 
     streams: dict[tuple, bytes]
     others: bytes
 
-    def by_port(self, port):
-        """How many bytes were said by whom listens there."""
+    def bytes_sent_from(self, port):
+        """How many bytes the servers on that port sent."""
         return sum(len(text) for (_, source, _), text in self.streams.items() if source == port)
 
-    def everything(self):
+    def all_bytes(self):
         return b"\n".join([*self.streams.values(), self.others])
 
 
-def said(capture):
+def read_traffic(capture):
     streams, others, at = {}, [], len(HEADER)
     while at + RECORD.size <= len(capture):
         length = RECORD.unpack_from(capture, at)[2]
@@ -75,17 +75,17 @@ def said(capture):
         connection, sequence, payload = segment
         if payload:
             streams.setdefault(connection, _Stream()).add(sequence, payload)
-    return Said({connection: stream.text() for connection, stream in streams.items()}, b"".join(others))
+    return Traffic({connection: stream.text() for connection, stream in streams.items()}, b"".join(others))
 
 
 class _Stream:
-    """The pieces of one side of a connection. A packet between two pods is heard at both, and what was lost is said again."""
+    """The bytes of one side of a connection. Packets between two pods are captured twice, and lost ones are sent again."""
 
     def __init__(self):
         self._pieces, self._newest = {}, None
 
     def add(self, sequence, payload):
-        # Sequence numbers have 32 bits: the one meant is the nearest to the newest.
+        # Sequence numbers wrap at 32 bits: the packet belongs nearest to the newest one.
         newest = sequence if self._newest is None else self._newest
         place = newest + ((sequence - newest + (1 << 31)) % (1 << 32)) - (1 << 31)
         self._newest = max(newest, place)
@@ -96,12 +96,12 @@ class _Stream:
 
 
 def _segment(packet):
-    """Of a TCP packet: (addresses, port of the speaker, port of the other), sequence number, payload."""
+    """Returns (addresses, source port, destination port), sequence number and payload of a TCP packet, else None."""
     ip = packet[ETHERNET_BYTES:]
     if packet[12:14] != b"\x08\x00" or len(ip) < 20 or ip[9] != TCP:
         return None
     total = int.from_bytes(ip[2:4])
-    tcp = ip[(ip[0] & 15) * 4 : total or None]  # 0: longer than the field can say
+    tcp = ip[(ip[0] & 15) * 4 : total or None]  # 0 means longer than the field can hold
     if len(tcp) < 20:
         return None
     source, destination = struct.unpack(">HH", tcp[:4])
@@ -115,38 +115,39 @@ def _counts(file):
 def _write(file):
     ended = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as heard, open(file, "wb") as capture:
-        # Of the loopback's packets there are so many that they would fill the queue.
-        _ignore_loopback(heard)
-        heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES)
-        # What was missed before is no matter.
-        heard.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
-        heard.settimeout(0.5)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as packets, open(file, "wb") as capture:
+        # The loopback has so many packets that they would fill the queue.
+        _ignore_loopback(packets)
+        packets.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_BYTES)
+        # Reading the counters resets them: packets dropped before the capture do not count.
+        packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        packets.settimeout(0.5)
         capture.write(HEADER)
         capture.flush()
         while True:
             try:
-                packet, (interface, *_) = heard.recvfrom(LARGEST_PACKET)
+                packet, (interface, *_) = packets.recvfrom(LARGEST_PACKET)
             except TimeoutError:
-                if ended:  # and nothing is left in the queue
+                if ended:  # the queue is empty, too
                     break
                 continue
             if interface.startswith("veth"):
                 seconds, rest = divmod(time.time_ns(), 10**9)
                 capture.write(RECORD.pack(seconds, rest // 1000, len(packet), len(packet)) + packet)
-        seen, missed = struct.unpack("II", heard.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        seen, missed = struct.unpack("II", packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         _counts(file).write_text(f"{seen} {missed}")
 
 
-def _ignore_loopback(heard):
-    """By a filter in the kernel: if the packet's interface is the loopback, nothing of it, else all of it."""
-    load_interface, if_equal, give = 0x20, 0x15, 0x06  # linux/filter.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
+def _ignore_loopback(packets):
+    """Attaches a kernel filter that drops the loopback's packets and passes all others whole."""
+    # linux/filter.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K.
+    load_interface, if_equal, take = 0x20, 0x15, 0x06
     interface_of_packet = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
-    program = [(load_interface, 0, 0, interface_of_packet), (if_equal, 0, 1, socket.if_nametoindex("lo")), (give, 0, 0, 0),
-               (give, 0, 0, LARGEST_PACKET)]  # fmt: skip
+    program = [(load_interface, 0, 0, interface_of_packet), (if_equal, 0, 1, socket.if_nametoindex("lo")), (take, 0, 0, 0),
+               (take, 0, 0, LARGEST_PACKET)]  # fmt: skip
     instructions = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in program))
     filter_program = struct.pack("HL", len(program), ctypes.addressof(instructions))
-    heard.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_program)
+    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_program)
 
 
 if __name__ == "__main__":

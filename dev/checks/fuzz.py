@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of what strangers can send, for a fixed number of inputs.
 
-Our own code alone is instrumented, by a wrapper around its compiler, so that the libraries of the other builds serve.
+A wrapper around the compiler instruments the product's own code alone, so that the libraries of other builds are reused.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 from ..paths import ROOT, TARGET
 from ..progress import Failure, say
 
-# As cargo-fuzz sets them; of LLVM's own documentation, "SanitizerCoverage".
+# cargo-fuzz sets the same flags; LLVM's page "SanitizerCoverage" documents them.
 FLAGS = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -49,10 +49,10 @@ def _run(target, runs):
     done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         sys.stderr.write(done.stderr[-4000:])
-        raise Failure(f"{target}: an input that must not do this is in {found}")
-    said = dict(line.removeprefix("stat::").split(":", 1) for line in done.stderr.splitlines() if line.startswith("stat::"))
-    executed, new = (int(said[name]) for name in ("number_of_executed_units", "new_units_added"))
-    # Without instrumentation no input is news, and nothing is explored.
+        raise Failure(f"{target}: an input crashed or stalled it; the input is in {found}")
+    stats = dict(line.removeprefix("stat::").split(":", 1) for line in done.stderr.splitlines() if line.startswith("stat::"))
+    executed, new = (int(stats[name]) for name in ("number_of_executed_units", "new_units_added"))
+    # Without instrumentation no input is new, and nothing is explored.
     if executed < runs or not new:
-        raise Failure(f"{target}: {executed} inputs, {new} of them news: the build is not instrumented")
-    say(f"{target}: {executed} inputs, {new} of them news, {said['peak_rss_mb'].strip()} MiB")
+        raise Failure(f"{target}: {executed} inputs, {new} of them new: the build is not instrumented")
+    say(f"{target}: {executed} inputs, {new} of them with new coverage, {stats['peak_rss_mb'].strip()} MiB")

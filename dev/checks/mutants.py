@@ -1,8 +1,8 @@
-"""What a change of the decisions may not survive: cargo-mutants on the rooms of `domain` that judge AWS and owners.
+"""Runs cargo-mutants on the rooms of `domain` that judge AWS's responses and who owns a claim.
 
 A mutant is a small change of the code that some test must notice. The rooms use nothing but `api` and `secret`, so they
-are built apart, as a package of these alone: seconds for each mutant instead of the minute that the whole crate takes.
-Survivors are listed in mutants.txt with the reason why no test can or need notice them.
+are built as a package of their own: a mutant takes seconds instead of the minute that the whole crate takes.
+mutants.txt lists the accepted survivors, each with the reason why no test can or need notice it.
 """
 
 import json
@@ -25,7 +25,7 @@ DEPENDENCIES = (
     "base64", "crc-fast", "jiff", "k8s-openapi", "kube", "proptest", "schemars", "secrecy", "serde", "serde_json", "strum",
     "thiserror",
 )  # fmt: skip
-FEATURES = {"kube": ["cel", "derive"]}  # of the client nothing is used here
+FEATURES = {"kube": ["cel", "derive"]}  # these rooms use nothing of the client
 SECONDS_A_MUTANT = 60
 
 
@@ -33,7 +33,7 @@ def run(rooms=ROOMS):
     _make_package()
     files = [argument for room in rooms for argument in ("--file", f"src/domain/{room}/**")]
     with step(f"mutants of {', '.join(rooms)}"):
-        # Its exit status says that there are survivors; which ones may be, we say.
+        # Its exit status says whether mutants survived; mutants.txt says which ones may.
         subprocess.run(
             [_cargo_mutants(), "mutants", "--in-place", "--colors", "never", "--timeout", str(SECONDS_A_MUTANT),
              "--output", PACKAGE, *files],
@@ -48,13 +48,13 @@ def run(rooms=ROOMS):
     caught = len(outcomes["CaughtMutant"] + outcomes["Timeout"])
     say(f"{caught} mutants were caught, {len(outcomes['Unviable'])} do not compile, {len(survivors)} survived")
     if new or gone:
-        lines = [f"  survives, and {EXPLAINED.name} does not say why: {name}" for name in new]
-        lines += [f"  is in {EXPLAINED.name} and survives no more: {pattern}" for pattern in gone]
-        raise Failure("the tests and the list of explained survivors disagree:\n" + "\n".join(lines))
+        lines = [f"  survived, and {EXPLAINED.name} does not explain it: {name}" for name in new]
+        lines += [f"  is in {EXPLAINED.name} and did not survive: {pattern}" for pattern in gone]
+        raise Failure("the survivors are not those that are explained:\n" + "\n".join(lines))
 
 
 def _make_package():
-    """Afresh but for its build, which stays warm."""
+    """Copies the sources anew and keeps the build directory."""
     for path in (PACKAGE / "src", RESULT):
         shutil.rmtree(path, ignore_errors=True)
     source = PACKAGE / "src"
@@ -65,7 +65,7 @@ def _make_package():
     rooms = " ".join(f"pub mod {room};" for room in ROOMS)
     (source / "lib.rs").write_text(f"pub mod api;\npub mod secret;\npub mod domain {{ {rooms} }}\n")
     (PACKAGE / "Cargo.toml").write_text(_manifest())
-    shutil.copy(ROOT / "Cargo.lock", PACKAGE)  # the same versions; cargo drops what is not used
+    shutil.copy(ROOT / "Cargo.lock", PACKAGE)  # keeps the versions; cargo drops unused packages
 
 
 def _manifest():
@@ -87,20 +87,20 @@ def _outcomes():
     outcomes = {"CaughtMutant": [], "MissedMutant": [], "Timeout": [], "Unviable": []}
     report = RESULT / "outcomes.json"
     if not report.exists():
-        raise Failure(f"cargo-mutants did not come to an end; see {RESULT}")
+        raise Failure(f"cargo-mutants did not finish; see {RESULT}")
     for outcome in json.loads(report.read_text())["outcomes"]:
         if outcome["scenario"] == "Baseline":
             if outcome["summary"] != "Success":
                 raise Failure(f"the rooms' tests fail without any mutant; see {RESULT / 'log'}")
         else:
-            # Without line and column, which change with every edit.
+            # Line and column are removed, because they change with every edit.
             name = re.sub(r":\d+:\d+", "", outcome["scenario"]["Mutant"]["name"])
             outcomes[outcome["summary"]].append(name)
     return outcomes
 
 
 def _explained():
-    """One regular expression a line; comments above it say why."""
+    """Each line is a regular expression; the comment above it is the reason."""
     lines = (line.strip() for line in EXPLAINED.read_text().splitlines())
     return [re.compile(line) for line in lines if line and not line.startswith("#")]
 

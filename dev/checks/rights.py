@@ -1,8 +1,8 @@
-"""What each ServiceAccount of ours may do, held to a file that a human reads, and what it did, held to that.
+"""Compares what each of the product's ServiceAccounts may do with a reviewed file, and what it did with both.
 
-`python3 -m dev.checks.rights` compares the roles in the cluster with dev/checks/rights/*.txt, and then every call in the
-API server's audit log that one of ours made: no call may be outside what the file says, and no call may have been
-forbidden.
+`python3 -m dev.checks.rights` compares the roles in the cluster with dev/checks/rights/*.txt (`--write` writes these
+files), and then reads every call of the product in the API server's audit log: each must be covered by the file, and none
+may have been forbidden.
 """
 
 import json
@@ -42,21 +42,21 @@ def check():
         forbidden = call.get("responseStatus", {}).get("code") == 403 and "forbid" in call.get("annotations", {}).get(
             "authorization.k8s.io/decision", ""
         )
-        # `helm uninstall` takes the rights first, and the pods end as they find.
+        # `helm uninstall` deletes the rights first, so the last calls of the pods are forbidden.
         if forbidden and account in uninstalled:
             continue
         if forbidden or not any(_covers(right, line) for right in rights[account]):
             wrong.append(f"  {account}: {' '.join(line)}, answered {call.get('responseStatus', {}).get('code')}")
     if wrong:
-        raise Failure("calls outside of what dev/checks/rights says:\n" + "\n".join(sorted(set(wrong))))
+        raise Failure("calls that dev/checks/rights does not cover:\n" + "\n".join(sorted(set(wrong))))
     if idle := [account for account, count in calls.items() if not count]:
-        raise Failure(f"the audit log shows no call of {', '.join(idle)}: nothing was checked")
-    told = ", ".join(f"{count} of {account}" for account, count in calls.items())
-    say(f"every call is within the rights of its ServiceAccount: {told}")
+        raise Failure(f"the audit log has no call of {', '.join(idle)}: nothing was checked")
+    counts = ", ".join(f"{count} of {account}" for account, count in calls.items())
+    say(f"every call is within the rights of its ServiceAccount: {counts}")
 
 
 def _rights(kube, account):
-    """(verb, resource, where, names), of every role bound to it."""
+    """Returns (verb, resource, namespace, names) of every role that is bound to the account."""
     found = set()
     for kind in ("clusterrolebindings", "rolebindings"):
         options = [] if kind == "clusterrolebindings" else ["--all-namespaces"]
@@ -86,7 +86,7 @@ def _calls():
 
 
 def _binding(call):
-    """Whose rights a call gives or takes."""
+    """The component whose ClusterRoleBinding the call creates, changes or deletes, else None."""
     reference = call.get("objectRef", {})
     if reference.get("resource") == "clusterrolebindings" and call["verb"] in ("create", "patch", "update", "delete"):
         return reference["name"].removeprefix(f"{operator.NAME}-")
@@ -103,10 +103,10 @@ def _as_line(call):
 
 
 def _covers(right, call):
-    verb, resource, where, names = right
+    verb, resource, namespace, names = right
     return (
         (verb, resource) == call[:2]
-        and where in ("*", call[2])
+        and namespace in ("*", call[2])
         and (names == "*" or call[3] in names.split(","))
     )
 

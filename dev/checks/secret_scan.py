@@ -1,12 +1,12 @@
-"""No External ID, key, session token, request ID or bearer token in what people read: a search of all that a run left.
+"""Searches all that a run left for External IDs, keys, session tokens, request IDs and bearer tokens.
 
-Searched: statuses, events, pods, config maps, the API server's audit log (in which the bodies of Secrets, and of token
-requests and reviews, have no place), the logs of the operator and of the sidecars, deleted pods' too, the metrics, and
-all that crossed the pods' network.
-Not searched: Secrets, which are where an External ID belongs. Not looked for: access key IDs, which are names, and
-External IDs that other texts hold by chance (see `telling`).
+The scan reads statuses, events, pods, config maps, the API server's audit log (which must not hold the bodies of Secrets,
+token requests and token reviews), the logs of the operator and of the sidecars, those of deleted pods included, the
+metrics, and all that crossed the pods' network. It does not read Secrets, because an External ID belongs there. It does
+not search for access key IDs, which are names, nor for External IDs that other texts may hold by chance (see
+`is_distinctive`).
 
-A secret is found as it is, percent-encoded, and in base64, base64url and hex, inside whatever surrounds it.
+A secret is found in plain text, percent-encoded, and in base64, base64url and hex, whatever surrounds it.
 """
 
 import base64
@@ -42,7 +42,7 @@ _keepers = []
 
 
 def keep_logs():
-    """Until end_keeping_logs(): a link to each log, as the kubelet removes a pod's logs with the pod."""
+    """Links each log into KEPT_LOGS until end_keeping_logs(), because the kubelet removes a pod's logs with the pod."""
 
     def follow():
         while not _ended.wait(LINKING_SECONDS):
@@ -54,7 +54,7 @@ def keep_logs():
 
 
 def end_keeping_logs():
-    """Before the run's directory goes."""
+    """Must be called before the run's directory is removed."""
     _ended.set()
     while _keepers:
         _keepers.pop().join()
@@ -65,24 +65,24 @@ def run():
     secrets, chance = _secrets()
     sources = _sources()
     _prove_that_it_can_fail(secrets, sources)
-    net = Net(secrets)
-    found = [(name, label) for name, files in sources.items() for label in sorted(net.found_in(_joined(files)))]
+    matcher = Matcher(secrets)
+    found = [(name, label) for name, files in sources.items() for label in sorted(matcher.found_in(_joined(files)))]
     if found:
-        shown = (f"  {_place(label, net, sources[name])} in {name}" for name, label in found[:SHOWN])
-        raise Failure("\n".join([f"{len(found)} secrets are where people read, the first of them:", *shown]))
+        shown = (f"  {_location(label, matcher, sources[name])} in {name}" for name, label in found[:SHOWN])
+        raise Failure("\n".join([f"secret scan: {len(found)} secrets found; the first of them:", *shown]))
     megabytes = sum(len(text) for files in sources.values() for text in files.values()) / 1e6
     say(
-        f"none of {len(secrets)} secrets in {megabytes:.0f} MB, {time.monotonic() - began:.1f} s; "
-        f"{chance} that texts hold by chance were not looked for"
+        f"secret scan: none of {len(secrets)} secrets in {megabytes:.0f} MB, {time.monotonic() - began:.1f} s; "
+        f"{chance} values that texts may hold by chance were left out"
     )
 
 
-class Net:
-    """Finds any of very many values in a text, in one pass that knows no positions.
+class Matcher:
+    """Finds any of very many values in a text, in one pass over its blocks.
 
-    A value of 15 bytes or more has 8 neighbouring bytes at a multiple of 8 wherever it begins. So it is enough to look
-    at the text's blocks of 8, for any of the 8 windows of each value's last 15 bytes; what hits is then compared whole.
-    Shorter values need blocks of 4.
+    Wherever a value of 15 bytes or more begins, 8 of its bytes fill one aligned block of 8. So each block of the text is
+    compared with the 8 windows of every value's last 15 bytes, and each hit is then compared in full. Shorter values
+    need blocks of 4.
     """
 
     def __init__(self, secrets):
@@ -96,7 +96,7 @@ class Net:
             self._windows[width].update(window for window, _ in _windows_of(pattern, width))
 
     def found_in(self, text):
-        """The patterns that the text holds."""
+        """The patterns that occur in the text."""
         text = b"\n".join([text, *_percent_decoded(text)])
         text += bytes(-len(text) % 8)
         found = set()
@@ -124,11 +124,11 @@ class Net:
 
 
 def forms(value):
-    """(name, bytes) of each encoding. Percent-encoding is not here: the text is decoded instead."""
+    """Yields (name, bytes) of each encoding. Percent-encoding is absent, because the text is decoded instead."""
     yield "plain", value
     for before in range(3):  # how many bytes precede it in a group of three
         encoded = base64.b64encode(bytes(before) + value)
-        # The characters at the edges depend on the neighbours too.
+        # The characters at the edges also depend on the neighbouring bytes.
         inner = encoded[(before * 8 + 5) // 6 : (before + len(value)) * 8 // 6]
         yield "base64", inner
         yield "base64url", inner.translate(bytes.maketrans(b"+/", b"-_"))
@@ -136,8 +136,8 @@ def forms(value):
     yield "hex", binascii.hexlify(value).upper()
 
 
-def telling(value):
-    """Whether a text that holds it holds it for that reason: not too short, no number, no repeated character."""
+def is_distinctive(value):
+    """Whether a text that contains the value can only have it from us: it is long enough, and no number or repetition."""
     return len(value) >= 32 or (len(value) >= 8 and len(set(value)) >= 5 and not (value.isdigit() and len(value) < 20))
 
 
@@ -146,7 +146,7 @@ def _width(pattern):
 
 
 def _windows_of(pattern, width):
-    """Each window of the last bytes, as the number that a block of the text is, and where it begins."""
+    """Yields each window of the last bytes, as the number that a block of the text is read as, with its offset."""
     end = len(pattern) - width
     for offset in range(end - width + 1, end + 1):
         yield int.from_bytes(pattern[offset : offset + width], sys.byteorder), offset
@@ -160,9 +160,9 @@ def _joined(files):
     return b"\n".join(files.values())
 
 
-def _place(pattern, net, files):
-    """Which secret is where, in words; never the secret."""
-    kind, form = net.patterns[pattern]
+def _location(pattern, matcher, files):
+    """Says which kind of secret is where, without the secret."""
+    kind, form = matcher.patterns[pattern]
     for file, text in files.items():
         if (at := text.find(pattern)) >= 0:
             line = text.count(b"\n", 0, at) + 1
@@ -171,18 +171,18 @@ def _place(pattern, net, files):
 
 
 def _secrets():
-    """[(kind, value)], and the number of those that are not looked for."""
+    """Returns [(kind, value)], and how many values are left out."""
     if not SECRETS.exists():
         raise Failure(f"{SECRETS} is missing: the environment was started by an earlier version; make down, make up")
     values = {(line["kind"], line["value"].encode()) for line in map(json.loads, SECRETS.read_text().splitlines())}
     platform = json.loads((RUN / PLATFORM_CREDENTIALS).read_text())
     values |= {("secret-access-key", platform["secretAccessKey"].encode()), ("bearer token", TOKEN_START)}
-    secrets = sorted(pair for pair in values if telling(pair[1]))
+    secrets = sorted(pair for pair in values if is_distinctive(pair[1]))
     return secrets, len(values) - len(secrets)
 
 
 def _sources():
-    """{what it is: {file or command: its bytes}}"""
+    """Returns {kind of source: {file or command: its bytes}}."""
     kube = Kube(KUBECONFIG)
     statuses, events, rest = _audit()
     own, sidecars = _logs()
@@ -194,7 +194,7 @@ def _sources():
         "the operator's logs": own,
         "the sidecars' logs": sidecars,
         "metrics": _metrics(kube),
-        # Last: the metrics were just asked for over it, in plain HTTP.
+        # This comes last, because the metrics were just read over that network, in plain HTTP.
         "the pods' network": {"capture": _network()},
     }
 
@@ -204,7 +204,7 @@ def _objects(kube, resource):
 
 
 def _audit():
-    """The statuses and events that we wrote, and all other lines: objects end with their namespaces, these stay."""
+    """Returns the statuses and events that our components wrote, and the other lines. Lines outlive their objects."""
     statuses, events, rest = [], [], []
     ours = f'"username":"system:serviceaccount:{operator.NAME}:'.encode()
     for file in sorted(AUDIT_LOG.parent.glob(f"{AUDIT_LOG.stem}*.log")):
@@ -226,13 +226,13 @@ def _link_logs():
     KEPT_LOGS.mkdir(exist_ok=True)
     for pattern in (f"{operator.NAME}_*/*/*.log*", f"*/{SIDECAR}/*.log*"):
         for log in (log for logs in POD_LOGS for log in logs.glob(pattern)):
-            if log.suffix in (".gz", ".tmp"):  # copies, of what has been linked before
+            if log.suffix in (".gz", ".tmp"):  # copies of a log that has been linked before
                 continue
             try:
                 kept = KEPT_LOGS / f"{log.parts[-3]}+{log.parts[-2]}+{log.stat().st_ino}"
                 if not kept.exists():
                     os.link(log, kept)
-            except (FileNotFoundError, FileExistsError):  # gone, or rotated and linked, meanwhile
+            except (FileNotFoundError, FileExistsError):  # it was removed, or rotated and linked, in between
                 pass
 
 
@@ -248,24 +248,24 @@ def _metrics(kube):
 
 
 def _network():
-    """What pods said, and were told. The broker and AWS must be among those who spoke, or nothing is shown."""
-    said = capture.end()
+    """All that pods sent and received. The broker and AWS must be among the senders: else the capture proves nothing."""
+    traffic = capture.end()
     for who, port in {"the broker or the webhook": 8443, "the stand-in for AWS": environment.AWS_TLS_PORT}.items():
-        if not said.by_port(port):
-            raise Failure(f"{who} said nothing in the pods' network: the capture is not of it")
-    return said.everything()
+        if not traffic.bytes_sent_from(port):
+            raise Failure(f"{who} sent nothing in the pods' network: the capture is not of that network")
+    return traffic.all_bytes()
 
 
 def _prove_that_it_can_fail(secrets, sources):
-    """Each source holds what such a source of this run must hold; a secret in any encoding would be seen."""
+    """Each source must hold something of this run, and a planted secret must be found in every encoding."""
     if missing := KINDS - {kind for kind, _ in secrets}:
-        raise Failure(f"the run used no {' and no '.join(sorted(missing))}: what it left proves nothing")
+        raise Failure(f"the run used no {' and no '.join(sorted(missing))}, so the scan would prove nothing")
     used = [json.loads(line) for line in ACCESS_LOG.read_text().splitlines()]
     names = {entry.get(key, "") for entry in used for key in ("bucket", "key", "roleARN")}
-    of_this_run = Net([("name", name.encode()) for name in names if telling(name.encode())])
-    controller = Net([("name", b"recording-operator-controller")])
-    metrics = Net([("name", b"recording_operator_broker_credentials_duration_seconds_count")])
-    signs = {
+    of_this_run = Matcher([("name", name.encode()) for name in names if is_distinctive(name.encode())])
+    controller = Matcher([("name", b"recording-operator-controller")])
+    metrics = Matcher([("name", b"recording_operator_broker_credentials_duration_seconds_count")])
+    expected = {
         "statuses": of_this_run,
         "events": of_this_run,
         "pods and config maps": controller,
@@ -276,17 +276,17 @@ def _prove_that_it_can_fail(secrets, sources):
         "the pods' network": metrics,
     }
     for name, files in sources.items():
-        if not signs[name].found_in(_joined(files)):
-            raise Failure(f"nothing of this run is in {name}: the search would find no secret there either")
+        if not expected[name].found_in(_joined(files)):
+            raise Failure(f"{name} holds nothing of this run, so the scan would find no secret there either")
     _require_trace(sources["pods and config maps"]["pods"])
     for kind, value in {kind: (kind, value) for kind, value in secrets}.values():
-        net = Net([(kind, value)])
-        if unseen := [name for name, text in planted(value) if not net.found_in(text)]:
+        matcher = Matcher([(kind, value)])
+        if unseen := [name for name, text in planted(value) if not matcher.found_in(text)]:
             raise Failure(f"a planted {kind} was not found as {', '.join(unseen)}")
 
 
 def planted(value):
-    """(encoding, a text in which the value is hidden so)"""
+    """Yields (encoding, a text that holds the value in that encoding)."""
     percent = "".join(f"%{byte:02X}" for byte in value).encode()
     yield "plain", b'{"message":"denied for ' + value + b'!"}'
     yield "percent-encoded", b"POST /?ExternalId=" + urllib.parse.quote_from_bytes(value, safe="").encode() + b"&a=b"
@@ -303,7 +303,7 @@ def _require_trace(pods):
         if pod["metadata"]["namespace"] == operator.NAME:
             for container in pod["spec"]["containers"]:
                 if {"name": "RUST_LOG", "value": "trace"} not in container.get("env", []):
-                    raise Failure(f"{pod['metadata']['name']} does not log at TRACE: a secret there would not be seen")
+                    raise Failure(f"{pod['metadata']['name']} does not log at TRACE, so the scan would miss secrets in its log")
 
 
 if __name__ == "__main__":

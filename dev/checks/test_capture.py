@@ -1,9 +1,9 @@
-"""Reading what a capture of the pods' network holds."""
+"""Captured packets are put together to what each side sent."""
 
 import struct
 import unittest
 
-from .capture import HEADER, RECORD, said
+from .capture import HEADER, RECORD, read_traffic
 
 
 def packet(payload, sequence=1, source=40000, destination=8443, protocol=6):
@@ -14,22 +14,22 @@ def packet(payload, sequence=1, source=40000, destination=8443, protocol=6):
 
 
 class CaptureTest(unittest.TestCase):
-    def test_what_is_cut_between_packets_is_joined_and_what_is_heard_twice_counts_once(self):
+    def test_payloads_of_a_connection_are_joined_and_repeats_count_once(self):
         capture = HEADER + packet(b"sec", 1) + packet(b"sec", 1) + packet(b"other", 1, source=40001) + packet(b"ret", 4)
-        self.assertEqual(sorted(said(capture).streams.values()), [b"other", b"secret"])
+        self.assertEqual(sorted(read_traffic(capture).streams.values()), [b"other", b"secret"])
 
-    def test_packets_that_are_none_of_tcp_are_kept_whole(self):
-        self.assertIn(b"a question", said(HEADER + packet(b"a question", protocol=17)).everything())
+    def test_packets_other_than_tcp_are_kept_whole(self):
+        self.assertIn(b"a question", read_traffic(HEADER + packet(b"a question", protocol=17)).all_bytes())
 
-    def test_who_spoke_is_known_by_the_port(self):
-        found = said(HEADER + packet(b"answer", source=8443, destination=40000) + packet(b"", 9))
-        self.assertEqual((found.by_port(8443), found.by_port(40000)), (6, 0))
+    def test_bytes_are_counted_by_the_sender_s_port(self):
+        found = read_traffic(HEADER + packet(b"answer", source=8443, destination=40000) + packet(b"", 9))
+        self.assertEqual((found.bytes_sent_from(8443), found.bytes_sent_from(40000)), (6, 0))
 
-    def test_pieces_are_joined_in_the_order_of_their_bytes_and_the_longer_of_two_counts(self):
+    def test_payloads_are_ordered_by_sequence_number_and_the_longer_wins(self):
         capture = HEADER + packet(b"c", 0) + packet(b"ab", 2**32 - 2) + packet(b"cd", 0) + packet(b"e", 2)
-        self.assertEqual(list(said(capture).streams.values()), [b"abcde"])
+        self.assertEqual(list(read_traffic(capture).streams.values()), [b"abcde"])
 
     def test_the_last_packet_may_be_cut_off_anywhere(self):
         last = packet(b"cut", 6)
         for length in range(len(last)):
-            self.assertIn(b"whole", said(HEADER + packet(b"whole") + last[:length]).everything())
+            self.assertIn(b"whole", read_traffic(HEADER + packet(b"whole") + last[:length]).all_bytes())

@@ -1,7 +1,7 @@
 """A real cert-manager beside the cluster: its controllers and its CA injector as processes, its CRDs from its Go module.
 
     python3 -m dev.cluster.cert_manager up
-    python3 -m dev.cluster.cert_manager down    (its CRDs go too, and with them every Issuer and Certificate)
+    python3 -m dev.cluster.cert_manager down    (also removes its CRDs, and with them every Issuer and Certificate)
 """
 
 import argparse
@@ -25,13 +25,13 @@ def binary():
 
 
 def up():
-    """Starts what does not run, once the API server knows the kinds."""
+    """Applies the CRDs and starts what is not running."""
     if not ADMIN.exists():
         raise Failure("there is no cluster to run it beside: make up")
     built, kube = binary(), Kube(KUBECONFIG)
     crds = tools.go_module(MODULE, {"within": "cert-manager"}) / "deploy/crds"
     files = [f"--filename={crds}/cert-manager.io_{kind}.yaml" for kind in KINDS]
-    # Server-side, as they are too large for the annotation that remembers what was applied.
+    # Server-side, because the CRDs are too large for the last-applied annotation.
     kube.must("apply", "--server-side", *files)
     kube.must("wait", "--for=condition=Established", "--timeout=60s", *_crds())
     for part in PARTS:

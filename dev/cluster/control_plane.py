@@ -13,9 +13,9 @@ from .forward import forward, free_port
 AUDIT_LOG = RUN / "audit.log"
 CONFIG = RUN / "config"
 ADMIN = CONFIG / "admin.kubeconfig"
-PREFERRED_PORT = 16443  # of the machine's loopback
+PREFERRED_PORT = 16443  # on the machine's loopback
 
-# Bodies of what may hold an External ID, a platform key or a token never enter the log.
+# The log must not hold bodies that may contain an External ID, a platform key or a token.
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -66,7 +66,7 @@ def ready(port):
 
 
 def _ports():
-    """Fixed inside the namespace; on the machine itself, without root, whatever is free."""
+    """Fixed ports in the network namespace; without root, free ports of the machine."""
     preferred = {"apiserver": 6443, "etcd": 2379, "etcd-peer": 2380, "controller-manager": 10257}
     file = RUN / "ports.json"
     if file.exists():

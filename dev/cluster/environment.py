@@ -13,10 +13,10 @@ from .forward import forward, free_port
 from .kube import Kube
 
 AWS_PORT = 4566
-# For pods, as AWS serves them: what crosses their network is encrypted.
+# Pods call the stand-in over TLS, as they call AWS.
 AWS_TLS_PORT = 4567
 AWS_PROCESS = "aws-proxy"
-# Clients before what they talk to.
+# Each process stops before the ones that it calls.
 NODE_PROCESSES = ("kubelet", "kube-proxy", "coredns", "containerd", "kube-scheduler")
 CONTROL_PLANE_PROCESSES = ("kube-controller-manager", "kube-apiserver", "etcd")
 STOP_ORDER = NODE_PROCESSES + CONTROL_PLANE_PROCESSES
@@ -46,7 +46,7 @@ def up(with_operator):
 
 
 def down():
-    """Ends everything and removes it from the machine, whatever state it is in."""
+    """Stops every process and removes all files, mounts, namespaces and cgroups, whatever state they are in."""
     _refuse_foreign()
     others = [name for name in process.names() if name not in (*STOP_ORDER, sandbox.HOLDER)]
     for name in (*others, *STOP_ORDER):
@@ -59,13 +59,13 @@ def down():
 
 
 def left_behind():
-    """What `down` should have removed, in words; empty when the machine is clean."""
+    """Names what `down` should have removed; empty when the machine is clean."""
     left = [f"directory {RUN}"] if RUN.exists() else []
     return left + sandbox.left_behind() if IS_ROOT else left
 
 
 def clear_leftovers():
-    """Removes what a broken run left."""
+    """Removes what an interrupted run left."""
     _refuse_foreign()
     if RUN.exists() or (IS_ROOT and sandbox.left_behind()):
         with step("removing what an earlier run left"):
@@ -73,7 +73,7 @@ def clear_leftovers():
 
 
 def _refuse_foreign():
-    """The sandbox's name is the machine's. Where tests run alone, what another checkout left is in the way."""
+    """A machine has one sandbox. In CI no other checkout runs, so that what one left is removed."""
     owner = sandbox.owner() if IS_ROOT and not IN_CI else None
     if owner not in (None, ROOT):
         raise Failure(f"the environment of {owner} is up: end it with `make -C {owner} down`")
@@ -101,7 +101,7 @@ def _cluster():
 
 
 def _name_the_stand_in():
-    """A Service without pods: its name resolves to the node's address, where the stand-in listens."""
+    """Creates a Service without pods, whose name resolves to the node's address, where the stand-in listens."""
     service, namespace = pki.AWS_NAME.split(".")
     metadata = {"name": service, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}}
     port = {"name": "https", "port": AWS_TLS_PORT}
@@ -122,12 +122,12 @@ def _name_the_stand_in():
 
 
 def _endpoint_for_pods():
-    """URL and CA certificates of the stand-in."""
+    """The stand-in's URL and CA certificates, for pods."""
     return f"https://{pki.AWS_NAME}:{AWS_TLS_PORT}", (pki.PKI / "ca.crt").read_text()
 
 
 def _aws():
-    """The endpoint for an ordinary shell. What the stand-in holds is gone once it stops."""
+    """Starts the stand-in, whose state is in memory, and returns its endpoint for an ordinary shell."""
     port_file = RUN / "aws-port"
     if not process.running(AWS_PROCESS):
         port = AWS_PORT if IS_ROOT else free_port(AWS_PORT)

@@ -1,7 +1,7 @@
-"""Ways from the machine into the cluster's network, so that an ordinary shell reaches what runs there.
+"""Forwards ports of the machine's loopback into the cluster's network, for ordinary shells.
 
-The listening socket belongs to the namespace it was made in, so it is made outside and handed to a process that
-lives inside.
+A listening socket belongs to the network namespace in which it was made. So it is made on the machine and passed to a
+process in the cluster's network.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def free_port(preferred):
 
 
 def free_ports(preferred):
-    """As many, each another."""
+    """Distinct free ports, the preferred ones where they are free."""
     with contextlib.ExitStack() as held:
         return [held.enter_context(_listen(port)).getsockname()[1] for port in preferred]
 

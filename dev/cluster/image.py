@@ -18,7 +18,7 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), p
 
 class Image(NamedTuple):
     tarball: Path
-    tag: str  # of the content, so that a Deployment which names it rolls when the content changes
+    tag: str  # a hash of the content, so that a Deployment rolls out when the content changes
 
 
 def build(name, files, config, links=None, tag="dev"):
@@ -48,7 +48,7 @@ def pause():
 
 
 def busybox():
-    """A shell for recorder pods, by the name that the examples use; None where Debian's packages are out of reach."""
+    """A shell for recorder pods, under the name that the examples use; None where there is no apt."""
     unpacked = packages.debian("busybox", ["busybox-static"])
     if not unpacked:
         return None
@@ -59,7 +59,7 @@ def busybox():
 
 
 def _layer(files, links):
-    """The same bytes for the same files: no times, no owners."""
+    """A layer without times and owners, so that the same files give the same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         scratch = tarfile.TarInfo("tmp")

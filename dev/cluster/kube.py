@@ -8,7 +8,7 @@ from ..progress import Failure
 
 class Kube:
     def __init__(self, kubeconfig=None, context=None):
-        """Without a kubeconfig, that of the caller's shell."""
+        """Without a kubeconfig, kubectl's own default applies."""
         config = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
         self._kubectl = [tools.command("kubectl"), *config, *(["--context", context] if context else [])]
         self._helm = [tools.command("helm"), *config, *(["--kube-context", context] if context else [])]

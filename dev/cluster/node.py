@@ -5,14 +5,13 @@ import shutil
 import subprocess
 
 from .. import process, tools
-from ..paths import RUN
 from ..progress import wait_for
 from . import control_plane, image, pki, sandbox
 from .control_plane import CONFIG
 from .node_programs import cni_directory, environment, find
 from .sandbox import FIRST, NODE_IP
 
-# Of a further node. Pods come to it only if they say so.
+# Only pods that tolerate this taint are scheduled to a further node.
 TAINT = {"key": f"{sandbox.NAME}/further", "effect": "NoSchedule"}
 
 CONTAINERD_CONFIG = """\
@@ -47,7 +46,7 @@ COREFILE = """\
 
 
 def start():
-    """Starts what is not running yet of the first node and returns once it is Ready."""
+    """Starts what is not running of the first node and returns once the node is Ready."""
     _start(FIRST)
     _kube_proxy()
     _coredns()
@@ -57,7 +56,7 @@ def start():
 
 
 def join(node):
-    """A further node, with the images of the first; one that was lost comes back with its disk. Idempotent."""
+    """Starts a further node with the images of the first. A node that was lost comes back with its disk. Idempotent."""
     sandbox.add(node)
     _start(node)
     for record in sorted((FIRST.directory / "images").iterdir()):
@@ -66,18 +65,18 @@ def join(node):
 
 
 def lose(node):
-    """As if its power went: nothing of it answers any more, and nobody is told. Its disk stays."""
+    """Cuts a node's power: its processes and network end at once, without notice to anybody. Its disk stays."""
     if process.running(node.own("kubelet")):
-        process.freeze(node.own("kubelet"))  # it could still tell of the containers' end
+        process.freeze(node.own("kubelet"))  # it could still report that its containers ended
     sandbox.cut(node)
     for name in (sandbox.HOLDER, "containerd", "kubelet"):
-        process.stop(node.own(name))  # it has ended: forgets it
+        process.stop(node.own(name))  # it has ended already; this removes its record
     shutil.rmtree(node.directory / "containerd-state", ignore_errors=True)
     _socket(node).unlink(missing_ok=True)
 
 
 def load(built, node=FIRST):
-    """Imports an image unless its content is there already."""
+    """Imports an image unless the node has its content already."""
     if not built:
         return
     record = node.directory / "images" / built.tarball.name
@@ -107,7 +106,7 @@ def _containerd(node):
     config.write_text(
         CONTAINERD_CONFIG.format(directory=directory, socket=socket, runc=find("runc"), cni=cni_directory())
     )
-    # Routed pairs rather than a bridge: a bridge would need a kernel module for Services to work between its pods.
+    # Pods get routed veth pairs. With a bridge, Services between its pods would need a kernel module.
     network = {
         "cniVersion": "0.4.0",
         "name": "pods",
@@ -151,11 +150,11 @@ def _kubelet(node):
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
-        "syncFrequency": "10s",  # a changed Secret reaches its pods in seconds: tests wait for that
+        "syncFrequency": "10s",  # tests wait for a changed Secret to reach its pods
         "oomScoreAdj": 0,
-        # Its probe of the disk does not know every root device.
+        # The kubelet's disk probe does not know every root device.
         "localStorageCapacityIsolation": False,
-        # The disk belongs to the machine's user: neither images nor pods go because it fills.
+        # The disk belongs to the machine's user: when it fills, neither images nor pods are evicted.
         "evictionHard": {"memory.available": "100Mi"},
         "imageGCHighThresholdPercent": 100,
         "clusterDNS": [NODE_IP],
@@ -190,7 +189,7 @@ def _kube_proxy():
             f"--cluster-cidr={FIRST.pod_range}",
             "--iptables-localhost-nodeports=false",
             "--oom-score-adj=0",
-            # Connection tracking limits are the machine's, not the namespace's.
+            # Connection tracking limits belong to the machine, not to the namespace.
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",

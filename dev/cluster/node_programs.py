@@ -1,4 +1,4 @@
-"""containerd, runc, the CNI plugins and iptables: out of unpacked packages, or what is on PATH where there is no apt."""
+"""Finds containerd, runc, the CNI plugins and iptables in unpacked packages, or on PATH where there is no apt."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ LEGACY = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tabl
 
 
 def _unpacked():
-    """Debian's packages and the links that make its iptables the legacy ones; None where there is no apt."""
+    """Unpacks Debian's packages and links its iptables commands to the legacy ones; None where there is no apt."""
     directory = packages.debian("node-tools", packages.NODE_PACKAGES)
     if directory and not (directory / "links").exists():
         links = directory / "links"
@@ -23,7 +23,7 @@ def _unpacked():
 
 
 def environment():
-    # The nodes share the network's rules, but not /run, where the lock for them would be.
+    # The nodes share one set of iptables rules but not /run, where its lock would be by default.
     shared = {**os.environ, "XTABLES_LOCKFILE": str(sandbox.FIRST.directory / "mounts" / "run" / "xtables.lock")}
     directory = _unpacked()
     if not directory:

@@ -1,4 +1,4 @@
-"""The product: one static release build, its image, and the chart's installation, as a platform engineer does it."""
+"""Builds the product, lays out its image and installs its chart, as a platform engineer does."""
 
 import json
 import os
@@ -19,14 +19,14 @@ PLUGIN = "kubectl-recordings"
 UPLOADER = "recording-uploader"
 BINARIES = ("recording-operator", UPLOADER)
 USER = "65532:65532"
-# Packed relocations, which are read at every start, spare each sidecar 1.5 MiB of memory.
+# Relocations are read at every start; packing them saves 1.5 MiB of memory in each sidecar.
 STATIC = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 TARGET_TRIPLE = f"{platform.machine()}-unknown-linux-gnu"
 RELEASE = ROOT / "target" / TARGET_TRIPLE / "release"
 
 
 def build():
-    """The binaries are static, so that the image holds nothing else; tests and the demo use the same ones."""
+    """Builds static binaries, so that the image holds nothing else. Tests and the demo use the same ones."""
     with step("cargo build --release"):
         result = subprocess.run(
             ["cargo", "build", "--release", "--locked", "--bins", "--target", TARGET_TRIPLE],
@@ -35,7 +35,7 @@ def build():
         )
     if result.returncode:
         raise Failure("the product does not build")
-    # The second name is the one under which kubectl asks for completions.
+    # kubectl asks the second name for completions.
     for name in (PLUGIN, "kubectl_complete-recordings"):
         tools.link_command(RELEASE / PLUGIN, name)
     tools.link_command(RELEASE / UPLOADER)
@@ -63,14 +63,14 @@ def install(endpoint, endpoint_ca):
         kube.must("apply", "--filename", "-", given=json.dumps(manifest))
     ours = {
         "aws.endpointCABundle": endpoint_ca,
-        "logLevel": "trace",  # the suite looks for secrets in all that can be logged
+        "logLevel": "trace",  # the secret scan reads all that can be logged
         "platform.controlRoleARN": CONTROL_ROLE_ARN,
     }
     install_chart(kube, f"{NAME}:{built.tag}", "Never", endpoint, ours)
 
 
 def install_chart(kube, image_name, pull_policy, endpoint, more=None):
-    """As a platform engineer does it; the Secret with the platform's key must be there."""
+    """Installs or upgrades the chart. The Secret with the platform's key must exist."""
     if kube.run("get", "secret", SECRET, "--namespace", NAME).returncode:
         raise Failure(
             f"Secret {SECRET} is missing: kubectl create secret generic {SECRET} --namespace {NAME} "

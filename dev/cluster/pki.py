@@ -10,9 +10,9 @@ from .sandbox import NAME, NODE_IP, NODES
 
 PKI = RUN / "pki"
 SERVICE_IP = "10.96.0.1"
-# Pods know the stand-in by a name of the cluster's DNS, so that a test can take the DNS away: SERVICE.NAMESPACE.
+# SERVICE.NAMESPACE by which pods find the stand-in in the cluster's DNS, so that a test can take the DNS away.
 AWS_NAME = "aws.stand-in"
-# NodeRestriction and RBAC know the components by these names.
+# NodeRestriction and RBAC expect these names.
 CLIENTS = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", None),
@@ -45,7 +45,7 @@ def create():
 
 
 def write_kubeconfig(file, client, server):
-    """A kubeconfig that carries its credentials, so that it can be copied. JSON is YAML."""
+    """Writes a kubeconfig that embeds its credentials, so that it can be copied. It is JSON, which is YAML."""
     name = NAME
     user = {"client-certificate-data": _base64(f"{client}.crt"), "client-key-data": _base64(f"{client}.key")}
     cluster = {"server": server, "certificate-authority-data": _base64("ca.crt")}

@@ -1,8 +1,8 @@
-"""A Prometheus beside the cluster, which scrapes what the chart's monitors select and judges by its alerts.
+"""A Prometheus beside the cluster, which scrapes what the chart's monitors select and evaluates its alerts.
 
-    python3 -m dev.cluster.prometheus up [--rules FILE]     (prints where it answers; FILE instead of the chart's own alerts)
-    python3 -m dev.cluster.prometheus query -               (what the expression on standard input gives, as JSON)
-    python3 -m dev.cluster.prometheus undocumented          (our metrics that have no help text)
+    python3 -m dev.cluster.prometheus up [--rules FILE]     (prints its URL; FILE replaces the chart's alerts)
+    python3 -m dev.cluster.prometheus query -               (evaluates the expression on standard input; prints JSON)
+    python3 -m dev.cluster.prometheus undocumented          (prints our metrics that have no help text)
     python3 -m dev.cluster.prometheus down
 
 The ServiceMonitor and the PodMonitor are read from the chart and translated: pods are found by the labels that they
@@ -36,7 +36,7 @@ DIRECTORY = RUN / "prometheus"
 
 
 def up(rules):
-    """Starts it, or has it read its rules anew; returns where it answers."""
+    """Starts Prometheus, or makes a running one reload its rules; returns its URL."""
     if not KUBECONFIG.exists():
         raise Failure("there is no cluster to scrape: make up")
     binary = packages.prometheus("prometheus")
@@ -54,9 +54,9 @@ def up(rules):
         via=sandbox.network,
     )  # fmt: skip
     url = f"http://127.0.0.1:{forward(PROCESS, PORT, PORT)}"
-    wait_for("Prometheus", lambda: process.require(PROCESS) or _asked(f"{url}/-/ready"), 30)
+    wait_for("Prometheus", lambda: process.require(PROCESS) or _responds(f"{url}/-/ready"), 30)
     if was_running:
-        _asked(f"{url}/-/reload", method="POST")
+        _responds(f"{url}/-/reload", method="POST")
     return url
 
 
@@ -67,7 +67,7 @@ def down():
 
 
 def discover():
-    """Keeps a file of targets: each port of each container of each pod that has an address."""
+    """Writes the file of targets every second: each port of each container of each pod that has an address."""
     file, port = DIRECTORY / "targets.json", json.loads((RUN / "forwards/apiserver.json").read_text())
     trust = ssl.create_default_context(cafile=str(pki.PKI / "ca.crt"))
     trust.load_cert_chain(pki.PKI / "admin.crt", pki.PKI / "admin.key")
@@ -101,14 +101,14 @@ def _name(key):
 
 
 def query(expression):
-    """The results of an instant query: each with its labels, `metric`, and its `value`."""
+    """The results of an instant query, each with its labels (`metric`) and its `value`."""
     return _api("query", query=expression)["result"]
 
 
 def undocumented():
-    """Names of our metrics that have no help text."""
-    told = _api("metadata")
-    ours = {name: texts for name, texts in told.items() if name.startswith("recording_")}
+    """The names of our metrics that have no help text."""
+    metadata = _api("metadata")
+    ours = {name: texts for name, texts in metadata.items() if name.startswith("recording_")}
     if len(ours) < 20:
         raise Failure(f"only {len(ours)} metrics were scraped")
     return sorted(name for name, texts in ours.items() if any(len(it["help"]) < 10 for it in texts))
@@ -125,7 +125,7 @@ def _api(what, **parameters):
 
 
 def configuration():
-    """Scrapes the pods that the chart's monitors select, every second, as tests wait for it."""
+    """Scrapes the pods that the chart's monitors select, every second, because tests wait for it."""
     objects = chart.render("--set=monitoring.prometheusOperator=true")
     operator = objects["ServiceMonitor", NAME]["spec"]
     service = next(
@@ -150,7 +150,7 @@ def _job(name, labels, port, endpoint, namespace):
     selected = {f"__meta_kubernetes_pod_label_{_name(key)}": value for key, value in labels.items()}
     selected["__meta_kubernetes_pod_container_port_name"] = port
     keep = [{"source_labels": [key], "regex": re.escape(value), "action": "keep"} for key, value in selected.items()]
-    # As the Prometheus Operator names them.
+    # The Prometheus Operator adds the same labels.
     targets = [
         {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target}
         for source, target in (("namespace", "namespace"), ("pod_name", "pod"), ("pod_container_name", "container"))
@@ -168,7 +168,7 @@ def _job(name, labels, port, endpoint, namespace):
     }
 
 
-def _asked(url, method="GET"):
+def _responds(url, method="GET"):
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5) as answer:
         return answer.status == 200
 

@@ -1,8 +1,8 @@
-"""A place of its own for the cluster: network namespace, cgroup, and a mount namespace for each node.
+"""The sandbox of the cluster: a network namespace, a cgroup, and a mount namespace for each node.
 
-The network namespace keeps the nodes' addresses, ports and iptables rules off the machine. The mount namespace
-makes the kubelet's mounts, and what containerd and the CNI plugins write to /run, /var/log and /var/lib, vanish
-with the last process. The cgroup says which processes are ours, even after a run that was killed.
+The network namespace keeps the nodes' addresses, ports and iptables rules off the machine. The mount namespace makes
+the kubelet's mounts, and what containerd and the CNI plugins write to /run, /var/log and /var/lib, vanish with the last
+process. The cgroup identifies the sandbox's processes, even after a run that was killed.
 """
 
 import os
@@ -21,7 +21,7 @@ NAME = "recording-operator-dev"
 SERVICE_RANGE = "10.96.0.0/16"
 BRIDGE = "rec-dev"  # inside the namespace only
 NETWORK = Path("/run/netns") / NAME
-HOLDER = "mounts"  # the process that keeps a node's mount namespace
+HOLDER = "mounts"  # the process that keeps a node's mount namespace alive
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_V2 = (CGROUPS / "cgroup.controllers").exists()
 
@@ -36,12 +36,12 @@ KUBELET_SYSCTLS = {
 
 
 class Node(NamedTuple):
-    """What a node has to itself: its addresses, a disk, mounts and a cgroup. The network is the cluster's."""
+    """A node has its own addresses, disk, mounts and cgroup. All nodes share the network namespace."""
 
     name: str
     ip: str
     pod_range: str
-    part: str = ""  # of the run's directory and of the cgroup; its processes' and certificates' names begin with it
+    part: str = ""  # its directory below the run's and the cgroup's, and the prefix of its processes and certificates
 
     @property
     def directory(self):
@@ -52,15 +52,16 @@ class Node(NamedTuple):
 
 
 FIRST = Node(NAME, "10.77.0.2" if IS_ROOT else "127.0.0.1", "10.244.0.0/24")
-SECOND = Node(f"{NAME}-second", "10.77.0.3", "10.244.1.0/24", "second")  # there on demand only
+SECOND = Node(f"{NAME}-second", "10.77.0.3", "10.244.1.0/24", "second")  # tests start it when they need it
 NODES = (FIRST, SECOND)
 NODE_IP = FIRST.ip
-# Each node finds its own disk here, so that a hostPath on one is not there on another. All else in RUN they share.
+# Each node has its own disk mounted here, so that a hostPath of one node is not seen by another. The nodes share the
+# rest of RUN.
 DISK = RUN / "disk"
 
 
 def create():
-    """Idempotent. The caller has already removed what a broken run left (see remove)."""
+    """Creates the sandbox, with the first node. Idempotent. The caller has removed what a broken run left (see remove)."""
     _make_cgroup(FIRST)
     if not NETWORK.exists():
         _ip("netns", "add", NAME)
@@ -69,21 +70,21 @@ def create():
         _ip(*inside, "link", "add", BRIDGE, "type", "bridge")
         _ip(*inside, "address", "add", f"{NODE_IP}/24", "dev", BRIDGE)
         _ip(*inside, "link", "set", BRIDGE, "up")
-        # Without it the node itself could not reach a ClusterIP, so neither could the API server a webhook.
+        # Without this route the node could not reach a ClusterIP, so the API server could not call a webhook.
         _ip(*inside, "route", "add", SERVICE_RANGE, "dev", BRIDGE)
         subprocess.run(network(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]), check=True)
     _hold_mounts(FIRST)
 
 
 def add(node):
-    """A place for a further node. Idempotent."""
+    """Adds the part of a further node. Idempotent."""
     _make_cgroup(node)
     _ip("-n", NAME, "address", "replace", f"{node.ip}/24", "dev", BRIDGE)
     _hold_mounts(node)
 
 
 def cut(node):
-    """As if its power went: processes, containers, mounts and address go at once. What is on its disk stays."""
+    """Ends a node's processes and containers and removes its mounts and address, as a power loss would. Its disk stays."""
     _kill(node)
     if NETWORK.exists():
         _ip("-n", NAME, "address", "flush", "dev", BRIDGE, "to", node.ip)
@@ -92,26 +93,26 @@ def cut(node):
 
 
 def outside(argv, node=FIRST):
-    """The command line that runs argv as a process of the machine, marked as ours, or as that of a node."""
+    """The command line that runs argv outside of the namespaces, in the cgroup of the sandbox or of a node."""
     if not IS_ROOT:
         return argv
     return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(_members_file(node)), *argv]
 
 
 def network(argv):
-    """… in the cluster's network. Without root there is none, and the machine's loopback serves."""
-    # Not `ip netns exec`, which would remount /sys and hide the cgroups from the kubelet.
+    """The command line that runs argv in the cluster's network; without root, on the machine's loopback."""
+    # `ip netns exec` would remount /sys and hide the cgroups from the kubelet.
     return outside(["nsenter", f"--net={NETWORK}", *argv] if IS_ROOT else argv)
 
 
 def inside(node):
-    """… in the cluster's network, among the node's private mounts."""
+    """Returns what makes such a command line for the cluster's network and the node's private mounts."""
     mounts = f"/proc/{process.running(node.own(HOLDER))}/ns/mnt"
     return lambda argv: outside(["nsenter", f"--net={NETWORK}", f"--mount={mounts}", f"--wd={RUN}", *argv], node)
 
 
 def pids(node=FIRST):
-    """Every process of the environment, or of a further node; containers included."""
+    """Every process of the environment or of a further node, containers included."""
     found = set()
     for file in _members_file(node).parent.parent.rglob("cgroup.procs"):
         try:
@@ -143,7 +144,7 @@ def remove():
 
 
 def left_behind():
-    """Whatever of the sandbox is on the machine, in words."""
+    """Names what the sandbox left on the machine."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return [
         *(f"process {pid}" for pid in sorted(pids())),
@@ -178,7 +179,7 @@ def _cgroups_removed(node):
 
 
 def _unmount_namespaces():
-    """`ip netns add` makes the directory of the first namespace a mount; with the last namespace it goes too."""
+    """Unmounts the directory that `ip netns add` mounted for the first namespace, once no namespace is left."""
     if not any(NETWORK.parent.iterdir()):
         subprocess.run(["umount", "--no-mtab", NETWORK.parent], stderr=subprocess.DEVNULL)
         NETWORK.parent.rmdir()
@@ -192,14 +193,14 @@ def _hold_mounts(node):
     for directory in (mounts, disk, DISK):
         directory.mkdir(parents=True, exist_ok=True)
     commands = ["set -e", f"mount --bind '{disk}' '{DISK}'"]
-    # The kubelet tunes the kernel of the whole machine: it shall find these as it wants them and write to our copies.
+    # The kubelet tunes the kernel of the whole machine. Mounted copies give it the values that it wants to see and write.
     for name, value in KUBELET_SYSCTLS.items():
         copy = mounts / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(f"{value}\n")
         commands.append(f"mount --bind '{copy}' /proc/sys/{name}")
     for place in ("/run", "/var/log", "/var/lib"):
-        if ROOT.is_relative_to(place):  # must not be hidden from ourselves
+        if ROOT.is_relative_to(place):  # the mount would hide this checkout
             continue
         own = mounts / place[1:].replace("/", "-")
         own.mkdir(parents=True, exist_ok=True)
@@ -213,7 +214,7 @@ def _hold_mounts(node):
 
 
 def _cgroup_directories(node):
-    """The node's in every hierarchy of version 1, or in the one of version 2. The first one's hold all others."""
+    """The node's cgroup in each hierarchy of version 1, or in that of version 2. The first node's contain the others."""
     if CGROUP_V2:
         return [CGROUPS / NAME / node.part]
     return [d / NAME / node.part for d in sorted(CGROUPS.glob("*")) if d.is_dir() and not d.is_symlink()]

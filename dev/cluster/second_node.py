@@ -1,8 +1,8 @@
-"""A second node, which joins the running cluster for tests that lose it.
+"""A second node, which joins the running cluster for tests that lose a node.
 
-python3 -m dev.cluster.second_node up      (it joins, or comes back with its disk)
-python3 -m dev.cluster.second_node lose    (as if its power went)
-python3 -m dev.cluster.second_node down    (the same for good: neither its disk nor its name is left)
+    python3 -m dev.cluster.second_node up      (joins, or comes back with its disk)
+    python3 -m dev.cluster.second_node lose    (loses its power)
+    python3 -m dev.cluster.second_node down    (loses its power and is removed with its disk)
 """
 
 import argparse
@@ -28,7 +28,7 @@ COMMANDS = {"up": lambda: node.join(SECOND), "lose": lambda: node.lose(SECOND), 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python3 -m dev.cluster.second_node", description="A second node, for tests that lose it.")
+    parser = argparse.ArgumentParser(prog="python3 -m dev.cluster.second_node", description=__doc__.partition("\n")[0])
     parser.add_argument("command", choices=COMMANDS)
     try:
         COMMANDS[parser.parse_args().command]()

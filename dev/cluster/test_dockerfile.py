@@ -1,4 +1,4 @@
-"""The Dockerfile makes the image that the tests run; no builder is at hand here to run it."""
+"""The Dockerfile builds the image that the tests run, as far as its text shows: no builder is available here."""
 
 import re
 import shutil
@@ -26,13 +26,13 @@ class DockerfileTest(unittest.TestCase):
         rust = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
         self.assertIn(f"/rust:{rust}-", DOCKERFILE)
 
-    def test_what_it_copies_is_enough_for_cargo_and_less_is_not(self):
+    def test_it_copies_what_cargo_needs(self):
         copied = [name for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M) for name in line.split()]
         self.assertEqual(self.resolves(copied), "")
         self.assertIn("fuzz", self.resolves([name for name in copied if name != "fuzz"]))
 
     def resolves(self, names):
-        """What cargo complains about where only these are."""
+        """Cargo's errors in a directory that holds only these."""
         with tempfile.TemporaryDirectory() as directory:
             for name in names:
                 copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

@@ -51,7 +51,7 @@ def _in_callers_cluster(context):
 
 
 class Pod:
-    """A recorder pod, which the webhook gives its upload sidecar."""
+    """A recorder pod, into which the webhook injects the upload sidecar."""
 
     def __init__(self, kube):
         self._kube = kube
@@ -66,7 +66,7 @@ class Pod:
         self._kube.show("get", "pod", "recorder", "--namespace", NAMESPACE, f"--output=custom-columns={columns}")
 
     def record(self, name, content):
-        """Files are taken once they are renamed into place."""
+        """Writes a file and renames it into place, which is when the sidecar takes it."""
         script = f"cat > /recordings/{name}.part && mv /recordings/{name}.part /recordings/{name}"
         self._kube.must("exec", "--stdin", *self._container(), "sh", "-c", script, given=content)
 
@@ -74,7 +74,7 @@ class Pod:
         self._kube.show("exec", *self._container(), "ls", "-l", "/recordings")
 
     def stop(self):
-        """The pod goes with its namespace, what it uses is said before."""
+        """Shows the memory in use. The pod is removed with its namespace."""
         _show_sizes()
 
     def _container(self):
@@ -82,14 +82,14 @@ class Pod:
 
 
 def _show_sizes():
-    """Resident memory of our processes, as this machine's kernel counts it; a node elsewhere is not seen."""
+    """Prints the resident memory of the product's processes on this machine; a node elsewhere is not seen."""
     sizes = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             argv = (status.parent / "cmdline").read_bytes().decode().split("\0")
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process ended in between
         if argv[0] in ("/recording-operator", "/recording-uploader"):
             name = " ".join(argv[:2]) if argv[0].endswith("operator") else argv[0]
             sizes.append((name[1:], int(fields["VmRSS"].split()[0]) / 1024))

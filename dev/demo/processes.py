@@ -1,7 +1,7 @@
-"""The demo without root: no node, so what would run in pods runs as processes.
+"""The demo without root: there is no node, so what would run in pods runs as processes.
 
-The control plane is real, and so are the pod in it, its injection and its bound token; only nothing
-schedules it. Left out: the node, the sidecar as a container, and the chart's Deployments and guards.
+The control plane, the pod object, its injection and its bound token are real; nothing schedules the pod. The node, the
+sidecar's container, and the chart's Deployments and admission policies are left out.
 """
 
 import base64
@@ -23,7 +23,7 @@ OPERATOR = ("controller", "webhook", "broker")
 
 
 def run():
-    say("without root: left out are the node, the sidecar as a container, and the chart's Deployments and guards")
+    say("without root, the demo leaves out the node, the sidecar's container, and the chart's Deployments and policies")
     values = environment.up(with_operator=False)
     operator.build()
     kube = Kube(KUBECONFIG)
@@ -33,11 +33,12 @@ def run():
 
 
 def _start_operator(kube, endpoint):
-    """Controller, webhook and broker, each under its own service account."""
+    """Starts controller, webhook and broker, each with its own ServiceAccount."""
     with step("starting the operator's processes"):
         kube.run("create", "namespace", operator.NAME)
         kube.must("apply", "--filename", "-", given=_rights_and_resource())
-        # The controller looks after this one; the processes, which are no Services, have one of their own.
+        # The controller maintains the configuration of this name. The processes are not behind Services, so the webhook that
+        # calls them is in a second one.
         kube.must("apply", "--filename", "-", given=json.dumps(_webhook(operator.NAME, [])))
         tls, keys = _tls(), _platform_key()
         ports = dict(zip(("webhook", "broker"), free_ports([18443, 18444])))
@@ -63,7 +64,7 @@ def _start_operator(kube, endpoint):
 
 
 def _rights_and_resource():
-    """What the chart says of service accounts, rights and the resource; nothing of pods."""
+    """The chart's ServiceAccounts, rights, CRD and status policy, without its pods."""
     argv = [tools.command("helm"), "template", operator.NAME, ROOT / "charts" / operator.NAME, "--namespace", operator.NAME]
     rendered = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split("\n---\n")
     wanted = ("/rbac.yaml", "/crds.yaml", "/policy-status.yaml", "kind: ServiceAccount\n")
@@ -71,7 +72,7 @@ def _rights_and_resource():
 
 
 def _kubeconfig(kube, component):
-    """The administrator's, with the component's own token in place of the certificate."""
+    """The administrator's kubeconfig, with the component's token in place of the certificate."""
     account = f"{operator.NAME}-{component}"
     token = kube.must("create", "token", account, "--namespace", operator.NAME, "--duration=1h").strip()
     config = json.loads(KUBECONFIG.read_text())
@@ -80,7 +81,7 @@ def _kubeconfig(kube, component):
 
 
 def _tls():
-    """A certificate for loopback, as the controller would make one for the Services."""
+    """Makes a certificate for the loopback address; the controller would make one for the Services."""
     directory = RUN / "operator" / "tls"
     directory.mkdir(parents=True, exist_ok=True)
     wanted = [{"name": "tls", "commonName": "tls", "hosts": ["127.0.0.1", "localhost"]}]
@@ -126,7 +127,7 @@ def _hook(port, tls):
 
 
 class Process:
-    """A pod that no node runs, and its sidecar run by hand with what the webhook gave it."""
+    """A pod that no node runs, and its sidecar as a process with the environment that the webhook injected."""
 
     def __init__(self, kube):
         self._kube = kube

@@ -1,4 +1,4 @@
-"""The story that `make demo` tells: a tenant is proved, a recording is delivered, the customer's mistake costs none."""
+"""The steps of `make demo`: a tenant is proved, a recording is delivered, and the customer's mistake loses none."""
 
 import hashlib
 import time
@@ -15,11 +15,11 @@ ACCOUNT = "111111111111"
 BUCKET = "acme-demo-recordings"
 DESTINATION = "recordingdestination/acme"
 POLL_SECONDS = 5  # how often a sidecar asks for its destination's state
-REVALIDATE_SECONDS = 10  # validations on demand are at least so far apart
+REVALIDATE_SECONDS = 10  # the least time between two validations on demand
 
 
 def tell(kube, customer, recorder):
-    """`recorder` is where recordings are made: it has start(), record(name, bytes) and show_spool()."""
+    """Runs the steps. `recorder` makes recordings: it has start(), record(name, bytes), show_spool() and stop()."""
     external_id = str(uuid.uuid4())
     clear(kube, customer)
     try:
@@ -91,7 +91,7 @@ def _lose_and_regain(kube, customer, recorder, external_id):
 
 
 def _record(recorder, name, wav):
-    """The companion after its recording."""
+    """Records a file, and then its companion."""
     recorder.record(f"{name}.wav", wav)
     recorder.record(f"{name}.json", recording.companion(f"{name}.wav"))
     print(f"recorded {name}.wav, {len(wav):,} bytes, and {name}.json")
@@ -105,7 +105,7 @@ def _arrives(customer, key, content):
     here, there = (hashlib.sha256(data).hexdigest() for data in (content, arrived))
     print(f"  recorded  sha256 {here}\n  in bucket sha256 {there}, CRC64NVME {checksum}")
     if here != there:
-        raise Failure(f"{key} is not what was recorded")
+        raise Failure(f"{key} differs from what was recorded")
 
 
 def _revalidate(kube):
@@ -114,7 +114,7 @@ def _revalidate(kube):
 
 
 def tenant_yaml(external_id):
-    """The example, with this customer's three values."""
+    """The example with this customer's three values."""
     text = (ROOT / "examples" / "tenant.yaml").read_text()
     values = {"acme-recordings": BUCKET, "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19": external_id}
     for example, value in values.items():
