@@ -1,8 +1,7 @@
-"""What must never be found anywhere else: the values by which a test looks for leaks in logs, statuses and events.
+"""The values that must not leak into logs, statuses and events; the secret scan searches for them.
 
-One JSON object a line, for the test bench alone and readable by its owner alone: the External IDs and the
-secrets that went through the proxy, and the request IDs, which differ at every call and so would make a
-status differ too.
+The file has one JSON object a line and is readable by its owner alone. It holds the External IDs and secrets that went
+through the proxy, and the request IDs: a status with a request ID would change at every call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of the stand-in share: one of their own, and the two sides at work in it."""
+"""What the tests of the stand-in share: a stand-in of their own, a platform and a customer in it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _accounts = itertools.count(200000000001)
 
 
 def next_account() -> str:
-    """An account that no test has had."""
+    """The number of an account that no test has used."""
     return str(next(_accounts))
 
 
 class StandInTest(unittest.TestCase):
-    """All tests share one stand-in, on a free loopback port; each test has a customer account of its own."""
+    """All tests share one stand-in on a free loopback port. Each test has its own customer account."""
 
     run_dir: Path
     endpoint: str

@@ -1,4 +1,4 @@
-"""The faults that tests put between the operator and the stand-in: each does what it says, to whom it says."""
+"""Each fault does what it says, to the account that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxy itself: what it records, what it hides, and that it carries bodies as they are."""
+"""The proxy logs every call, hides secrets, and passes bodies on unchanged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SecretLogTest(StandInTest):
     def file(self) -> Path:
         return self.run_dir / "aws" / SECRETS
 
-    def test_what_must_not_leak_is_kept_for_the_tests_that_look_for_it(self):
+    def test_secrets_are_logged_for_the_scan_and_readable_by_their_owner_alone(self):
         self.assertAnswer(self.assume("A-wrong-one"), 403, "AccessDenied")
         credentials = self.session().credentials
         self.assertLess({"A-wrong-one", EXTERNAL_ID}, set(self.values("external-id")))

@@ -1,4 +1,4 @@
-"""The stand-in and its proxy answer S3 calls as AWS does, in each case in which a bug of ours could hide."""
+"""The stand-in answers S3 calls as AWS does, in each case in which a bug of the product could hide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in enforces trust as AWS does: what it refuses, it refuses for the reason that we test for."""
+"""The stand-in enforces trust policies as AWS does, and refuses for the reason that a test expects."""
 
 from __future__ import annotations
 

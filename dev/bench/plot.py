@@ -1,4 +1,4 @@
-"""The picture beside the table: a bar for each client in each group."""
+"""The bar chart beside the table: groups of bars, one for each client."""
 
 from xml.sax.saxutils import escape
 
@@ -7,7 +7,7 @@ from .clients import FLOOR, OURS, versions
 BAR, GAP, LEFT, WIDTH, HEAD = 16, 3, 190, 520, 26
 COLOURS = {OURS: "#1a7f37", FLOOR: "#8c959f"}
 OTHERS = "#54aeff"
-# Readable on a light page and on a dark one.
+# These colours can be read on a light page and on a dark one.
 STYLE = "text{font:12px sans-serif;fill:#57606a}@media(prefers-color-scheme:dark){text{fill:#adbac7}}"
 
 

@@ -1,4 +1,4 @@
-"""What customers are handed, tried out: the golden files of `src/cli/guide`, in accounts of the stand-in."""
+"""Tries out the customer's guide: the golden files of `src/cli/guide`, in accounts of the stand-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests share: a new customer, whose administrator sits at a shell with the pack and the aws CLI."""
+"""What the guide's tests share: a new customer with a shell, the guide's files and the aws CLI."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ..aws.support import StandInTest, issued, next_account
 from . import GOLDEN
 
 EXTERNAL_ID = "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19"
-# The aws CLI takes a second a call on a busy machine, and a script makes seven: what needs many is left to `make test-long`.
+# The aws CLI takes a second for each call on a busy machine, and a script makes seven calls: tests that need many calls
+# run in `make test-long`.
 is_long = unittest.skipUnless(os.environ.get("RECORDINGS_TEST_LONG"), "make test-long runs it")
 READING = ("Get", "Head", "List", "Describe", "GET", "HEAD", "Simulate")
 
@@ -32,7 +33,7 @@ class Done:
 
     @property
     def first_words(self) -> set[str]:
-        """Of each line of the script's report: ok, done, would, or for (you)."""
+        """The first word of each line of the script's report: ok, done, would, or for (you)."""
         report, _, _ = self.out.partition("\n\nSend back")
         return {line.split()[0] for line in report.splitlines()}
 
@@ -79,7 +80,7 @@ class GuideTest(StandInTest):
         return done
 
     def changes(self) -> list[str]:
-        """The calls so far by which something of this account was changed."""
+        """The calls so far that changed something in this account."""
         lines = (self.run_dir / "aws" / ACCESS_LOG).read_text().splitlines()
         calls = [entry for entry in map(json.loads, lines) if entry["account"] == self.customer.account]
         return [call["action"] for call in calls if not call["action"].startswith(READING)]
@@ -88,7 +89,7 @@ class GuideTest(StandInTest):
         self.assertEqual(done.code, 0, done.out + done.err)
 
     def assertDelivers(self) -> None:
-        """The platform, and nobody without the External ID, does what an uploader and a probe do."""
+        """Asserts that the platform can do what uploaders and probes do, and that without the External ID nobody can."""
         session = self.session_of(EXTERNAL_ID)
         self.put(session, "calls/1.wav", x_amz_acl="bucket-owner-full-control")
         for answer in (
