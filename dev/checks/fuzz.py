@@ -26,7 +26,7 @@ SHORT_RUN, LONG_RUN = 100_000, 5_000_000
 LARGEST_INPUT = 16 * 1024
 
 
-def run():
+def run(targets=TARGETS):
     wrapper = TARGET / "fuzz-rustc"
     wrapper.parent.mkdir(parents=True, exist_ok=True)
     wrapper.write_text(f'#!/bin/sh\nexec "$@" {" ".join(FLAGS)}\n')
@@ -35,7 +35,7 @@ def run():
     if subprocess.run(build, cwd=ROOT, env={**os.environ, "RUSTC_WORKSPACE_WRAPPER": str(wrapper)}).returncode:
         raise Failure("the fuzz targets do not build")
     runs = LONG_RUN if os.environ.get("RECORDINGS_TEST_LONG") else SHORT_RUN
-    for target in TARGETS:
+    for target in targets:
         _run(target, runs)
 
 
@@ -56,3 +56,10 @@ def _run(target, runs):
     if executed < runs or not new:
         raise Failure(f"{target}: {executed} inputs, {new} of them new: the build is not instrumented")
     say(f"{target}: {executed} inputs, {new} of them with new coverage, {stats['peak_rss_mb'].strip()} MiB")
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:] or TARGETS)
+    except Failure as failure:
+        sys.exit(f"fuzz: {failure}")
