@@ -69,7 +69,7 @@ def run():
     found = [(name, label) for name, files in sources.items() for label in sorted(matcher.found_in(_joined(files)))]
     if found:
         shown = (f"  {_location(label, matcher, sources[name])} in {name}" for name, label in found[:SHOWN])
-        raise Failure("\n".join([f"secret scan: {len(found)} secrets found; the first of them:", *shown]))
+        raise Failure("\n".join([f"{len(found)} secrets found; the first of them:", *shown]))
     megabytes = sum(len(text) for files in sources.values() for text in files.values()) / 1e6
     say(
         f"secret scan: none of {len(secrets)} secrets in {megabytes:.0f} MB, {time.monotonic() - began:.1f} s; "
