@@ -1,6 +1,6 @@
 # For builders that read Dockerfiles (docker buildx, podman, buildah, kaniko):
 #   docker build -t REGISTRY/recording-operator:0.2.0 .
-# The same image as the one that the tests run, which dev/image.py lays out without a daemon: two static binaries.
+# The same image as the one that the tests run, which dev/cluster/image.py lays out without a daemon: two static binaries.
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./

@@ -15,7 +15,7 @@ test-long: ## The same at full count, and what needs more time than CI has
 test-aws: ## What only AWS itself can show, with the credentials in your environment
 bench: ## The performance table
 fmt: ## Format the sources
-generate: ## Make the files that are made from others: the CRD, its chart copy and reference, the chart's README
+generate: ## Make the files that are made from others: the CRD, its copy and reference, the README of the chart, fixtures of formats
 
 doctor up down demo test test-long test-aws bench fmt generate:
 	@python3 -m dev $@

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 
-from . import bench, chart_readme, demo, doctor, environment, lock, suite
+from . import bench, demo, doctor, lock, suite
+from .chart import readme
+from .cluster import environment
 from .paths import ENV_FILE, ROOT, TARGET
 from .progress import Failure, say
 
@@ -26,7 +28,7 @@ def _cluster_up():
 def _down():
     environment.down()
     if left := environment.left_behind():
-        raise Failure("still there: " + ", ".join(left))
+        raise Failure("not removed: " + ", ".join(left))
     say("down: no process, mount, namespace, iptables rule or cgroup is left")
 
 
@@ -36,9 +38,9 @@ def _fmt():
 
 
 def _generate():
-    argv = ["cargo", "test", "--quiet", "--test", "generated"]
+    argv = ["cargo", "test", "--quiet", "--test", "generated", "--test", "formats"]
     subprocess.run(argv, cwd=ROOT, check=True, env={**os.environ, "UPDATE": "1"})
-    chart_readme.README.write_text(chart_readme.render())
+    readme.README.write_text(readme.render())
 
 
 def _announce(values):
@@ -65,7 +67,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m dev", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
-    # So that an ended run still cleans up after itself.
+    # SIGTERM raises SystemExit, so that a terminated run still cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if command == "doctor":

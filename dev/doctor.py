@@ -1,4 +1,4 @@
-"""What the machine must bring along. Each missing thing is named with the command that gets it."""
+"""What the machine must have. Each missing thing is named with the command that gets it."""
 
 import re
 import shutil
@@ -15,12 +15,12 @@ FREE_AFTERWARDS = 5 * GIGABYTE
 
 
 def check(quiet):
-    """Fails with the list of what is missing; says that all is well unless quiet."""
+    """Fails with the list of what is missing; says that nothing is, unless quiet."""
     missing = list(_missing())
     if missing:
         raise Failure("this machine lacks:\n" + "\n".join(f"  - {what}\n      {remedy}" for what, remedy in missing))
     if not quiet:
-        print("Everything is here." if IS_ROOT else f"Everything is here but root: {WITHOUT_ROOT}.")
+        print("Nothing is missing." if IS_ROOT else f"Nothing is missing but root: {WITHOUT_ROOT}.")
 
 
 WITHOUT_ROOT = "no node can run, so pods, the chart's installation and the tests that need them are left out"

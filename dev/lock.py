@@ -1,4 +1,4 @@
-"""One command at a time: two environments do not fit on one machine, and two builds only slow each other down."""
+"""One command at a time: a machine has room for one environment, and two builds slow each other down."""
 
 import fcntl
 import os

@@ -34,7 +34,7 @@ def debian(name, packages):
 
 
 def python(name, requirements):
-    """The directory of an isolated `pip install` of a requirements file in which every line has its hashes."""
+    """The directory of an isolated `pip install` of a requirements file with hashes."""
     requirements = Path(requirements)
 
     def install(directory):
@@ -61,7 +61,7 @@ def rust_tool(name):
 
 
 def _download(pins, directory):
-    """The pinned versions, or what the archive has now if it has moved on: apt checks its signature either way."""
+    """Downloads the pinned versions, or the archive's current ones if those are gone. apt checks signatures either way."""
     exact = [f"{name}={pin['version']}" for name, pin in pins.items()]
     private = _private_apt()
     if _apt([], ["download", *exact], directory):
@@ -81,7 +81,7 @@ def _check(deb, pins):
     name, _, architecture = deb.stem.split("_")
     digest = sha256(deb.read_bytes()).hexdigest()
     if digest != pins[name]["sha256"].get(architecture):
-        say(f"{deb.name} is not the pinned file; apt's signed index vouches for it")
+        say(f"{deb.name} is not the pinned file; it is the one in apt's signed index")
 
 
 def _apt(options, arguments, directory):
@@ -94,7 +94,7 @@ def _apt(options, arguments, directory):
 
 
 def _private_apt():
-    """Options that leave the system's package lists alone."""
+    """apt options that leave the system's package lists unchanged."""
     state, cache = TOOLS / "apt" / "state", TOOLS / "apt" / "cache"
     (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (cache / "archives" / "partial").mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def _pip():
 
 
 def _pip_environment():
-    """Debian's python3 comes without pip: then pip's own package is unpacked."""
+    """Where python3 has no pip, as on Debian, pip's package is unpacked."""
     environment = dict(os.environ)
     if subprocess.run([*_pip(), "--version"], capture_output=True).returncode:
         unpacked = debian("pip", ["python3-pip"])

@@ -1,8 +1,8 @@
 """Long-running processes: started in the background, found again by a later command, stopped by pid.
 
-A pid alone may have been given to somebody else since, so the kernel's start time is kept with it.
+The kernel may have given a pid to another process since, so the process's start time is kept with it.
 
-    python3 -m dev.process freeze coredns      (it answers nobody, and nobody is told)
+    python3 -m dev.process freeze coredns      (it no longer answers; connections stay open)
     python3 -m dev.process thaw coredns
 """
 
@@ -24,7 +24,7 @@ STOP_SECONDS = 10
 def start(name, argv, *, via, env=None, pass_fds=()):
     """Starts a process unless it runs already; its output goes to target/dev/logs/NAME.log.
 
-    via: where it runs: sandbox.outside, sandbox.network or sandbox.inside(node).
+    via: what makes the command line for where it runs: sandbox.outside, sandbox.network or sandbox.inside(node).
     """
     if running(name):
         return
@@ -59,10 +59,10 @@ def names():
 
 
 def stop(name):
-    """Asks, waits, insists. Returns once the process is gone."""
+    """Sends SIGTERM, and SIGKILL after STOP_SECONDS. Returns once the process has ended."""
     if pid := running(name):
         _signal(pid, signal.SIGTERM)
-        _signal(pid, signal.SIGCONT)  # it may have been left frozen
+        _signal(pid, signal.SIGCONT)  # a test may have left it frozen
         if not _gone(name, STOP_SECONDS):
             _signal(pid, signal.SIGKILL)
             _gone(name, STOP_SECONDS)
@@ -70,7 +70,7 @@ def stop(name):
 
 
 def freeze(name):
-    """Stops its time, as a process that hangs, or a machine that is cut off, looks to others."""
+    """Stops a process without ending it: to others it looks hung, or cut off."""
     _signal(_must_run(name), signal.SIGSTOP)
 
 
@@ -79,7 +79,7 @@ def thaw(name):
 
 
 def require(name):
-    """Fails with the end of the log when the process died."""
+    """Fails with the end of the process's log when the process has ended."""
     if not running(name):
         log = LOGS / f"{name}.log"
         tail = "".join(log.read_text(errors="replace").splitlines(True)[-8:]) if log.exists() else ""
@@ -87,7 +87,7 @@ def require(name):
 
 
 def start_time(pid):
-    """In clock ticks since boot; None when there is no such process, or only its exit status is left."""
+    """When a process started, in clock ticks since boot; None when it has ended."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
@@ -98,7 +98,7 @@ def start_time(pid):
 
 def _must_run(name):
     if not (pid := running(name)):
-        raise Failure(f"no process {name} of ours runs; there are: {', '.join(names())}")
+        raise Failure(f"no process {name} of ours is running; there are: {', '.join(names())}")
     return pid
 
 
@@ -119,7 +119,7 @@ def _gone(name, seconds):
 
 
 def _main():
-    parser = argparse.ArgumentParser(prog="python3 -m dev.process", description="For tests that take a process away.")
+    parser = argparse.ArgumentParser(prog="python3 -m dev.process", description="Freezes and thaws processes, for tests.")
     parser.add_argument("command", choices=("freeze", "thaw"))
     parser.add_argument("name")
     arguments = parser.parse_args()

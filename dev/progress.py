@@ -1,4 +1,4 @@
-"""Lines that tell the person in front of it what is going on, and for how long already."""
+"""Lines that show what is running, and for how long."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ START = time.monotonic()
 
 
 class Failure(Exception):
-    """Something the user can act on: printed as one sentence, without a traceback."""
+    """Something that the user can act on; it is printed as a sentence, without a traceback."""
 
 
 def say(text):
@@ -21,13 +21,13 @@ def say(text):
 
 @contextmanager
 def step(label):
-    """Says when it starts and ends, and in between that it is still alive."""
+    """Prints when a step starts and ends, and a line every HEARTBEAT_SECONDS in between."""
     began = time.monotonic()
     done = threading.Event()
 
     def beat():
         while not done.wait(HEARTBEAT_SECONDS):
-            say(f"{label}: still at it after {int(time.monotonic() - began)} s")
+            say(f"{label}: still running after {int(time.monotonic() - began)} s")
 
     say(f"{label} …")
     heart = threading.Thread(target=beat, daemon=True)
@@ -41,7 +41,7 @@ def step(label):
 
 
 def run_logged(argv, log, **options):
-    """Runs a long command with its output in a file, whose end is shown if it fails."""
+    """Runs a long command with its output in a file; on failure, prints the end of the file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as output:
         code = subprocess.run(
@@ -62,5 +62,5 @@ def wait_for(what, check, seconds, interval=0.1):
         except OSError:
             pass
         if time.monotonic() > deadline:
-            raise Failure(f"{what} did not come within {seconds} s")
+            raise Failure(f"waited {seconds} s in vain for {what}")
         time.sleep(interval)

@@ -1,4 +1,4 @@
-"""`make test` and `make test-long`: steps in order, the first failure ends it, a table shows where the minutes went."""
+"""The steps of `make test` and `make test-long`: the first failure ends the run, and a table shows the minutes of each."""
 
 import os
 import secrets
@@ -7,10 +7,11 @@ import sys
 import time
 import uuid
 
-from . import canary, capture, cert_manager, demo, environment, fuzz, mutants, operator, packages, process, rights, sandbox, sdks
-from . import tools
+from . import demo, packages, process, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
+from .checks import capture, fuzz, mutants, rights, secret_scan
+from .cluster import cert_manager, environment, operator, sandbox
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
 from .progress import Failure, say
 
@@ -20,13 +21,13 @@ def run():
 
 
 def run_long():
-    """The cluster tests' tables run whole, and the mutants."""
+    """Runs the cluster tests with their whole tables, and the mutants."""
     os.environ["RECORDINGS_TEST_LONG"] = "1"
     _run((*STEPS, ("mutants of the decisions", mutants.run)))
 
 
 def run_aws():
-    """What only AWS itself can show: opt-in, with an account of the caller's."""
+    """Runs the tests that call AWS itself, in an account of the caller's."""
     needed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TEST_ROLE_ARN", "TEST_EXTERNAL_ID", "TEST_BUCKET", "TEST_REGION")
     if missing := [name for name in needed if not os.environ.get(name)]:
         raise Failure(f"this calls AWS itself, in accounts of yours: set {', '.join(missing)}; see tests/aws.rs")
@@ -34,7 +35,7 @@ def run_aws():
 
 
 def _run(steps):
-    """A cluster that was up before stays up, one that we started goes."""
+    """Runs the steps. A cluster that was up before stays up; one that a step started is removed."""
     if IN_CI and not IS_ROOT:
         raise Failure("CI must run as root: without it the node's tests would be skipped")
     was_up = environment.running()
@@ -46,7 +47,7 @@ def _run(steps):
         if not IS_ROOT:
             say("without root the tests that need a node were left out")
     finally:
-        canary.end_keeping_logs()
+        secret_scan.end_keeping_logs()
         process.stop(capture.NAME)
         if not was_up:
             _timed(table, "environment down", environment.down)
@@ -68,28 +69,28 @@ def _deny():
 
 
 def _unit_tests():
-    _nextest("--lib", "--bins", "--test", "house", "--test", "generated")
+    _nextest("--lib", "--bins", "--test", "house", "--test", "generated", "--test", "formats")
 
 
-def _stand_in():
-    """A refusal means something only where the stand-in lets the right callers through. The customer's guide is tried in it."""
+def _tests_of_dev():
+    """The tests of dev itself: the stand-in, the customer's guide in it, the chart, the scan and the map."""
     _command(sys.executable, "-m", "unittest", "discover", "--start-directory", "dev", "--top-level-directory", ".")
 
 
 def _environment_up():
-    tools.link_commands()  # kstatus, also where an older environment is up
+    tools.link_commands()  # an older environment that is up may lack kstatus
     if IS_ROOT:
         sdks.clients()
         if "RECORDINGS_TEST_LONG" in os.environ:
             cert_manager.binary()
     environment.up(with_operator=True)
     if IS_ROOT:
-        canary.keep_logs()
+        secret_scan.keep_logs()
         capture.begin()
 
 
 def _cluster_tests():
-    """Each has a namespace of its own and mostly waits, so more of them run than there are cores."""
+    """Each test has its own namespace and mostly waits, so more of them run at a time than there are cores."""
     _in_cluster("not test(/^disruptive::/)", at_once=6)
 
 
@@ -106,7 +107,7 @@ def _environment():
 
 
 def _callers_demo():
-    """`make up`'s cluster stands for the caller's own."""
+    """Runs the demo with the cluster of `make up` as the caller's own."""
     os.environ |= {**_environment(), "CONTEXT": sandbox.NAME, "IMAGE": f"{operator.NAME}:dev"}
     try:
         demo.run()
@@ -115,7 +116,7 @@ def _callers_demo():
 
 
 def _aws_tests_on_the_stand_in():
-    """What is to run in a caller's own accounts, run here so that it does not rot."""
+    """Runs the tests that are meant for AWS on the stand-in, so that they keep working."""
     endpoint = _environment()["AWS_ENDPOINT_URL"]
     key = PlatformCredentials.read(RUN / PLATFORM_CREDENTIALS)
     customer = Customer(endpoint, f"{secrets.randbelow(10**12):012}")
@@ -134,20 +135,20 @@ STEPS = (
     ("clippy", _clippy),
     ("licences, bans, sources", _deny),
     ("unit tests", _unit_tests),
-    ("fuzzing what strangers send", fuzz.run),
-    ("the stand-in, the guide in it", _stand_in),
+    ("fuzzing", fuzz.run),
+    ("tests of dev, the guide among them", _tests_of_dev),
     ("static release build", operator.build),
     ("environment up", _environment_up),
     ("cluster tests", _cluster_tests),
     ("the tests for AWS, on the stand-in", _aws_tests_on_the_stand_in),
     ("demo in a caller's cluster", _callers_demo),
     ("disruptive tests", _disruptive_tests),
-    ("no call outside of its rights", rights.check),
-    ("no secret in what all this left", canary.run),
+    ("RBAC rights", rights.check),
+    ("secret scan", secret_scan.run),
 )
 
 
-NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, rights.check, canary.run)
+NEED_A_NODE = (_cluster_tests, _aws_tests_on_the_stand_in, _callers_demo, _disruptive_tests, rights.check, secret_scan.run)
 
 
 def _timed(table, name, step):

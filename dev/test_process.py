@@ -1,4 +1,4 @@
-"""Processes of ours, frozen and thawed by their record."""
+"""A frozen process does nothing, and only processes of the environment can be frozen."""
 
 import subprocess
 import sys
@@ -49,9 +49,9 @@ class FreezeTest(unittest.TestCase):
         self.assertFalse(process.running("counter"))
 
     def test_only_a_process_of_ours_is_frozen(self):
-        with self.assertRaisesRegex(Failure, "no process nobody of ours runs; there are: counter"):
+        with self.assertRaisesRegex(Failure, "no process nobody of ours is running; there are: counter"):
             process.freeze("nobody")
         argv = [sys.executable, "-m", "dev.process", "freeze", "nobody"]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("no process nobody of ours runs", done.stderr)
+        self.assertIn("no process nobody of ours is running", done.stderr)

@@ -1,4 +1,4 @@
-"""Pinned tools below target/dev/tools, each in a directory named by the hash of what it was made from."""
+"""Pinned tools below target/dev/tools, each in a directory named by the hash of its sources."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ PINS = json.loads((HERE / "pins.json").read_text())
 
 
 def cached(name, inputs, make):
-    """The directory that make(directory) filled, made again only when inputs (any JSON value) change."""
+    """The directory that make(directory) filled; made again only when inputs (any JSON value) change."""
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
     final = TOOLS / f"{name}-{digest}"
     if final.exists():
@@ -46,13 +46,12 @@ def kubernetes():
 
 
 def kstatus():
-    """The path of what judges resources as GitOps tools do. Of the libraries it shares the builds with kubernetes()."""
-
+    """The path of the command that computes a resource's status as GitOps tools do."""
     return go_command("kstatus")
 
 
 def go_command(module):
-    """The path of the command that a Go module below dev/ is."""
+    """The path of the command that a Go module below dev/ builds."""
     name = Path(module).name
 
     def build(directory):
@@ -62,24 +61,24 @@ def go_command(module):
 
 
 def go_module(name, pin):
-    """The directory of a Go module's source, its content held to the pinned hash, or to go.sum of our module `within`."""
+    """The directory of a Go module's source, checked against the pinned hash, or against go.sum of our module `within`."""
     what = f"{name}@{pin['version']}" if "version" in pin else name
     cwd = HERE / pin["within"] if "within" in pin else ROOT
     argv = ["go", "mod", "download", "-json", what]
-    told = subprocess.run(argv, cwd=cwd, check=True, capture_output=True, env={**os.environ, "GOTOOLCHAIN": "local"})
-    module = json.loads(told.stdout)
+    done = subprocess.run(argv, cwd=cwd, check=True, capture_output=True, env={**os.environ, "GOTOOLCHAIN": "local"})
+    module = json.loads(done.stdout)
     if pin.get("sum", module["Sum"]) != module["Sum"]:
-        raise ValueError(f"{what} is {module['Sum']} and not what dev/pins.json says")
+        raise ValueError(f"{what} has the hash {module['Sum']}, which is not the one in dev/pins.json")
     return Path(module["Dir"])
 
 
 def pause():
     """The path of the static binary that holds a pod's namespaces."""
-    return c_program("pause.c")
+    return c_program("cluster/pause.c")
 
 
 def c_program(source):
-    """The path of the static binary that a C file below dev/ makes."""
+    """The path of the static binary that is built from a C file below dev/."""
     source = HERE / source
 
     def build(directory):
@@ -89,7 +88,7 @@ def c_program(source):
 
 
 def rust_program(package):
-    """The path of the release binary of a Rust package below dev/ that is no member of the product's workspace."""
+    """The path of the release binary of a Rust package below dev/ that is outside of the product's workspace."""
     directory, target = HERE / package, TARGET / Path(package).name
     log = LOGS / f"build-{Path(package).name}.log"
     with step(f"building {package}"):
@@ -104,7 +103,7 @@ def command(name):
 
 
 def link_commands():
-    """target/dev/bin: what an ordinary shell wants to have on its PATH."""
+    """Fills target/dev/bin, which belongs on the PATH of an ordinary shell."""
     directory = TARGET / "bin"
     directory.mkdir(parents=True, exist_ok=True)
     for path in (command("kubectl"), command("helm"), kstatus()):

@@ -1,18 +1,7 @@
 """A stand-in for AWS that enforces trust policies, with the two sides of the product's world in it.
 
-standin             starts and stops the two processes below
-standin_server      MiniStack, on a socket that only the proxy knows, corrected; standin_s3: of its S3; standin_cloudformation: of that
-proxy               the endpoint that everybody uses: rules, and the log of every call
-rules               where the stand-in is more lenient than AWS, and what AWS does instead
-questions, callers  what the rules must know: of permissions and buckets, and whose a key is
-faults              what a test puts between the operator and AWS: throttles, resets, silence, pages of others
-canaries            what must be found nowhere else, for the tests that look for leaks
-call, answer, access_log, upstream, http1, sigv4, wire_xml   the proxy's parts
-accounts, client    the platform's account and its customers'; commands: `python3 -m dev.aws customer` by hand
-bench               what the tests share
-
-The test modules beside them test the stand-in itself: a refusal means something only where a
-permissive role is assumable by anyone.
+The test modules in this room test the stand-in itself: a refusal means something only where a permissive role is
+assumable by anyone.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class AccessLog:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, call: Call, caller: Caller | None, status: int, milliseconds: float, rule: str) -> None:
-        """Records one call: when its answer began, and the fault that met it or the rule that refused it, if any."""
+        """Records one call, when its response began, and the fault or the rule that answered it, if any."""
         entry = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "service": call.service,

@@ -53,7 +53,7 @@ class PlatformCredentials:
     controlRoleARN: str
 
     def write(self, file: Path) -> None:
-        """For its owner's eyes alone."""
+        """Writes the file readable by its owner alone."""
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as out:
             json.dump(asdict(self), out, indent=2)
@@ -64,7 +64,7 @@ class PlatformCredentials:
 
 
 class Platform:
-    """The platform's account: a user who may assume roles and nothing else, and a role that lets it in always."""
+    """The platform's account: a user that may only assume roles, and the control role, which accepts any External ID."""
 
     def __init__(self, endpoint: str) -> None:
         self._iam = Client(endpoint, root_of(PLATFORM_ACCOUNT).credentials)
@@ -78,7 +78,7 @@ class Platform:
         return self.new_key()
 
     def new_key(self) -> PlatformCredentials:
-        """A further key, in the place of what is inactive: a user has two at most."""
+        """Creates a further key and deletes inactive ones, because a user has two at most."""
         for key in self._call("ListAccessKeys", UserName=PLATFORM_USER).children("member"):
             if key["Status"] == "Inactive":
                 self._call("DeleteAccessKey", UserName=PLATFORM_USER, AccessKeyId=key["AccessKeyId"])
@@ -102,7 +102,7 @@ class Version:
 
 
 class Customer:
-    """A customer's administrator, at work in the customer's own account."""
+    """A customer's administrator, with the rights of the customer's account."""
 
     def __init__(self, endpoint: str, account: str, region: str = "us-east-1") -> None:
         self.account = account
@@ -114,7 +114,7 @@ class Customer:
 
     def create_bucket(self, bucket: str, ownership: str = "BucketOwnerPreferred") -> None:
         constraint = f"<LocationConstraint>{self.region}</LocationConstraint>"
-        # us-east-1 is the one region that must not be named.
+        # us-east-1 is the one region that a LocationConstraint must not name.
         body = "" if self.region == "us-east-1" else (
             f'<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{constraint}'
             "</CreateBucketConfiguration>"
@@ -127,11 +127,11 @@ class Customer:
         must(self.aws.s3("PUT", f"/{bucket}", [("versioning", "")], body=body.encode()))
 
     def create_kms_key(self) -> str:
-        """A customer managed key; its ARN."""
+        """Creates a customer managed key and returns its ARN."""
         return json.loads(must(self.aws.kms("CreateKey")).body)["KeyMetadata"]["Arn"]
 
     def encrypt_by_default(self, bucket: str) -> str:
-        """With a key made for this bucket; its ARN."""
+        """Encrypts the bucket with a new key and returns the key's ARN."""
         key = self.create_kms_key()
         default = f"<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>{key}</KMSMasterKeyID>"
         rule = f"<Rule><ApplyServerSideEncryptionByDefault>{default}</ApplyServerSideEncryptionByDefault></Rule>"
@@ -173,7 +173,7 @@ class Customer:
         must(self.aws.s3("DELETE", f"/{bucket}", [("policy", "")]))
 
     def set_up(self, bucket: str, external_id: str, role: str = ROLE_NAME) -> None:
-        """Everything the set-up guide asks for: bucket, role, trust and the four permissions."""
+        """Does what the guide asks of a customer: bucket, role, trust policy and the four permissions."""
         self.create_bucket(bucket)
         self.grant_role(bucket, external_id, role)
 
@@ -192,7 +192,7 @@ class Customer:
         return keys
 
     def list_versions(self, bucket: str, prefix: str = "") -> list[Version]:
-        """Versions first, then delete markers; an object of an unversioned bucket has the version `null`."""
+        """Lists versions, then delete markers. An object of an unversioned bucket has the version `null`."""
         found: dict[bool, list[Version]] = {False: [], True: []}
         more: list[tuple[str, str]] = []
         while True:

@@ -23,9 +23,9 @@ _REASONS = {
 }
 
 
-# For the query protocol (STS, IAM), and for S3.
+# The request ID's headers in the query protocol (STS, IAM), and in S3.
 _ID_HEADER = ("x-amzn-RequestId", "x-amz-request-id")
-_EXTENDED_ID = "x-amz-id-2"  # of S3 alone
+_EXTENDED_ID = "x-amz-id-2"  # only S3 sends it
 _ID_IN_BODY = re.compile(rb"(?<=<RequestId>)[^<]*(?=</RequestId>)")
 
 
@@ -35,7 +35,7 @@ def new_request_id(*, s3: bool) -> str:
 
 
 def name_request(response: Message, body: bytes, request_id: str, *, s3: bool) -> bytes:
-    """Gives an answer of the stand-in the one ID that AWS gives it, in head and body; returns the body."""
+    """Gives a response one request ID in its headers and body, as AWS does; returns the body."""
     replaced = {name.lower(): "" for name in _ID_HEADER} | {_ID_HEADER[s3].lower(): request_id}
     if not s3:
         replaced[_EXTENDED_ID] = ""
@@ -55,7 +55,7 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
 
     def encode(self, request_id: str, *, s3: bool, with_body: bool) -> bytes:
-        """The whole response. ``with_body`` is false for HEAD, whose refusals have a status and no words."""
+        """The whole response. ``with_body`` is false for HEAD, whose refusals have a status and no body."""
         fault_of = "Sender" if self.status < 500 else "Receiver"
         error = f"<Code>{escape(self.code)}</Code><Message>{escape(self.message)}</Message>"
         document = '<?xml version="1.0" encoding="UTF-8"?>\n' + (

@@ -40,7 +40,7 @@ class Callers:
         self._accounts: dict[str, None] = {}  # in the order of their last calls
 
     def find(self, access_key_id: str) -> Caller | None:
-        """None for a key that was never issued here: the stand-in refuses it by itself."""
+        """The caller of a key, or None for a key that was not issued here, which MiniStack refuses by itself."""
         caller = root_of(access_key_id) if _ACCOUNT.match(access_key_id) else self._issued.get(access_key_id)
         if caller:
             self._accounts.pop(caller.account, None)
@@ -48,7 +48,7 @@ class Callers:
         return caller
 
     def accounts_by_last_call(self) -> list[str]:
-        """The most recent first: the owner of a bucket is most often the account that is calling."""
+        """Accounts, the most recent caller first, because the owner of a bucket is most often the caller."""
         return list(reversed(self._accounts))
 
     @staticmethod
@@ -56,7 +56,7 @@ class Callers:
         return call.action in _ISSUING_ACTIONS
 
     def remember(self, call: Call, issuer: Caller | None, document: bytes) -> None:
-        """Takes in the answer to a call that issued a credential."""
+        """Reads the response to a call that issued a credential."""
         key, secret, token = (wire_xml.text(document, f) for f in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
         credentials = Credentials(key, secret, token or None)
         if call.action == "AssumeRole":

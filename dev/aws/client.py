@@ -45,7 +45,7 @@ class Response:
 
 
 class Client:
-    """Speaks to one endpoint as one principal. Every call is a connection of its own."""
+    """Calls one endpoint as one principal. Each call opens a new connection."""
 
     def __init__(self, endpoint: str, credentials: Credentials, region: str = "us-east-1") -> None:
         parts = urlsplit(endpoint)
@@ -63,7 +63,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Response:
-        """One request, its answer whatever it is; redirects are not followed."""
+        """Sends one request and returns any response; redirects are not followed."""
         query = list(query)
         signed = sign(
             self.credentials, service=service, region=self._region, method=method, host=self._host,

@@ -20,7 +20,7 @@ from .questions import Questions
 
 PATH = "/_faults"
 NONE = "none"
-# An answer of AWS instead of the true one: for the query protocol (STS, IAM), and for S3.
+# AWS errors that replace the true response: in the query protocol (STS, IAM), and in S3.
 _ANSWERS = {
     "throttle": (
         Refusal(400, "Throttling", "Rate exceeded"),
@@ -38,15 +38,15 @@ _ANSWERS = {
         Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
         Refusal(400, "ExpiredToken", "The provided token has expired."),
     ),
-    # S3 begins its answer to CompleteMultipartUpload before it knows how that ends.
+    # S3 starts its response to CompleteMultipartUpload before it knows the outcome.
     "error-in-200": (
         Refusal(200, "InternalFailure", "The request processing has failed because of an unknown error."),
         Refusal(200, "InternalError", "We encountered an internal error. Please try again."),
     ),
 }
-# An answer of somebody between us and AWS, who knows nothing of AWS's codes.
+# Responses of a proxy between us and AWS, which does not use AWS's error codes.
 _PAGES = {"proxy-403": (403, "Forbidden", "blocked by policy"), "proxy-502": (502, "Bad Gateway", "no upstream")}
-# What the proxy does to the connection; the first two let the call be carried out.
+# What the proxy does to the connection. The first two carry the call out before.
 LOST_ANSWER, DRIP, RESET, HANG = "lost-answer", "drip", "reset", "hang"
 KINDS = (*_ANSWERS, *_PAGES, "garbage", LOST_ANSWER, DRIP, RESET, HANG)
 
@@ -57,12 +57,12 @@ _JUNK = bytes(range(128, 256)) * 4
 class Fault:
     account: str
     kind: str
-    actions: tuple[str, ...] = ()  # none: every action
-    skip: int = 0  # so many matching calls pass first
-    count: int | None = None  # so many are met, the later ones pass; None: all
+    actions: tuple[str, ...] = ()  # empty: every action
+    skip: int = 0  # how many matching calls pass first
+    count: int | None = None  # how many are hit; later ones pass. None: all are hit
 
     def meets(self, call: Call) -> bool:
-        """Whether this matching call is met; each asking counts as a call."""
+        """Whether the fault hits this matching call. Each question counts as a call."""
         if self.actions and call.action not in self.actions:
             return False
         if self.skip:
@@ -75,13 +75,13 @@ class Fault:
 
 
 class Faults:
-    """Those in force, by account."""
+    """The faults in force, by account."""
 
     def __init__(self) -> None:
         self._by_account: dict[str, Fault] = {}
 
     def control(self, body: bytes) -> Refusal | None:
-        """Takes in what a test sent; None when it was understood."""
+        """Sets the fault that a test sent; returns None when it was understood."""
         try:
             fault = Fault(**json.loads(body))
         except (TypeError, ValueError) as error:
@@ -95,7 +95,7 @@ class Faults:
         return None
 
     async def meeting(self, call: Call, caller: Caller | None, ask: Questions) -> str:
-        """The kind of the fault that meets this call, or nothing."""
+        """The kind of the fault that hits this call, or nothing."""
         if not self._by_account or caller is None or caller.name == "root":
             return ""
         for account in (await _account_called(call, ask), caller.account):
@@ -120,14 +120,14 @@ def refusal(kind: str, call: Call) -> Refusal | None:
 
 
 def foreign_answer(kind: str, call: Call) -> tuple[int, bytes] | None:
-    """What a fault sends that AWS never would, with its status; the connection ends after it."""
+    """The bytes of a fault that AWS would never send, and their status. The connection is closed after them."""
     if kind in _PAGES:
         status, reason, words = _PAGES[kind]
         page = f"<html><head><title>{status} {reason}</title></head><body><h1>{reason}</h1>{words}</body></html>\n"
         return status, _http(status, reason, "text/html", page.encode(), call)
     if kind != "garbage":
         return None
-    # No XML where XML is due, half a head where a head is all there is.
+    # A body that should be XML and is not; half of the headers, for a response that has no body.
     bodiless = call.is_s3 and call.method in ("PUT", "HEAD")
     return 200, b'HTTP/1.1 200 OK\r\nETag: "00' if bodiless else _http(200, "OK", "text/xml", _JUNK, call)
 
@@ -138,7 +138,7 @@ def _http(status: int, reason: str, content_type: str, body: bytes, call: Call) 
 
 
 def set_fault(endpoint: str, fault: Fault) -> None:
-    """From a test's side; an endpoint that does not understand is an OSError."""
+    """Called by tests. Raises OSError when the endpoint does not understand."""
     body = json.dumps(asdict(fault)).encode()
     request = urllib.request.Request(f"{endpoint}{PATH}", data=body, method="PUT")
     with urllib.request.urlopen(request, timeout=10):

@@ -15,7 +15,7 @@ _BODILESS_STATUS = frozenset({204, 304})
 
 
 class ProtocolError(Exception):
-    """The peer closed the connection in mid-message, or sent more than a message's head may hold."""
+    """The peer closed the connection in the middle of a message, or sent more than a message's head may hold."""
 
 
 @dataclass

@@ -20,20 +20,20 @@ from .access_log import AccessLog
 from .answer import Refusal, name_request, new_request_id
 from .call import Call, add_form, read_call
 from .callers import Callers
-from .canaries import FILE as CANARIES
-from .canaries import Canaries
 from .faults import Faults
 from .questions import Questions
 from .rules import REQUEST_RULES, RESPONSE_RULES
+from .secret_log import FILE as SECRETS
+from .secret_log import SecretLog
 from .upstream import Connection, Upstream
 
 _STREAM_LIMIT = 1024 * 1024
 _UNREACHABLE = Refusal(502, "BadGateway", "The stand-in did not answer.")
-# The stand-in's own controls (a reset of everything among them) are not AWS: only health passes.
+# MiniStack's own controls, which can reset everything, are not AWS: only health passes.
 _CONTROLS, _HEALTH = "/_", "/_ministack/health"
 _NO_CONTROLS = Refusal(403, "AccessDenied", "The stand-in's controls are not reachable through the proxy.")
 _UNDERSTOOD = b"HTTP/1.1 204 No Content\r\n\r\n"
-_NO_ANSWER = 0  # the status in the log of a call that got none
+_NO_ANSWER = 0  # logged as the status of a call that got no response
 _DRIP_SECONDS = 0.5
 # Services whose calls cannot create or change a bucket.
 _BUCKETLESS = frozenset({"sts", "iam"})
@@ -51,7 +51,7 @@ class Exchange:
         self._started = time.monotonic()
         self._invited = False
         self._request_id = new_request_id(s3=call.is_s3)
-        self._fault = ""  # the kind of the fault that meets this call
+        self._fault = ""  # the kind of the fault that hits this call
         # Query-protocol requests are small and their action is in the body; S3 bodies are streamed.
         self._body: bytes | None = None
 
@@ -61,7 +61,7 @@ class Exchange:
             await self._invite_body()
             self._body = await http1.read_body(self._reader, call.head)
             add_form(call, self._body)
-            self._proxy.canaries.see_request(call)
+            self._proxy.secret_log.see_request(call)
         if call.path == faults.PATH:
             refusal = self._proxy.faults.control(self._body or b"")
             self._writer.write(refusal.encode(self._request_id, s3=False, with_body=True) if refusal else _UNDERSTOOD)
@@ -72,7 +72,7 @@ class Exchange:
         await self._judge()
 
     async def _judge(self) -> None:
-        """The true answer, as the rules correct it."""
+        """Sends MiniStack's response, corrected by the rules."""
         call = self._call
         if call.path.startswith(_CONTROLS) and call.path != _HEALTH:
             return await self._refuse("no_controls", _NO_CONTROLS)
@@ -107,7 +107,7 @@ class Exchange:
             return await self._leave()
         self._record(_NO_ANSWER)
         if kind == faults.HANG:
-            await self._reader.read()  # nothing more is due before the client goes
+            await self._reader.read()  # waits until the client closes the connection
             return await self._leave()
         self._reset()
 
@@ -122,7 +122,7 @@ class Exchange:
         raise ConnectionAbortedError
 
     def _reset(self) -> None:
-        """The client reads a reset, not an end: what it sent may have been carried out or not."""
+        """Resets the connection, so that the client cannot know whether the call was carried out."""
         no_linger = struct.pack("ii", 1, 0)
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         self._writer.transport.abort()
@@ -138,7 +138,7 @@ class Exchange:
         self._send_refusal(rule, refusal)
 
     async def _take_in_body(self) -> None:
-        """Before refusing, so that the client is not cut off while it still sends."""
+        """Reads the body before a refusal, so that the client is not cut off while it sends."""
         if self._body is None:
             await self._invite_body()
             async for _ in http1.body_blocks(self._reader, self._call.head):
@@ -150,10 +150,10 @@ class Exchange:
         self._writer.write(refusal.encode(self._request_id, s3=s3, with_body=with_body))
 
     def _record(self, status: int, rule: str = "") -> None:
-        """Before the answer goes out: who has an answer finds the call in the log."""
+        """Logs the call before its response is sent, so that whoever has the response finds the call in the log."""
         if self._call.path != _HEALTH:
             milliseconds = (time.monotonic() - self._started) * 1000
-            self._proxy.canaries.write("request-id", self._request_id)
+            self._proxy.secret_log.write("request-id", self._request_id)
             self._proxy.log.write(self._call, self._caller, status, milliseconds, self._fault or rule)
 
     async def _forward(self, upstream: Connection) -> None:
@@ -188,15 +188,15 @@ class Exchange:
                 return self._send_refusal(rule.__name__, judged)
             response.headers += [(name, value) for name, value in (judged or {}).items() if not response.get(name)]
 
-        # Recordings are passed on as they come; what has words in it is small.
+        # Recordings are streamed; responses that hold text are small.
         in_words = has_body and (not self._call.is_s3 or response.status >= 300)
         body = await http1.read_body(upstream.reader, response) if in_words else b""
         if Callers.issues(self._call) and response.status == 200:
             self._proxy.callers.remember(self._call, self._caller, body)
-            self._proxy.canaries.see_issued(body)
+            self._proxy.secret_log.see_issued(body)
         body = name_request(response, body, self._request_id, s3=self._call.is_s3)
         if extended := response.get("x-amz-id-2"):
-            self._proxy.canaries.write("request-id", extended)
+            self._proxy.secret_log.write("request-id", extended)
         self._record(response.status)
         self._writer.write(response.encode())
         if in_words:
@@ -208,7 +208,7 @@ class Exchange:
 
 
 class _Held:
-    """Takes an answer in place of the client."""
+    """Receives a response in place of the client."""
 
     def __init__(self) -> None:
         self.held = bytearray()
@@ -226,7 +226,7 @@ class Proxy:
         self.callers = Callers()
         self.questions = Questions(self.upstream, self.callers)
         self.faults = Faults()
-        self.canaries = Canaries(log.with_name(CANARIES))
+        self.secret_log = SecretLog(log.with_name(SECRETS))
         self.log = AccessLog(log)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -238,7 +238,7 @@ class Proxy:
                 if head.wants_close:
                     break
         except (ConnectionError, http1.ProtocolError):
-            pass  # The client went away, or the stand-in did in mid-answer: nothing left to say.
+            pass  # The client disconnected, or MiniStack did in the middle of a response.
         finally:
             writer.close()
 
@@ -252,7 +252,7 @@ async def _main() -> None:
     parser.add_argument("--certificate", type=Path, metavar="FILE")
     parser.add_argument("--key", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    # Bound before the log is created: who finds the log knows that the ports are ours.
+    # The ports are bound before the log is created, so that the log proves that they are ours.
     listeners = [(_bound(arguments.listen), None)]
     if arguments.tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

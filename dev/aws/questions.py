@@ -33,13 +33,13 @@ class Questions:
         self._buckets: dict[str, Bucket] = {}
 
     def forget_buckets(self) -> None:
-        """To be called when a bucket may have been created, changed or deleted."""
+        """Must be called when a bucket may have been created, changed or deleted."""
         self._buckets.clear()
 
     async def bucket(self, name: str) -> Bucket | None:
         """None for a bucket that does not exist."""
         if name not in self._buckets:
-            # Whoever asks for a bucket's head is told its region, or that there is no such bucket.
+            # HEAD of a bucket returns its region, or that the bucket does not exist, whoever asks.
             head = await self._upstream.ask(_STRANGER.credentials, "s3", "HEAD", f"/{name}")
             owner = await self._owner(name) if head.status != _NOT_FOUND else None
             if owner is None:

@@ -35,7 +35,7 @@ def _denied(message: str = "Access Denied") -> Refusal:
 
 
 def _constraint(value: str, member: str, constraint: str) -> Refusal:
-    """The words of STS, which repeat the offending value, an External ID too."""
+    """The message of STS, which repeats the invalid value, even an External ID."""
     message = f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"
     return Refusal(400, "ValidationError", message)
 
@@ -100,7 +100,7 @@ async def session_duration(call: Call, caller: Caller | None, status: int, ask: 
 
 
 async def expected_bucket_owner(call: Call, caller: Caller | None, ask: Questions) -> Refusal | None:
-    """A bucket of another account than x-amz-expected-bucket-owner is refused without further words.
+    """A bucket of another account than x-amz-expected-bucket-owner is refused with a plain AccessDenied.
 
     Amazon S3 User Guide, "Verifying bucket ownership with bucket owner condition".
     """
@@ -163,7 +163,7 @@ async def acl_permission(call: Call, caller: Caller | None, ask: Questions) -> R
 
 
 async def missing_key(call: Call, caller: Caller | None, status: int, ask: Questions) -> Refusal | None:
-    """Who may not list a bucket is not told that a key is missing: 403 instead of 404.
+    """Without s3:ListBucket, a missing key is a 403 instead of a 404.
 
     Amazon S3 API Reference, "HeadObject" and "GetObject", section Permissions.
     """

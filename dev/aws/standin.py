@@ -17,20 +17,20 @@ from ..packages import python
 from ..paths import ROOT
 from ..process import start_time
 from ..progress import Failure, wait_for
-from . import canaries
+from . import secret_log
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _SERVICES = "cloudformation,iam,kms,s3,sts"
-# Relative to the processes' working directory: an absolute path could be longer than a socket's may be.
+# Relative to the processes' working directory, because an absolute path could exceed the limit of a socket's path.
 _SOCKET = "ministack.sock"
 ACCESS_LOG = "access.jsonl"
 _PROXY, _MINISTACK = "aws-proxy", "ministack"
-_children: dict[int, subprocess.Popen[bytes]] = {}  # of this process; those of an earlier command are known by pid
+_children: dict[int, subprocess.Popen[bytes]] = {}  # started by this process; an earlier command's are found by pid
 _START_SECONDS, _STOP_SECONDS = 30, 10
 
 
 class TLS(NamedTuple):
-    """A port for HTTPS, and what it is served with."""
+    """An HTTPS port with its certificate and key."""
 
     port: int
     certificate: Path
@@ -49,20 +49,20 @@ def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str], tls: TLS 
         "AUTH": "true",
         "SERVICES": _SERVICES,
         "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",  # it would open a port of its own
+        "IOT_MTLS_ENABLED": "0",  # would open another port
         "SFTP_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
         **{variable: str(directory / name) for variable, name in scratch.items()},
     }
     _start(run_dir, _MINISTACK, [*nsenter, sys.executable, "-m", "dev.aws.standin_server", _SOCKET], environment)
     log = directory / ACCESS_LOG
-    for written in (log, directory / canaries.FILE):
+    for written in (log, directory / secret_log.FILE):
         written.unlink(missing_ok=True)
     listen = ["--listen", f"{bind}:{port}", "--upstream", _SOCKET, "--log", ACCESS_LOG]
     if tls:
         listen += ["--tls", f"{bind}:{tls.port}", "--certificate", str(tls.certificate), "--key", str(tls.key)]
     _start(run_dir, _PROXY, [*nsenter, sys.executable, "-m", "dev.aws.proxy", *listen], environment)
-    # On a port that somebody else holds, health would be answered by that somebody.
+    # If another process holds the port, that process would answer the health check.
     wait_for("the proxy of the AWS stand-in", lambda: log.exists() or not _runs(run_dir, _PROXY), _START_SECONDS)
     if not log.exists():
         words = (directory / f"{_PROXY}.log").read_text().splitlines()[-1:]
@@ -71,7 +71,7 @@ def spawn(run_dir: Path, bind: str, port: int, nsenter: Sequence[str], tls: TLS 
 
 
 def stop(run_dir: Path) -> None:
-    """Ends what `spawn` started; nothing happens when it is gone already."""
+    """Stops what `spawn` started. Idempotent."""
     for name in (_PROXY, _MINISTACK):
         file = _pid_file(run_dir, name)
         if not file.exists():
@@ -115,12 +115,12 @@ def _start(run_dir: Path, name: str, argv: list[str], environment: dict[str, str
 
 
 def _without_aws_settings() -> dict[str, str]:
-    """The caller's own AWS credentials stay out: MiniStack would take them for those of its roots."""
+    """The environment without the caller's AWS credentials, which MiniStack would take for those of account roots."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 def _pid_file(run_dir: Path, name: str) -> Path:
-    """In the place and form of `dev.process`, so that `make down` finds leftovers."""
+    """Writes the record where and as `dev.process` does, so that `make down` finds leftovers."""
     return run_dir / "pids" / f"{name}.json"
 
 

@@ -1,4 +1,4 @@
-"""Correction of MiniStack's CloudFormation: what a template says of a bucket's ownership and lifecycle, it leaves out."""
+"""Corrects MiniStack's CloudFormation, which ignores a bucket's ownership controls and lifecycle in templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corrections of MiniStack's S3 that only its inside can make: whole-object checksums, and keys of KMS."""
+"""Corrects MiniStack's S3 where only code inside it can: whole-object checksums and KMS keys."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _named(body: bytes) -> list[int]:
 
 
 def kms_permissions() -> None:
-    """Who writes or reads what a key of KMS encrypts needs that key too, whoever chose it: header or bucket.
+    """Writing or reading an object that a KMS key encrypts needs permissions on the key, whether header or bucket chose it.
 
     Amazon S3 User Guide, "Using server-side encryption with AWS KMS keys", Permissions; Amazon S3 API
     Reference, "CreateMultipartUpload" (parts are read again) and "HeadObject" (checksums). AWS KMS Developer

@@ -32,7 +32,7 @@ def native_crc64nvme() -> None:
 
 
 def rare_eviction_of_sessions() -> None:
-    """MiniStack looks through all sessions at every AssumeRole: ten thousand make each call five times slower."""
+    """MiniStack searches all sessions at every AssumeRole, so that ten thousand sessions make each call five times slower."""
     original, next_time = sts._evict_expired_sessions, 0.0
 
     def evict() -> None:

@@ -1,4 +1,4 @@
-"""The faults that tests put between the operator and the stand-in: each does what it says, to whom it says."""
+"""Each fault does what it says, to the account that it names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from ..progress import wait_for
 from .accounts import PLATFORM_ACCOUNT, Customer
-from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
 from .faults import Fault, set_fault
 from .sigv4 import sign
 from .standin import ACCESS_LOG
+from .support import EXTERNAL_ID, SESSION_NAME, StandInTest
 
 
 class FaultTest(StandInTest):

@@ -1,4 +1,4 @@
-"""The proxy itself: what it records, what it hides, and that it carries bodies as they are."""
+"""The proxy logs every call, hides secrets, and passes bodies on unchanged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..paths import ROOT
 from ..progress import Failure
 from . import PLATFORM_CREDENTIALS, start
 from .accounts import Customer, allow, document, trust
-from .bench import EXTERNAL_ID, SESSION_NAME, StandInTest
-from .canaries import FILE as CANARIES
+from .secret_log import FILE as SECRETS
 from .sigv4 import sign
 from .standin import ACCESS_LOG
+from .support import EXTERNAL_ID, SESSION_NAME, StandInTest
 
 
 class AccessLogTest(StandInTest):
@@ -56,15 +56,15 @@ class AccessLogTest(StandInTest):
         self.assertNotIn(secret, log)
 
 
-class CanariesTest(StandInTest):
+class SecretLogTest(StandInTest):
     def values(self, kind: str) -> list[str]:
         rows = [json.loads(line) for line in self.file().read_text().splitlines()]
         return [row["value"] for row in rows if row["kind"] == kind]
 
     def file(self) -> Path:
-        return self.run_dir / "aws" / CANARIES
+        return self.run_dir / "aws" / SECRETS
 
-    def test_what_must_not_leak_is_kept_for_the_tests_that_look_for_it(self):
+    def test_secrets_are_logged_for_the_scan_and_readable_by_their_owner_alone(self):
         self.assertAnswer(self.assume("A-wrong-one"), 403, "AccessDenied")
         credentials = self.session().credentials
         self.assertLess({"A-wrong-one", EXTERNAL_ID}, set(self.values("external-id")))

@@ -1,4 +1,4 @@
-"""The stand-in and its proxy answer S3 calls as AWS does, in each case in which a bug of ours could hide."""
+"""The stand-in answers S3 calls as AWS does, in each case in which a bug of the product could hide."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import base64
 import time
 
 from .accounts import OBJECT_ACTIONS, Customer, allow, document
-from .bench import StandInTest
 from .client import must
+from .support import StandInTest
 
 FULL_CONTROL = "bucket-owner-full-control"
 

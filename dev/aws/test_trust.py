@@ -1,4 +1,4 @@
-"""The stand-in enforces trust as AWS does: what it refuses, it refuses for the reason that we test for."""
+"""The stand-in enforces trust policies as AWS does, and refuses for the reason that a test expects."""
 
 from __future__ import annotations
 
@@ -10,17 +10,10 @@ import tempfile
 from pathlib import Path
 
 from ..paths import ROOT
-from .accounts import (
-    CONTROL_ROLE_ARN,
-    PLATFORM_ACCOUNT,
-    PLATFORM_PRINCIPAL_ARN,
-    PlatformCredentials,
-    document,
-    trust,
-)
-from .bench import EXTERNAL_ID, StandInTest
+from .accounts import CONTROL_ROLE_ARN, PLATFORM_ACCOUNT, PLATFORM_PRINCIPAL_ARN, PlatformCredentials, document, trust
 from .client import Client
 from .sigv4 import Credentials
+from .support import EXTERNAL_ID, StandInTest
 
 NEAR_MISSES = (
     EXTERNAL_ID + "x",

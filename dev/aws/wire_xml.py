@@ -1,4 +1,4 @@
-"""Reads AWS's XML answers by the names of their elements; the namespace differs by service and is left aside."""
+"""Reads AWS's XML responses by element name. The namespace differs by service and is ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def text(document: bytes, element: str) -> str:
 
 
 def children(document: bytes, element: str) -> list[dict[str, str]]:
-    """Of every element of this name, the texts of its children by their names."""
+    """For every element of this name, the texts of its children by name."""
     every = ElementTree.fromstring(document).iter()
     return [{child.tag.rpartition("}")[2]: child.text or "" for child in each}
             for each in every if each.tag.rpartition("}")[2] == element]  # fmt: skip

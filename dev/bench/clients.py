@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import operator, packages, tools
+from .. import packages, tools
+from ..cluster import operator
 from ..progress import Failure
 from ..sdks import REQUIREMENTS as SDKS
 from .sink import BUCKET, PREFIX
@@ -35,7 +36,7 @@ ABOUT_LIBRARY = "The S3 Transfer Manager is AWS's library for Rust, a developer 
 
 
 class Run(NamedTuple):
-    """What one run cost its process."""
+    """What one run of a client took."""
 
     seconds: float
     cpu_seconds: float
@@ -44,7 +45,7 @@ class Run(NamedTuple):
 
 
 def versions():
-    """Who is measured."""
+    """The clients, by name."""
     peers = {"s5cmd": "s5cmd mv", "rclone": "rclone move", "aws-cli": "aws s3 mv", LIBRARY: "S3 Transfer Manager"}
     return peers | {OURS: f"{OURS} --once", FLOOR: f"{FLOOR} -T"}
 
@@ -79,7 +80,7 @@ class Clients:
                 options = ["--recursive", "--only-show-errors", "--endpoint-url", self.url]
                 return [sys.executable, "-m", "awscli", "s3", "mv", directory, to, *options]
             case "transfer-manager":
-                # Its connections have no other setting for whom they trust.
+                # The library has no other setting for the CA that it trusts.
                 trust = ["env", f"SSL_CERT_FILE={self._ca}"] if self._ca else []
                 return [*trust, _transfer_manager(), directory, BUCKET, PREFIX]
             case "recording-uploader":
@@ -91,7 +92,7 @@ class Clients:
         raise ValueError(client)
 
     def environment(self):
-        """Nothing of the caller's own settings."""
+        """An environment without the caller's own settings."""
         ours = {
             "HOME": self._home, "PATH": os.environ["PATH"], "PYTHONPATH": self._sdks, "PYTHONDONTWRITEBYTECODE": "1",
             "AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_REGION": "us-east-1",
@@ -104,7 +105,7 @@ class Clients:
         return {name: str(value) for name, value in (ours | trust).items()}
 
     def run(self, client, directory, patience=PATIENCE_SECONDS):
-        """Runs a client to its end, or to the end of patience."""
+        """Runs a client until it ends, or until the time limit."""
         argv = [self._measure, str(patience), *self.argv(client, directory)]
         with open(self._home / f"{client}.log", "wb") as log:
             ran = subprocess.run(argv, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -113,7 +114,7 @@ class Clients:
         return Run(float(seconds), float(cpu_seconds), int(rss_kib) / 1024, int(code))
 
     def must(self, client, directory):
-        """A run that has to succeed."""
+        """Runs a client that has to succeed."""
         run = self.run(client, directory)
         if run.code:
             end = "".join((self._home / f"{client}.log").read_text(errors="replace").splitlines(True)[-8:])
@@ -123,11 +124,11 @@ class Clients:
 
 @functools.cache
 def _transfer_manager():
-    """Built where it is wanted: that takes minutes, which no test has."""
+    """Builds the library's client, which takes minutes; tests leave it out."""
     return tools.rust_program("bench/transfer-manager")
 
 
 def _release():
     operator.build()
-    _transfer_manager()  # as well before anything is measured
+    _transfer_manager()  # builds it before anything is measured
     return operator.RELEASE / OURS

@@ -9,19 +9,20 @@ import threading
 import time
 import uuid
 
-from .. import environment, tools
+from .. import tools
 from ..aws.accounts import OBJECT_ACTIONS, Customer, allow, document, enforcing_trust, trust
-from ..demo_story import ACCOUNT, BUCKET, NAMESPACE, REVALIDATE_SECONDS, clear, tenant_yaml
-from ..kube import Kube
+from ..cluster import environment
+from ..cluster.kube import Kube
+from ..demo.story import ACCOUNT, BUCKET, NAMESPACE, REVALIDATE_SECONDS, clear, tenant_yaml
 from ..paths import KUBECONFIG, ROOT
 from ..progress import Failure, step
 from . import results
 from .clients import OURS
 
 ROUNDS = 50
-# Of what takes longer, as a validation is made on demand once in ten seconds.
+# Fewer rounds of the slow ones, because on demand there is one validation in ten seconds.
 REVOCATIONS = 20
-# What the slowest but one in a hundred may take.
+# The limit of the 99th percentile.
 LIMIT_SECONDS = 5
 PATIENCE_SECONDS = 60
 ANOTHER_BUCKET = f"{BUCKET}-moved"
@@ -95,7 +96,7 @@ def _round(kube, said, manifest, number):
 
 
 def _revocation(kube, customer, said, external_id, number):
-    """Longer waits the validation alone, for the clock."""
+    """Only a validation by the clock takes longer."""
     _rest()
     customer.set_trust(trust({"StringEquals": {"sts:ExternalId": "another"}}))
     revoked = _timed(said, "Paused", None, lambda: _validate(kube, f"{number}-revoked"))
@@ -106,7 +107,7 @@ def _revocation(kube, customer, said, external_id, number):
 
 
 def _rest():
-    """Until another validation may be asked for, counted from when the one before ended."""
+    """Waits until another validation may be requested, counted from the end of the one before."""
     time.sleep(REVALIDATE_SECONDS + 2)
 
 
@@ -139,7 +140,7 @@ def _await(said, message, word=None):
 
 @contextlib.contextmanager
 def _log():
-    """The sidecar's log lines as they come, each with the time of its arrival."""
+    """The sidecar's log lines as they arrive, each with its time."""
     argv = [tools.command("kubectl"), "--kubeconfig", KUBECONFIG, "--namespace", NAMESPACE]
     argv += ["logs", "--follow", "recorder", "--container=recording-uploader"]
     said = queue.Queue()

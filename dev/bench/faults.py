@@ -19,7 +19,7 @@ SEED = 100
 PATIENCE_SECONDS = 300
 SMALL, LARGE = Work("small", 64, 200_000), Work("large", 36, 24_000_000)
 OCCUPIED = "another object there"
-# As dev/bench/sink/faults.go calls them. The large ones are met by a part, or by Complete.
+# The names are those of dev/bench/sink/faults.go. Of large recordings, a part or Complete meets the fault.
 ANYWHERE = ("reset", "lost answer", "hang", "500", "503", "403", "expired token", "flipped bit", "cut short", OCCUPIED)
 WITH_SMALL = (*ANYWHERE, "page under 200", "200 and nothing kept", "wrong ETag")
 WITH_LARGE = (*ANYWHERE, "error in Complete's 200", "Complete's answer lost")
@@ -63,7 +63,7 @@ def measure(works, clients, ours=None, patience=PATIENCE_SECONDS):
 
 
 def _plan(works):
-    """Recording → fault, and how often it meets it; the same for the same seed."""
+    """The fault of each recording and how often it strikes; the same for the same seed."""
     chance, plan = random.Random(SEED), {}
     for work in works:
         kinds = WITH_LARGE if work.size == LARGE.size else WITH_SMALL
@@ -73,7 +73,7 @@ def _plan(works):
 
 
 def _as_the_sink_sees(other_end, spool):
-    """Size and checksum of each recording, of which Python has none."""
+    """The size of each recording and its CRC64NVME, computed by the sink because Python's library has none."""
     other_end.ask("reset")
     for file in spool.iterdir():
         _put(other_end, file, file.name)
@@ -99,7 +99,7 @@ def _put(other_end, file, name):
 
 
 def _judge(stats, spool, expected, others, plan):
-    held = {tuple(entry.values()) for entry in stats["objects"].values()}  # under whatever name
+    held = {tuple(entry.values()) for entry in stats["objects"].values()}  # under any name
     at_source = {file.name for file in spool.rglob("*") if file.is_file()}
     found = Counter()
     for name, (kind, _) in plan.items():

@@ -1,4 +1,4 @@
-"""What a recording costs beside its bytes: how soon it is on its way, and what is sent again after a kill -9."""
+"""Latency from the rename to the first byte, requests of an upload, and bytes that are sent again after kill -9."""
 
 import os
 import random
@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from ..forward import free_port
+from ..cluster.forward import free_port
 from ..progress import Failure, step, wait_for
 from . import results, sink
 from .clients import OURS, PEERS, Clients, versions
@@ -27,7 +27,7 @@ def run():
 
 
 def _latency(directory, other_end, clients, recordings):
-    """From the rename to the first byte of the put, with the loop as it runs in a pod."""
+    """From the rename to the first byte of the PUT, with the main loop as it runs in a pod."""
     spool = directory / "running"
     spool.mkdir()
     content, chance = os.urandom(RECORDING_BYTES), random.Random(SEED)
@@ -50,7 +50,7 @@ def _latency(directory, other_end, clients, recordings):
 
 
 class _sidecar:
-    """The uploader as it runs in a pod, told by the sink what a broker would tell it."""
+    """The uploader as it runs in a pod; the sink answers in place of the broker."""
 
     def __init__(self, directory, other_end, clients, spool):
         other_end.ask("reset")
@@ -83,7 +83,7 @@ class _sidecar:
 
 
 def _sent_again(directory, other_end, clients, kills):
-    """Killed when half of 500 MB has arrived, and started again."""
+    """Kills a client when half of 500 MB has arrived, and starts it again."""
     work = WORKS[0]
     make(directory, work)
     rows, kept = [["killed at half of 500 MB, started again", "bytes sent again, MB", "of the file"]], {}

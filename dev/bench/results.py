@@ -1,4 +1,4 @@
-"""Figures, and how they are shown: all of them in docs/performance.md, one table of them and a picture in the README."""
+"""Writes the figures: all into docs/performance.md, one table and a chart into the README."""
 
 import json
 import os
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- make bench writes what follows -->", "<!-- make bench wrote t
 
 class Table(NamedTuple):
     title: str
-    rows: list  # the first is the head
+    rows: list  # the first row is the header
     explanation: str = ""
 
     def markdown(self):
@@ -31,7 +31,7 @@ def _line(cells):
 
 
 def quantile(values, share):
-    """The value below which that share of them lies."""
+    """The value below which that share of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
@@ -43,7 +43,7 @@ def machine():
 
 
 def keep(name, figures):
-    """Every single measurement, for whoever wants more than medians."""
+    """Writes every single measurement, for readers who want more than medians."""
     RAW.mkdir(parents=True, exist_ok=True)
     (RAW / f"{name}.json").write_text(json.dumps(figures, indent=1))
 
@@ -65,7 +65,7 @@ def show(parts):
 
 
 def write(parts):
-    """Into the repository."""
+    """Writes the results into the repository."""
     about = f"{machine()}."
     page = ["# Performance", "", f"`make bench` wrote this page: {about}", "", ABOUT_LIBRARY, ""]
     page += [table.markdown() for part in parts for table in part.tables]

@@ -1,4 +1,4 @@
-"""The sink, as a process."""
+"""Runs the sink, a fast S3 in Go, as a process."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ class Sink:
         self.addresses, self.ca = addresses, ca
 
     def ask(self, path, document=None):
-        """What the control path answers; a document is sent to it as JSON."""
+        """The response of the control path, to which a document is sent as JSON."""
         body = None if document is None else json.dumps(document).encode()
         with urllib.request.urlopen(f"{self.addresses['plain']}/-/{path}", body, timeout=30) as answer:
             text = answer.read()
@@ -30,7 +30,7 @@ class Sink:
 
 @contextlib.contextmanager
 def running(directory, thorough=False):
-    """A sink on loopback. A thorough one checks every digest and makes ETags as S3 does, at the cost of its speed."""
+    """Starts a sink on loopback. A thorough one checks every digest and makes ETags as S3 does, which is slower."""
     ca = Path(directory) / "ca.pem"
     argv = [tools.go_command("bench/sink"), "-ca", ca, *(["-thorough"] if thorough else [])]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:

@@ -1,4 +1,4 @@
-"""The bench measures what it says: its sink refuses what is damaged, and its tables come out of a run of real clients."""
+"""The sink refuses damaged uploads, and a small run of real clients fills the tables."""
 
 import contextlib
 import functools
@@ -156,7 +156,7 @@ class ByHandTest(unittest.TestCase):
         return value
 
     def begin(self, *arguments, output=None, **environment):
-        secret = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "canary", "AWS_EC2_METADATA_DISABLED": "true"}
+        secret = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "hidden-key", "AWS_EC2_METADATA_DISABLED": "true"}
         elsewhere = {"HOME": str(self.directory), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
         arguments = arguments or ("--once", self.spool, "-f", self.destination)
         log = self.enterContext(open(self.directory / "log", "w+"))
@@ -168,7 +168,7 @@ class ByHandTest(unittest.TestCase):
         """Exit code, and all that was said."""
         process, log = begun
         code, said = process.wait(60), Path(log).read_text()
-        self.assertNotIn("canary", said)
+        self.assertNotIn("hidden-key", said)
         self.assertNotRegex(said, "[█░\x1b]", "a bar, or colours, and no terminal")
         return code, said
 
@@ -184,14 +184,14 @@ class ByHandTest(unittest.TestCase):
         self.assertEqual(sorted(self.sink.stats()["objects"]), ["calls/a.json", "calls/a.wav", "calls/deeper/b c.wav"])
 
     def test_a_bar_on_a_terminal_shows_how_much_of_all_has_come(self):
-        # For longer than the bar takes to be drawn.
+        # The upload must take longer than the bar takes to appear.
         self.sink.ask("faults", {"calls/a.wav": {"kind": "503", "times": 3}})
         seen, drawn_on = pty.openpty()
         self.addCleanup(os.close, seen)
         process, _ = self.begin(output=drawn_on, TERM="xterm", AWS_ENDPOINT_URL_S3=self.sink.addresses["plain"])
         os.close(drawn_on)
         shown = b""
-        # Nobody has the other side open any more.
+        # The other side is closed now.
         with contextlib.suppress(OSError):
             while read := os.read(seen, 4096):
                 shown += read
@@ -242,7 +242,7 @@ class ByHandTest(unittest.TestCase):
 
 
 class BenchTest(unittest.TestCase):
-    """Real clients with very little to do. What they took is not looked at."""
+    """Real clients with very little to do. Their figures are not judged."""
 
     def test_every_client_but_the_library_moves_every_file_over_both_schemes_and_has_a_row(self):
         works = (uploads.Work("one", 1, 3_000_000), uploads.Work("ten", 10, 2_000))

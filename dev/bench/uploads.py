@@ -1,5 +1,8 @@
-"""Speed, processor time and memory: all clients in turn, round after round, so that what else the machine does meets
-all of them. Compared within a round; shown are medians."""
+"""Speed, CPU time and memory of each client.
+
+All clients run in turn, round after round, so that other load on the machine meets all of them. Clients are compared
+within a round, and the tables show medians.
+"""
 
 import contextlib
 import os
@@ -10,8 +13,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ..progress import Failure, say, step
-from . import chart, results, sink
+from ..progress import Failure, step
+from . import plot, results, sink
 from .clients import FLOOR, OURS, PEERS, Clients, versions
 
 ROUNDS = 7
@@ -33,7 +36,7 @@ class Work(NamedTuple):
         return self.files * self.size / 1e9
 
     def clients(self):
-        """curl, where the machine has it, puts one file as fast as can be; it is no match for many."""
+        """curl, where the machine has it, is the floor for one file; for many files it is slow."""
         return (OURS, *PEERS, *([FLOOR] if self.files == 1 and shutil.which(FLOOR) else []))
 
 
@@ -54,11 +57,11 @@ class Figure(NamedTuple):
 def run():
     figures = measure(WORKS, ROUNDS)
     results.keep("uploads", [figure._asdict() for figure in figures])
-    return results.Part(tables(figures), _rows(figures), chart.svg(_bars(figures), f"MB/s × {REFERENCE}, medians of {ROUNDS} interleaved rounds, {results.machine()}"))
+    return results.Part(tables(figures), _rows(figures), plot.svg(_bars(figures), f"MB/s × {REFERENCE}, medians of {ROUNDS} interleaved rounds, {results.machine()}"))
 
 
 def _rows(figures):
-    """For the README, plain HTTP / TLS. How fast is told in comparison alone: what else a machine does meets all clients."""
+    """The README's rows, plain HTTP / TLS. Speeds are ratios, because other load on the machine meets all clients."""
     rows = {}
     for unit, name in (("MB/s", "mb_per_second"), ("CPU-s/GB", "cpu_seconds_per_gb"), ("peak RSS", "rss_mib")):
         for work in WORKS:
@@ -100,7 +103,7 @@ def measure(works, rounds, ours=None, without=()):
             with step(f"round {number + 1} of {rounds}"):
                 for work in works:
                     for scheme in SCHEMES:
-                        # Each is first as often as any other.
+                        # Each client is the first one equally often.
                         order = work.clients()[number % len(work.clients()) :] + work.clients()[: number % len(work.clients())]
                         for client in (client for client in order if client not in without):
                             figures.append(_once(directory, other_end, clients[scheme], scheme, work, client, number))
@@ -109,17 +112,17 @@ def measure(works, rounds, ours=None, without=()):
 
 @contextlib.contextmanager
 def workshop():
-    """A directory in memory: no disk is measured."""
+    """A directory in memory, so that no disk is measured."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=memory if os.access(memory, os.W_OK) else None) as directory:
         yield Path(directory)
 
 
 def make(directory, work):
-    """The recordings of some work, from which each run has its own."""
+    """Makes the recordings, of which each run gets links."""
     master = directory / "master" / work.name
     master.mkdir(parents=True)
-    hour_ago = time.time() - 3600  # so that nobody waits for them to be quiet
+    hour_ago = time.time() - 3600  # so that no client waits for the files to be quiet
     for number in range(work.files):
         file = master / work.file(number)
         with open(file, "wb") as content:
@@ -129,7 +132,7 @@ def make(directory, work):
 
 
 def spool_of(directory, *works):
-    """A directory with the recordings in it, in place of the one before. They are links: who moves them away removes these alone."""
+    """Makes a new directory of links to the recordings: a client that moves its files away removes the links alone."""
     spool = directory / "spool"
     shutil.rmtree(spool, ignore_errors=True)
     spool.mkdir()
@@ -154,7 +157,7 @@ def _once(directory, other_end, clients, scheme, work, client, number):
 
 
 def tables(figures):
-    """One for each scheme."""
+    """One table for each scheme."""
     found = []
     for scheme in SCHEMES:
         rows = [["work", "client", "MB/s", f"× {REFERENCE}", f"× {FLOOR}", "CPU-s/GB", f"× {REFERENCE}", "peak RSS, MiB", f"× {REFERENCE}", "requests per file"]]
@@ -186,6 +189,6 @@ def _medians(figures, client):
 
 
 def ratio_to(figures, client, name, reference=REFERENCE):
-    """The median of what a client had in a round by what the reference had in it."""
+    """The median of the ratios of a client's figure to the reference's of the same round."""
     theirs = {figure.round: getattr(figure, name) for figure in figures if figure.client == reference}
     return statistics.median(getattr(figure, name) / theirs[figure.round] for figure in figures if figure.client == client)

@@ -1,10 +1,4 @@
-"""What customers are handed, tried out: the golden files of `src/cli/guide`, in accounts of the stand-in.
-
-test_script     the script, run with the aws CLI
-test_stack      the CloudFormation template, deployed with it
-test_words      the commands of the guide
-test_linters    what linters say of all of them
-"""
+"""Tries out the customer's guide: the golden files of `src/cli/guide`, in accounts of the stand-in."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def clicks(browser):
 
 
 def looks(browser):
-    """Pictures, for people to look at, and whether anything is cut off."""
+    """Takes screenshots for people to look at, and returns whether anything is cut off."""
     overflows = {}
     for name, viewport, scheme in (("light", WIDE, "light"), ("dark", WIDE, "dark"), ("phone", PHONE, "light")):
         page = browser.new_context(viewport=viewport, color_scheme=scheme).new_page()

@@ -1,4 +1,4 @@
-"""What linters say of the templates and policies. Each is first shown something that it must find."""
+"""Linters find nothing in the templates, policies and scripts, and find a planted mistake."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 from .. import packages
 from ..paths import LOGS
 from . import GOLDEN, snippets
-from .bench import EXTERNAL_ID, is_long
+from .support import EXTERNAL_ID, is_long
 
 _HERE = Path(__file__).resolve().parent
 _BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")

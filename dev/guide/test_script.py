@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from ..aws.accounts import ROLE_NAME, allow, document
-from ..aws.bench import issued
 from ..aws.client import Client, must
-from .bench import EXTERNAL_ID, GuideTest, is_long
+from ..aws.support import issued
+from .support import EXTERNAL_ID, GuideTest, is_long
 
 
 class SetUpTest(GuideTest):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import snippets
-from .bench import EXTERNAL_ID, Done, GuideTest, is_long
+from .support import EXTERNAL_ID, Done, GuideTest, is_long
 
 
 class StackTest(GuideTest):

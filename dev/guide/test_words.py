@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import snippets
-from .bench import GuideTest
+from .support import GuideTest
 
 
 class WordsTest(GuideTest):

@@ -1,4 +1,4 @@
-"""Stock AWS SDKs that put one object each, with whatever credentials they find by themselves."""
+"""Stock AWS SDKs: each puts one object with the credentials that its default chain finds."""
 
 import json
 import os
@@ -17,7 +17,7 @@ LIBRARIES = ("/usr", "/lib", "/lib64")
 
 
 def clients():
-    """By name, the command that puts an object; `{bucket}` and `{key}` are to be filled in. And what must be seen by them."""
+    """The commands that put an object, by name, with `{bucket}` and `{key}` to fill in; their environment and files."""
     python = packages.python("sdks-python", REQUIREMENTS)
     javascript, rust = _javascript(python), _rust()
     return {
@@ -29,7 +29,7 @@ def clients():
             "Rust": [rust, "{bucket}", "{key}"],
         },
         "environment": {"PYTHONPATH": python, "PYTHONDONTWRITEBYTECODE": "1", "AWS_CONFIG_FILE": HERE / "aws-config"},
-        # Of this machine: interpreters, shared libraries, and the clients themselves.
+        # The paths of this machine that they need: interpreters, shared libraries, the clients themselves.
         "paths": sorted({str(path) for path in (*LIBRARIES, sys.base_prefix, HERE, TOOLS, rust.parent) if Path(path).exists()}),
     }
 

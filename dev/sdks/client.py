@@ -1,4 +1,4 @@
-"""boto3, with whatever credentials it finds by itself: BUCKET KEY puts an object."""
+"""Puts an object (BUCKET KEY) by boto3 with the credentials of its default chain."""
 
 import sys
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::support::{Tenant, get, kubectl, repository, wait_for};
 
 const BROKER: &str = "recording-operator-broker.recording-operator.svc";
-/// The cluster's network: dev/sandbox.py.
+/// The cluster's network: dev/cluster/sandbox.py.
 const NETWORK: &str = "/run/netns/recording-operator-dev";
 
 const NAMESPACE: &str = "--namespace=recording-operator";

@@ -65,7 +65,7 @@ impl Row {
             .join(&self.tenant.namespace)
     }
 
-    /// As the machine knows them: see dev/sandbox.py.
+    /// As the machine knows them: see dev/cluster/sandbox.py.
     fn directories(&self) -> [PathBuf; 2] {
         let on_second = repository().join("target/dev/run/second/disk").join(&self.tenant.namespace);
         [self.directory(), if self.node == SECOND_NODE { on_second } else { self.directory() }]

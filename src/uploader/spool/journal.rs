@@ -132,6 +132,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_journal_that_another_release_wrote_is_found() {
+        let written = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/formats/0.2.0/spool");
+        let spool = Spool::new(written.into());
+        let [recording] = recordings(&spool).await.unwrap().try_into().unwrap();
+        let journal = load(&spool, &recording).await.unwrap().unwrap();
+        assert_eq!(journal.upload_id.as_deref(), Some("2~upload"));
+        assert_eq!(load(&spool, Path::new("2026/call-0002.wav")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn what_could_not_be_synced_is_written_to_another_file() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());

@@ -153,6 +153,16 @@ async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_res
     assert!(matches!(restarted.destination().await, BrokerReply::Unavailable(_)));
 }
 
+#[test]
+fn the_ca_that_another_release_kept_is_still_trusted() {
+    let state = state();
+    let broker = || HttpsBroker::new("https://localhost", "none", state.path(), state.path().join("token"));
+    assert!(broker().is_err(), "without a CA there is no broker");
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/formats/0.2.0/broker-ca.pem");
+    fs::copy(kept, state.path().join("broker-ca.pem")).unwrap();
+    assert!(broker().is_ok());
+}
+
 #[tokio::test]
 async fn a_ca_that_cannot_be_kept_is_trusted_all_the_same_and_kept_as_soon_as_it_can_be() {
     for call in ["create a file", "write a file", "sync a file", "rename a file"] {

@@ -24,7 +24,7 @@ struct CertManager(Values);
 impl CertManager {
     fn up() -> Self {
         let values = Values::of_release();
-        let started = dev("dev.cert_manager", &["up"], "");
+        let started = dev("dev.cluster.cert_manager", &["up"], "");
         let up = CertManager(values);
         started.expect_ok();
         up
@@ -50,7 +50,7 @@ impl Drop for CertManager {
             // Who comes next finds pods that serve with what was given back.
             std::thread::sleep(Duration::from_secs(30));
         }
-        dev("dev.cert_manager", &["down"], "");
+        dev("dev.cluster.cert_manager", &["down"], "");
         kubectl(&[NAMESPACE, "delete", "secret", OF_THE_CHART, "--ignore-not-found"]);
     }
 }

@@ -36,13 +36,13 @@ impl Prometheus {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), rules).unwrap();
         let file = file.path().display().to_string();
-        dev("dev.prometheus", &["up", "--rules", &file], "").expect_ok();
+        dev("dev.cluster.prometheus", &["up", "--rules", &file], "").expect_ok();
         Prometheus
     }
 
     /// The labels of what an expression gives, now.
     fn ask(&self, expression: &str) -> Vec<Value> {
-        let said = dev("dev.prometheus", &["query", "-"], expression).expect_ok();
+        let said = dev("dev.cluster.prometheus", &["query", "-"], expression).expect_ok();
         let results: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
         results.into_iter().map(|result| result["metric"].clone()).collect()
     }
@@ -64,7 +64,7 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        dev("dev.prometheus", &["down"], "");
+        dev("dev.cluster.prometheus", &["down"], "");
     }
 }
 
@@ -105,7 +105,7 @@ fn prometheus_finds_all_and_each_query_of_the_dashboard_and_each_alert_about_a_f
     }
     let metrics = prometheus.ask(r#"group by (__name__) ({__name__=~"recording_.+", container!=""})"#);
     assert!(metrics.len() > 20, "{metrics:?}");
-    let undocumented = dev("dev.prometheus", &["undocumented"], "").expect_ok().text();
+    let undocumented = dev("dev.cluster.prometheus", &["undocumented"], "").expect_ok().text();
     assert_eq!(undocumented, "", "metrics without a help text");
 }
 

@@ -18,17 +18,17 @@ impl SecondNode {
 
     /// Its power goes. The API server does not know yet.
     fn is_lost(&self) {
-        dev("dev.second_node", &["lose"], "").expect_ok();
+        dev("dev.cluster.second_node", &["lose"], "").expect_ok();
     }
 
     fn comes_back(&self) {
-        dev("dev.second_node", &["up"], "").expect_ok();
+        dev("dev.cluster.second_node", &["up"], "").expect_ok();
     }
 }
 
 impl Drop for SecondNode {
     fn drop(&mut self) {
-        let removed = dev("dev.second_node", &["down"], "");
+        let removed = dev("dev.cluster.second_node", &["down"], "");
         if !std::thread::panicking() {
             removed.expect_ok();
         }

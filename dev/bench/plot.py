@@ -1,0 +1,36 @@
+"""The bar chart beside the table: groups of bars, one for each client."""
+
+from xml.sax.saxutils import escape
+
+from .clients import FLOOR, OURS, versions
+
+BAR, GAP, LEFT, WIDTH, HEAD = 16, 3, 190, 520, 26
+COLOURS = {OURS: "#1a7f37", FLOOR: "#8c959f"}
+OTHERS = "#54aeff"
+# These colours can be read on a light page and on a dark one.
+STYLE = "text{font:12px sans-serif;fill:#57606a}@media(prefers-color-scheme:dark){text{fill:#adbac7}}"
+
+
+def svg(groups, caption):
+    """Group → client → value, as an SVG document."""
+    longest = max(max(bars.values()) for bars in groups.values())
+    parts, y = [], HEAD
+    for group, bars in groups.items():
+        parts.append(_text(0, y + 12, group, bold=True))
+        y += BAR + GAP
+        for client, value in bars.items():
+            length = WIDTH * value / longest
+            parts.append(_text(LEFT - 8, y + 12, versions()[client], end=True))
+            parts.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{COLOURS.get(client, OTHERS)}"/>')
+            parts.append(_text(LEFT + length + 6, y + 12, f"{value:.2f} ×"))
+            y += BAR + GAP
+        y += 2 * GAP
+    width = LEFT + WIDTH + 90
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}" role="img">'
+    title = f"<title>{escape(caption)}</title><style>{STYLE}</style>"
+    return "\n".join([head, title, _text(0, 14, caption), *parts, "</svg>"]) + "\n"
+
+
+def _text(x, y, text, bold=False, end=False):
+    style = (' font-weight="bold"' if bold else "") + (' text-anchor="end"' if end else "")
+    return f'<text x="{x:.0f}" y="{y}"{style}>{escape(text)}</text>'

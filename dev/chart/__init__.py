@@ -1,0 +1,35 @@
+"""What the chart renders, as objects; nothing is installed."""
+
+import json
+import subprocess
+
+from .. import tools
+from ..paths import ROOT
+
+NAME = "recording-operator"
+CHART = ROOT / "charts" / NAME
+ALERTS = CHART / "files" / "alerts.yaml"
+
+
+def helm(verb, *settings, chart=CHART):
+    """Runs `helm template` or `helm lint` on the chart."""
+    name = [NAME] if verb == "template" else []
+    argv = [tools.command("helm"), verb, *name, chart, "--namespace", NAME, *settings]
+    return subprocess.run(argv, capture_output=True, text=True)
+
+
+def render(*settings):
+    """The rendered objects by kind and name."""
+    rendered = helm("template", *settings)
+    assert rendered.returncode == 0, rendered.stderr
+    return {(it["kind"], it["metadata"]["name"]): it for it in read(rendered.stdout)}
+
+
+def read(text):
+    """The objects of a YAML text. Python has no YAML parser, and `kubectl label --local` prints JSON without a cluster."""
+    argv = [tools.command("kubectl"), "label", "--local", "--filename=-", "--output=json", "read-as=json"]
+    rest = subprocess.run(argv, input=text, check=True, capture_output=True, text=True).stdout
+    while rest := rest.lstrip():
+        it, end = json.JSONDecoder().raw_decode(rest)
+        yield it
+        rest = rest[end:]

@@ -1,0 +1,109 @@
+"""What the chart renders for its values; nothing is installed."""
+
+import unittest
+
+from . import NAME, helm, render
+
+CERT_MANAGER = ("--set=certificates=certManager",)
+OWN_ISSUER = (*CERT_MANAGER, "--set=certManager.issuerRef.name=internal", "--set=certManager.issuerRef.kind=ClusterIssuer")
+
+
+def named(objects, *kinds):
+    return sorted(f"{kind}/{name.removeprefix(NAME)}" for kind, name in objects if kind in kinds)
+
+
+class CertificatesTest(unittest.TestCase):
+    def test_helm_lint_accepts_each_mode_of_certificates(self):
+        for settings in ((), CERT_MANAGER, OWN_ISSUER):
+            linted = helm("lint", "--strict", *settings)
+            self.assertEqual(linted.returncode, 0, linted.stdout + linted.stderr)
+
+    def test_with_cert_manager_the_controller_has_no_right_to_certificates(self):
+        ours = ["Role/-controller-certificates", "RoleBinding/-controller-certificates"]
+        leaves = ["Certificate/-broker", "Certificate/-webhook"]
+        authority = ["Certificate/-ca", "Issuer/", "Issuer/-ca"]
+        for settings, expected in (((), ours), (CERT_MANAGER, leaves + authority), (OWN_ISSUER, leaves)):
+            objects = render(*settings)
+            self.assertEqual(named(objects, "Certificate", "Issuer", "Role", "RoleBinding"), sorted(expected))
+            kept = not settings
+            controller = objects["Deployment", f"{NAME}-controller"]["spec"]["template"]["spec"]["containers"][0]
+            flags = [it for it in controller["args"] if it.startswith(("--certificates-", "--webhook-s", "--broker-s", "--mutating-"))]
+            self.assertEqual(len(flags), 4 if kept else 0, flags)
+            rules = objects["ClusterRole", f"{NAME}-controller"]["rules"]
+            self.assertEqual(any("mutatingwebhookconfigurations" in it["resources"] for it in rules), kept)
+            annotations = objects["MutatingWebhookConfiguration", NAME]["metadata"].get("annotations")
+            injected = {"cert-manager.io/inject-ca-from": f"{NAME}/{NAME}-webhook"}
+            self.assertEqual(annotations, None if kept else injected)
+
+    def test_cert_managers_certificates_fill_the_mounted_secrets(self):
+        for settings, issuer in (
+            (CERT_MANAGER, {"kind": "Issuer", "name": NAME}),
+            (OWN_ISSUER, {"kind": "ClusterIssuer", "name": "internal"}),
+        ):
+            objects = render(*settings)
+            for component in ("webhook", "broker"):
+                name = f"{NAME}-{component}"
+                spec = objects["Certificate", name]["spec"]
+                self.assertEqual(spec["issuerRef"], issuer)
+                self.assertIn(f"{name}.{NAME}.svc", spec["dnsNames"])
+                self.assertIn(spec["secretName"], mounted(objects, name))
+                self.assertEqual(spec["privateKey"]["size"], 384, "or cert-manager would keep the controller's certificate")
+        authority = render(*CERT_MANAGER)["Certificate", f"{NAME}-ca"]["spec"]
+        self.assertTrue(authority["isCA"])
+        self.assertEqual(authority["privateKey"]["rotationPolicy"], "Never")
+
+    def test_the_webhook_mounts_the_brokers_ca(self):
+        for settings in ((), CERT_MANAGER):
+            secrets = mounted(render(*settings), f"{NAME}-webhook")
+            self.assertEqual(secrets, {f"{NAME}-webhook-tls": ["tls.crt", "tls.key"], f"{NAME}-broker-tls": ["ca.crt"]})
+
+    def test_an_unknown_mode_and_an_unused_issuer_are_refused(self):
+        for settings, why in (
+            (("--set=certificates=vault",), "'selfManaged', 'certManager'"),
+            (("--set=certManager.issuerRef.name=internal",), "/certManager/issuerRef"),
+            ((*CERT_MANAGER, "--set=certManager.issuerRef.kind=ClusterIssuer"), "'name' required"),
+        ):
+            refused = helm("template", *settings)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(why, refused.stderr)
+
+
+class NetworkPoliciesTest(unittest.TestCase):
+    def test_each_component_admits_its_callers_and_may_call_anyone(self):
+        objects = render()
+        ports = {"controller": ["metrics"], "webhook": ["metrics", "https"], "broker": ["metrics", "https"]}
+        for component, expected in ports.items():
+            name = f"{NAME}-{component}"
+            spec = objects["NetworkPolicy", name]["spec"]
+            template = objects["Deployment", name]["spec"]["template"]
+            self.assertEqual(spec["podSelector"]["matchLabels"], template["metadata"]["labels"])
+            self.assertEqual([it["ports"][0]["port"] for it in spec["ingress"]], expected)
+            self.assertEqual(sorted(expected), sorted(it["name"] for it in template["spec"]["containers"][0]["ports"]))
+            self.assertEqual(spec["egress"], [{}])
+        self.assertEqual(named(render("--set=networkPolicy.enabled=false"), "NetworkPolicy"), [])
+
+    def test_metrics_are_reachable_from_the_named_peers_only(self):
+        monitoring = '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector": {"matchLabels": {"a": "b"}}}]'
+        for settings, expected in (((), None), ((monitoring,), [{"namespaceSelector": {"matchLabels": {"a": "b"}}}])):
+            metrics = render(*settings)["NetworkPolicy", f"{NAME}-controller"]["spec"]["ingress"][0]
+            self.assertEqual(metrics.get("from"), expected)
+
+
+class BandwidthTest(unittest.TestCase):
+    def test_a_bandwidth_limit_reaches_the_webhook_and_one_too_low_is_refused(self):
+        for settings, expected in (((), []), (("--set=uploader.bandwidthLimit=10485760",), ["--uploader-bandwidth-limit=10485760"])):
+            webhook = render(*settings)["Deployment", f"{NAME}-webhook"]["spec"]["template"]["spec"]["containers"][0]
+            self.assertEqual([it for it in webhook["args"] if "bandwidth" in it], expected)
+        refused = helm("template", "--set=uploader.bandwidthLimit=1000000")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("/uploader/bandwidthLimit", refused.stderr)
+
+
+def mounted(objects, deployment):
+    """Keys by Secret of a Deployment's volume `tls`; None for all."""
+    volumes = objects["Deployment", deployment]["spec"]["template"]["spec"]["volumes"]
+    (tls,) = (it for it in volumes if it["name"] == "tls")
+    if "secret" in tls:
+        return {tls["secret"]["secretName"]: None}
+    sources = (source["secret"] for source in tls["projected"]["sources"])
+    return {it["name"]: [item["key"] for item in it["items"]] for it in sources}

@@ -1,0 +1,1 @@
+"""What holds the product to its promises beside its tests: searches, comparisons and inputs that nobody wrote."""
