@@ -175,7 +175,7 @@ impl Broker for LocalBroker {
         }
     }
 
-    /// The summary tells it.
+    /// The summary says it instead.
     async fn report(&self, _: &DeliveryReport) -> BrokerReply<()> {
         BrokerReply::Granted(())
     }

@@ -33,7 +33,7 @@ pub struct Config {
     /// Directory of the recordings.
     #[arg(long, default_value = UPLOADER_SPOOL_PATH)]
     pub spool: PathBuf,
-    /// Directory that outlives the container, for what the broker said last of its certificates.
+    /// Directory that outlives the container, for the newest CA bundle that the broker sent.
     #[arg(long, default_value = UPLOADER_STATE_PATH)]
     pub state_dir: PathBuf,
     /// File with the pod's token for the broker.

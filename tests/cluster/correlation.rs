@@ -24,7 +24,7 @@ fn the_access_key_id_leads_from_the_sidecar_by_the_broker_to_awss_own_records() 
 
     let namespace = format!("--namespace={}", tenant.namespace);
     let sidecar = || log_lines(&[&namespace, "recorder", "--container=recording-uploader"]);
-    let uploaded = || sidecar().into_iter().find(|line| line["message"] == "Uploaded and verified");
+    let uploaded = || sidecar().into_iter().find(|line| line["message"] == "uploaded and verified");
     let uploaded = wait_for("the sidecar's word", String::new, uploaded);
     for (field, value) in [
         ("name", json!("2026/a.wav")),
@@ -37,7 +37,7 @@ fn the_access_key_id_leads_from_the_sidecar_by_the_broker_to_awss_own_records() 
     }
     assert!(uploaded["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{uploaded}");
     let sessions: Vec<_> =
-        sidecar().into_iter().filter(|line| line["message"] == "The broker gave a session").collect();
+        sidecar().into_iter().filter(|line| line["message"] == "received a session").collect();
     let id = sessions.last().expect("it has one")["access_key_id"].clone();
 
     let broker = log_lines(&[

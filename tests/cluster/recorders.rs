@@ -82,7 +82,7 @@ fn a_directory_that_does_not_let_files_go_is_said_and_its_recording_is_uploaded_
     let log = log();
     let uploads = log
         .lines()
-        .filter(|line| line.contains("Uploaded and verified") && line.contains("holds-on/call.wav"));
+        .filter(|line| line.contains("uploaded and verified") && line.contains("holds-on/call.wav"));
     assert!(uploads.count() <= 1, "{log}");
     let calls = crate::logs::aws_calls(&tenant.account);
     let puts =

@@ -65,7 +65,7 @@ fn a_destination_that_is_not_ready_keeps_recordings_spooled_and_delivers_them_on
     tenant.customer(&["trust-open"]).expect_ok();
     tenant.revalidate("acme");
     tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
-    wait_said(&tenant, "Paused", 1);
+    wait_said(&tenant, "paused; every recording", 1);
     let second = record(&tenant, "recorder", "second.wav", 64);
     std::thread::sleep(std::time::Duration::from_secs(7));
     assert_eq!(tenant.object("second.wav"), None, "nothing is sent while paused");
@@ -102,16 +102,16 @@ fn a_running_sidecar_follows_edits_suspension_and_deletion_without_a_restart() {
     let second = record(&tenant, "recorder", "second.wav", 8);
     wait_delivered(&tenant, "moved/second.wav", &second);
 
-    let paused = said(&tenant, "Paused");
+    let paused = said(&tenant, "paused; every recording");
     tenant.apply_destination("acme", json!({"prefix": "moved/", "suspend": true}));
-    wait_said(&tenant, "Paused", paused + 1);
+    wait_said(&tenant, "paused; every recording", paused + 1);
     let third = record(&tenant, "recorder", "third.wav", 8);
     tenant.apply_destination("acme", json!({"prefix": "moved/", "suspend": false}));
     wait_delivered(&tenant, "moved/third.wav", &third);
 
-    let paused = said(&tenant, "Paused");
+    let paused = said(&tenant, "paused; every recording");
     tenant.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
-    wait_said(&tenant, "Paused", paused + 1);
+    wait_said(&tenant, "paused; every recording", paused + 1);
     let fourth = record(&tenant, "recorder", "fourth.wav", 8);
     tenant.apply_destination("acme", json!({"prefix": "again/"}));
     wait_delivered(&tenant, "again/fourth.wav", &fourth);
@@ -126,7 +126,7 @@ fn a_pod_that_ends_delivers_what_it_has_spooled() {
     let tenant = Tenant::ready("drained");
     tenant.start_recorder("recorder");
     tenant.apply_destination("acme", json!({"suspend": true}));
-    wait_said(&tenant, "Paused", 1);
+    wait_said(&tenant, "paused; every recording", 1);
     let last = record(&tenant, "recorder", "last.wav", 20_000);
     // The pod is told to end while nothing may be sent; it must go on until that changes.
     tenant.kubectl(&["delete", "pod", "recorder", "--wait=false"]).expect_ok();
@@ -157,7 +157,7 @@ fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
     let tenant = Tenant::ready("farewell");
     let held = tenant.start_held(tenant.recorder("recorder"));
     tenant.apply_destination("acme", json!({"suspend": true}));
-    wait_said(&tenant, "Paused", 1);
+    wait_said(&tenant, "paused; every recording", 1);
     record(&tenant, "recorder", "2026/last.wav", 64);
 
     tenant.kubectl(&["delete", "pod", "recorder", "--grace-period=5", "--wait=false"]).expect_ok();
@@ -238,7 +238,7 @@ fn a_sidecar_killed_in_the_middle_of_a_long_recording_goes_on_with_the_same_uplo
     kill_sidecar(&tenant, "recorder");
     tenant.no_fault();
     wait_delivered(&tenant, "long.wav", &sum);
-    wait_said(&tenant, "An upload in parts goes on", 1);
+    wait_said(&tenant, "resuming an upload in parts", 1);
     let sidecar = &tenant.get(&["pod", "recorder"]).unwrap()["status"]["initContainerStatuses"][0];
     assert_eq!((&sidecar["name"], &sidecar["restartCount"]), (&json!("recording-uploader"), &json!(1)));
     wait_for("no journal", journal, || journal().trim().is_empty().then_some(()));

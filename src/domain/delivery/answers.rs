@@ -16,7 +16,7 @@ pub enum Next {
     ReadBack,
     /// S3 holds other content under the key: keep both, this one under its alternate name.
     Conflict,
-    /// What arrived was not what the checksum was computed from: look at the file again.
+    /// What arrived was not what the checksum was computed from: examine the file again.
     Reexamine,
     /// The session is past its life: get another and repeat the call.
     RenewSession,
@@ -36,10 +36,10 @@ pub enum Next {
 pub fn after_put(answer: &Answer<Option<Crc64Nvme>>, ours: Crc64Nvme) -> Next {
     match answer {
         Answer::Granted(Some(theirs)) if *theirs == ours => Next::Verified,
-        // Also when the put's answer names another checksum: what is there decides, not what was said.
+        // Also when the put's answer names another checksum: what S3 holds decides, not the answer.
         Answer::Granted(_) => Next::Head,
         Answer::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
-            // The key exists, perhaps through an earlier put of ours whose answer was lost.
+            // The key exists, perhaps because an earlier put succeeded and its answer was lost.
             (412, _) => Next::Head,
             (409, _) => Next::Retry,
             _ if refusal.is_damage() => Next::Reexamine,
@@ -63,7 +63,7 @@ pub fn after_head(answer: &Answer<Head>, ours: Crc64Nvme, size: u64) -> Next {
 }
 
 /// Judges the answer to a HEAD of a key that S3 may or may not have made an object of, as it does not know the upload
-/// any more. A role that may not list is told 403 where nothing is.
+/// any more. A role that may not list gets 403 for a missing key.
 pub fn after_head_or_afresh(answer: &Answer<Head>, ours: Crc64Nvme, size: u64) -> Next {
     match answer {
         Answer::Refused(Refusal { status: 403 | 404, .. }) => Next::Afresh,

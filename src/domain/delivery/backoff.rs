@@ -11,7 +11,7 @@ const CAP: Duration = Duration::from_secs(60);
 /// Renew a session this long before its end, or a quarter of its life if that is shorter.
 const RENEWAL_LEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// The wait after so many failures in a row (at least one). `jitter` is from 0 to 1: half of the
+/// The wait after this number of failures in a row (at least one). `jitter` is from 0 to 1: half of the
 /// wait is spread by it, so that recordings that failed together do not come back together.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
     let doubled = BASE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));

@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 /// Quiet time after a file was closed by its writer, who may open it again.
 const QUIET_AFTER_CLOSE: Duration = Duration::from_secs(1);
-/// The same where nobody can tell when he does: longer than most who write hold something back.
+/// The same where the kernel does not see the writer: longer than most writers hold data back.
 const QUIET_AFTER_CLOSE_REMOTE: Duration = Duration::from_secs(60);
-/// Quiet time of a file that was found, when nobody has it open for writing.
+/// Quiet time of a file that was found, when no process has it open for writing.
 const QUIET_WHEN_FOUND: Duration = Duration::from_secs(5);
-/// Quiet time of a file that was found, where nobody can tell whether it is open for writing.
+/// Quiet time of a file that was found, where the kernel does not know whether it is open for writing.
 const QUIET_WITHOUT_LEASE: Duration = Duration::from_secs(600);
 
 /// Longer than a recording is written to.
@@ -17,7 +17,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(12 * 3600);
 /// How a file came to be known. Later is stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sighting {
-    /// It was there when somebody looked: at start, or after inotify lost events.
+    /// A walk found it: at start, or after inotify lost events.
     Found,
     /// Its writer closed it.
     Closed,
@@ -34,7 +34,7 @@ pub enum Lease {
     Refused,
     /// The file system, or the file's owner, does not allow leases.
     Unavailable,
-    /// The file is on a network, and its server does not say who writes it.
+    /// The file is on a network volume, whose server does not report writers.
     Remote,
     /// The same, and its time may stand still until its writer closes it.
     RemoteWithLazyTime,
@@ -62,12 +62,12 @@ pub fn lease(file_system: u64, answer: Lease) -> Lease {
 pub enum Completeness {
     /// Written to its end, as far as anybody can know.
     Complete,
-    /// To be looked at again after this time.
+    /// To be examined again after this time.
     NotBefore(Duration),
 }
 
-/// For how long a file has not changed: by the clock that wrote its time, its file system's, which says that it is
-/// `now_there`; and as long as we have seen it in this state. No time of one clock is compared with another's. A time that may
+/// For how long a file has not changed: by the clock of its file system, which reads `now_there`; and for how long this
+/// process has seen this version. No time of one clock is compared with another's. A time that may
 /// stand still while the file is written to counts once no call lasts as long.
 pub fn quiet(lease: Lease, modified: SystemTime, now_there: Option<SystemTime>, seen: Duration) -> Duration {
     let there = now_there.and_then(|now| now.duration_since(modified).ok()).unwrap_or_default();
@@ -80,7 +80,7 @@ pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease, pod_ends:
     let needed = match (sighting, lease) {
         (Sighting::Renamed, _) => Duration::ZERO,
         (_, Lease::Refused) => return Completeness::NotBefore(QUIET_WHEN_FOUND),
-        // A close is heard of this node's writers alone.
+        // inotify reports a close by writers on this node alone.
         (Sighting::Closed, _) if is_remote && !pod_ends => QUIET_AFTER_CLOSE_REMOTE,
         (Sighting::Closed, _) => QUIET_AFTER_CLOSE,
         (Sighting::Found, Lease::Granted) => QUIET_WHEN_FOUND,

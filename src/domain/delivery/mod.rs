@@ -1,7 +1,7 @@
 //! What to do with a recording. At every instant it is exactly one of *spooled*, *uploaded and
 //! verified*, *quarantined and reported*; nothing here ever gives one up.
 //!
-//! - [`classify`], [`object_key`]: which files are recordings, their keys, and whom a companion follows
+//! - [`classify`], [`object_key`]: which files are recordings, their keys, and which media file a companion follows
 //! - [`completeness`], [`quiet`]: whether a file has been written to its end
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is

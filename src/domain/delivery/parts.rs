@@ -1,5 +1,5 @@
 //! Large recordings: the parts in which they go, what is kept of an upload so that it can go on after the process has
-//! ended, and what S3 says to it.
+//! ended, and what S3's answers mean.
 //!
 //! The journal is believed as far as the file agrees: a part counts as sent while the file's bytes there have its
 //! checksum. So it does not matter which process, or which mount of the volume, wrote it.
@@ -32,7 +32,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Bytes of a part of so large a recording, at least; `None`: it goes as a whole.
+    /// Bytes of a part of a recording of this size, at least; `None`: the recording goes as a whole.
     pub fn part_of(&self, size: u64) -> Option<u64> {
         (size > self.whole).then(|| self.part.max(size.div_ceil(MOST_PARTS)))
     }
@@ -62,7 +62,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Whether the upload is of so large a recording to this place.
+    /// Whether the upload is of a recording of this size to this key.
     pub fn is_for(&self, bucket: &str, key: &str, size: u64) -> bool {
         self.bucket == bucket && self.key == key && self.size == size && self.part_size > 0
     }

@@ -17,7 +17,7 @@ pub fn remedy_to_write(error: ErrorKind) -> &'static str {
 
 /// Where a directory cannot be watched.
 pub fn remedy_to_watch(error: ErrorKind) -> Option<&'static str> {
-    // Of watches each user has so many on a node; watching takes no space.
+    // The number of watches of a user on a node is limited; a watch takes no disk space.
     (error == ErrorKind::StorageFull).then_some("raise fs.inotify.max_user_watches on the node")
 }
 

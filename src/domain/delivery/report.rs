@@ -60,7 +60,6 @@ pub struct Heard {
     pub pod: String,
     /// UID of the pod.
     pub uid: String,
-    /// What its sidecar said.
     pub report: DeliveryReport,
     /// When.
     pub at: Timestamp,
@@ -117,7 +116,7 @@ pub fn enter(status: &RecordingDestinationStatus, reports: &[Heard]) -> Option<E
     Some(Entry { uploaders: after, last_upload_time, transitions })
 }
 
-/// Drops uploaders that are no longer heard of: their pods are gone, or cannot reach the broker. `None`: there are none.
+/// Drops uploaders that no longer report: their pods are gone, or cannot reach the broker. `None`: there are none.
 pub fn prune(uploaders: &Uploaders, now: Timestamp) -> Option<Option<Uploaders>> {
     let heard = |item: &&Uploader| now < item.report_time.0 + UNHEARD;
     let items: Vec<_> = uploaders.items.iter().filter(heard).cloned().collect();
@@ -126,7 +125,7 @@ pub fn prune(uploaders: &Uploaders, now: Timestamp) -> Option<Option<Uploaders>>
     (dropped > 0).then(|| self::uploaders(items, count))
 }
 
-/// When the next of them is to be dropped if nothing is heard of it.
+/// When the next of them is dropped unless it reports.
 pub fn prune_at(uploaders: &Uploaders) -> Option<Timestamp> {
     uploaders.items.iter().map(|item| item.report_time.0 + UNHEARD).min()
 }

@@ -1,4 +1,4 @@
-//! What an uploader that was run by hand says at its end.
+//! The summary that `recording-uploader --once` prints at its end.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct Summary {
     pub bytes: u64,
     /// Tries that came to nothing.
     pub retries: u64,
-    /// From the first look at the directory.
+    /// Since the first walk of the directory.
     pub elapsed: Duration,
     /// What is still there.
     pub left: Leftover,

@@ -75,7 +75,7 @@ pub fn termination_message(left: &Leftover) -> String {
     message
 }
 
-/// The message of an uploader that was told to end while it waited for its spool, for this reason.
+/// The message of an uploader that was shut down while it waited for its spool, for this reason.
 pub fn termination_message_without_spool(reason: &str) -> String {
     format!(
         "this uploader ended while it waited for the spool ({reason}): what is in it, it neither uploaded nor counted, and \

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The same where it refuses or cannot be reached, and so does not hold the request. Jitter adds up to half as much.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// What the broker said of the destination.
+/// The broker's last answer about the destination.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DestinationState {
     /// Nothing yet.

@@ -89,7 +89,7 @@ impl Listener {
         Ok(Listener { server, routes, asked })
     }
 
-    /// Answers with what the broker says at that moment. All who wait share one answer.
+    /// Passes on the broker's answer of that moment. All callers that wait share one answer.
     pub async fn answer<B: Broker>(self, broker: &B) -> io::Result<Infallible> {
         let Listener { server, routes, mut asked } = self;
         let answers = async {
@@ -125,7 +125,7 @@ fn reply(reply: BrokerReply<SecretString>) -> Reply {
 
 async fn credentials(State(state): State<LoopbackState>, request: HeaderMap) -> Response {
     let shown = request.get(AUTHORIZATION).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default();
-    // Compared by hash, so that the time taken tells nothing of the token.
+    // Compared by hash, so that the time it takes reveals nothing of the token.
     if <[u8; 32]>::from(Sha256::digest(shown)) != *state.token {
         let problem =
             "The Authorization header is not the content of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE.";

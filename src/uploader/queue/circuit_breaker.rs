@@ -35,7 +35,7 @@ impl CircuitBreaker {
         CircuitBreaker { state, failures: 0, openings: 0, open: None }
     }
 
-    /// Where to send another recording while so many are in flight; `None`: not now.
+    /// Where to send another recording while this number is in flight; `None`: not now.
     pub fn lets_through(&self, in_flight: usize, now: Instant) -> Option<Rc<DestinationDocument>> {
         let DestinationState::Active(destination) = &self.state else { return None };
         let passes = !self.is_open(now) && (self.openings == 0 || in_flight == 0);

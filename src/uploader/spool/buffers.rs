@@ -34,7 +34,7 @@ impl Buffer {
         &mut self.bytes[..self.used]
     }
 
-    /// Room for the next of so many bytes that are left of a long recording.
+    /// Room for the next chunk of a long recording of which these bytes are left.
     pub fn next_chunk(&mut self, left: u64) -> &mut [u8] {
         self.first(left.min(CHUNK_BYTES))
     }

@@ -1,6 +1,6 @@
 //! The lock of a spool, and the ways a file leaves its place.
 //!
-//! The recorder may put a new recording under a name whose file is just being let go. So a file is
+//! The recorder may put a new recording under a name whose file is just being removed. So a file is
 //! first moved to where only we are, and unlinked there if it still is the one that was verified.
 
 use std::collections::HashSet;
@@ -17,10 +17,10 @@ use crate::uploader::spool::dir_entry::{DirEntry, open_directory};
 use crate::uploader::spool::recording::{FileVersion, Recording, Unopened, modified};
 use crate::uploader::spool::syscalls;
 
-/// Files that are being let go, by their paths in one name, and those whose paths are too long for that.
+/// Files that are being removed, by their paths in one name, and those whose paths are too long for that.
 const MOVING: &str = "moving";
 const MOVING_LONG: &str = "moving-long";
-/// A file whose time is the time there.
+/// A file whose modification time is the time by the clock of the file system.
 const CLOCK: &str = "clock";
 /// For how long the file system's clock is taken to go as ours does.
 const CLOCK_LASTS: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ impl Files {
             Some((when, time)) if when.elapsed() < CLOCK_LASTS => (when, time),
             _ => {
                 let clock = DirEntry::make(&self.root, &own(CLOCK))?;
-                // What a failed unlink has left; nobody else makes one, as we hold the lock.
+                // A failed unlink left it; no other process makes one, as this one holds the lock.
                 if let Err(error) = clock.unlink()
                     && error.kind() != ErrorKind::NotFound
                 {
@@ -138,7 +138,7 @@ impl Files {
         }
     }
 
-    /// Moves a file to quarantine, under a name that is free there, and says where it is now.
+    /// Moves a file to quarantine, under a name that is free there, and returns its new path.
     pub fn quarantine(&self, relative: &Path) -> io::Result<PathBuf> {
         self.quarantine_from(&DirEntry::find(&self.root, relative)?, relative)
     }

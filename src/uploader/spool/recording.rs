@@ -90,7 +90,7 @@ impl Recording {
         Ok(Recording { file: file.into(), version: FileVersion::from(&stat), modified: modified(&stat) })
     }
 
-    /// Whether somebody has it open for writing.
+    /// Whether a process has it open for writing.
     pub fn lease(&self) -> Lease {
         syscalls::probe_lease(&self.file)
     }

@@ -69,7 +69,7 @@ pub fn list(directory: impl AsFd) -> io::Result<impl Iterator<Item = io::Result<
             return None;
         }
         let is_directory = match entry.file_type() {
-            // Some file systems do not tell.
+            // Some file systems do not report the type.
             FileType::Unknown => {
                 metadata_at(&readable, name).is_ok_and(|stat| file_type(&stat) == FileType::Directory)
             }
@@ -173,7 +173,7 @@ pub fn sync_directory(directory: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fsync(readable)?)
 }
 
-/// Opens a file, made if it is not there, and locks it. `None`: somebody else has the lock.
+/// Opens a file, created if it is missing, and locks it. `None`: another process has the lock.
 pub fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
     step("lock a file")?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;

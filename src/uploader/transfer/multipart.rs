@@ -194,7 +194,7 @@ async fn begin<B: Broker, S: Storage>(
     }
 }
 
-/// Sends what S3 does not have, and says what to ask S3 when all is sent.
+/// Sends the parts that S3 does not have, and returns what to ask S3 when all are sent.
 async fn send_parts<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     transfer: Transfer<'_>,
@@ -277,7 +277,7 @@ async fn send_part<B: Broker, S: Storage>(
     }
 }
 
-/// Ends the upload of a recording that will not go on, if it has one, and says so where S3 keeps its parts.
+/// Aborts the upload of a recording that will not go on, if it has one, and logs where S3 keeps its parts.
 pub async fn drop_upload<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     destination: &Rc<DestinationDocument>,
@@ -339,7 +339,7 @@ async fn save_journal<B: Broker, S: Storage>(context: &TransferContext<B, S>, jo
     }
 }
 
-/// Removes a recording's journal. One that stays tells the next process of an upload that S3 no longer knows.
+/// Removes a recording's journal. One that stays names an upload that S3 no longer knows.
 pub async fn remove_journal<B: Broker, S: Storage>(context: &TransferContext<B, S>, path: &Path) {
     if let Err(error) = journal::remove(&context.spool, path).await {
         let name = path.display();

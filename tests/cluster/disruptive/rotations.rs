@@ -103,7 +103,7 @@ impl Told {
         let namespace = format!("--namespace={}", tenant.namespace);
         let logs =
             move || vec![kubectl(&[&namespace, "logs", "recorder", "--container=recording-uploader"]).text()];
-        Told::new("The broker has other CA certificates", logs)
+        Told::new("the broker has a new CA bundle", logs)
     }
 
     fn counts(&self) -> Vec<usize> {
