@@ -20,7 +20,9 @@ fn a_pod_that_ends_for_longer_than_an_hour_still_delivers() {
     tenant.start(&pod);
     tenant.apply_destination("acme", json!({"suspend": true}));
     let log = || tenant.kubectl(&["logs", "recorder", "--container=recording-uploader"]).text();
-    wait_for("a sidecar that has heard of it", log, || log().contains("paused; every recording").then_some(()));
+    wait_for("a sidecar that has heard of it", log, || {
+        log().contains("paused; every recording").then_some(())
+    });
     tenant
         .shell("recorder", "echo last > /recordings/a.part; mv /recordings/a.part /recordings/a.wav")
         .expect_ok();

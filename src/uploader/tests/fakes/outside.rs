@@ -1,35 +1,18 @@
-//! A broker and an S3 that do as they are told, and a sidecar between them.
+//! A broker and an S3 that do as a test asks.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_client::registry::Registry;
-use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 
-use super::destination;
-use crate::api::{
-    Answer, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument, Head, Part, Refusal, Silence,
-};
+use crate::api::{Answer, Crc64Nvme, DeliveryReport, DestinationDocument, Head, Part, Refusal, Silence};
 use crate::aws::Body;
-use crate::domain::delivery::Sizes;
 use crate::secret::SessionCredentials;
-use crate::uploader::broker::destination::{DestinationState, follow};
-use crate::uploader::broker::report::Reporter;
-use crate::uploader::broker::session::Sessions;
 use crate::uploader::broker::{Broker, BrokerReply};
-use crate::uploader::driver::Driver;
-use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::spool::Spool;
 use crate::uploader::storage::{Bucket, Storage};
-use crate::uploader::transfer::bandwidth::BandwidthLimit;
-use crate::uploader::transfer::context::TransferContext;
 
 /// What a call comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +66,9 @@ pub struct Outside {
     /// The broker has no session to give: STS throttles it, or it is gone.
     pub no_sessions: bool,
     /// The same until then.
-    no_sessions_until: Option<Instant>,
+    pub no_sessions_until: Option<Instant>,
     /// The broker is gone until then.
-    no_broker_until: Option<Instant>,
+    pub no_broker_until: Option<Instant>,
     /// Questions that the broker did not answer with what was asked for.
     pub turned_away: u32,
     pub reports: Vec<DeliveryReport>,
@@ -140,7 +123,7 @@ impl Broker for FakeBroker {
     }
 }
 
-struct FakeStorage(World);
+pub struct FakeStorage(pub World);
 
 impl Storage for FakeStorage {
     type Bucket = FakeBucket;
@@ -150,7 +133,7 @@ impl Storage for FakeStorage {
     }
 }
 
-struct FakeBucket(World);
+pub struct FakeBucket(World);
 
 fn refused<T>(status: u16, code: &str) -> Answer<T> {
     Answer::Refused(Refusal { status, code: code.to_owned(), ..Refusal::default() })
@@ -366,159 +349,5 @@ impl Bucket for FakeBucket {
             .objects
             .get(key)
             .map_or(refused(403, "AccessDenied"), |object| Answer::Granted(Crc64Nvme::of(&object.bytes)))
-    }
-}
-
-/// Recordings of more than 20 bytes go in parts of 10.
-const SIZES: Sizes = Sizes { whole: 20, part: 10 };
-
-/// A spool with a sidecar, begun by [`Bench::start`].
-pub struct Bench {
-    directory: tempfile::TempDir,
-    pub world: World,
-    pub sizes: Sizes,
-    pub bandwidth: Option<BandwidthLimit>,
-    shutdown: Option<oneshot::Sender<()>>,
-    driver: Option<JoinHandle<()>>,
-}
-
-impl Bench {
-    /// An active destination, an empty bucket, an empty spool.
-    pub fn new() -> Self {
-        let outside = Outside { destination: Some(destination()), ..Outside::default() };
-        let bench = Bench {
-            directory: tempfile::tempdir().unwrap(),
-            world: Rc::new(RefCell::new(outside)),
-            sizes: SIZES,
-            bandwidth: None,
-            shutdown: None,
-            driver: None,
-        };
-        fs::create_dir(bench.path("")).unwrap();
-        fs::write(bench.directory.path().join("termination-log"), "").unwrap();
-        bench
-    }
-
-    /// Runs a test in which the sidecar may be started.
-    pub async fn run<T>(test: impl AsyncFnOnce(Bench) -> T) -> T {
-        LocalSet::new().run_until(test(Bench::new())).await
-    }
-
-    /// Starts the sidecar.
-    pub fn start(&mut self) {
-        let (sender, state) = watch::channel(DestinationState::Unknown);
-        let (shutdown, told) = oneshot::channel();
-        let broker = Rc::new(FakeBroker(self.world.clone()));
-        let sessions = Sessions::new(broker.clone(), FakeStorage(self.world.clone()));
-        let mut context = TransferContext::new(Spool::new(self.path("")), sessions);
-        context.sizes = self.sizes;
-        context.bandwidth = self.bandwidth.clone();
-        let metrics = UploaderMetrics::register(&mut Registry::default());
-        let mut driver = Driver::new(context, metrics, self.directory.path().join("termination-log"));
-        let reporter = Reporter::new(broker.clone(), driver.report_feed());
-        self.shutdown = Some(shutdown);
-        self.driver = Some(tokio::task::spawn_local(async move {
-            let told = async move {
-                // A dropped sender is no order.
-                if told.await.is_err() {
-                    std::future::pending().await
-                }
-            };
-            tokio::select! {
-                never = follow(&*broker, sender) => match never {},
-                () = async {
-                    tokio::select! {
-                        () = driver.drive(state, told) => {}
-                        never = reporter.follow() => match never {},
-                    }
-                    reporter.finish().await;
-                } => {}
-            }
-        }));
-    }
-
-    /// A path in the spool.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join("spool").join(name)
-    }
-
-    /// Writes a recording as a recorder should.
-    pub fn record(&self, name: &str, content: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let part = path.with_extension("part");
-        fs::write(&part, content).unwrap();
-        fs::rename(part, path).unwrap();
-    }
-
-    /// Waits, in the clock's own time, until something is so.
-    pub async fn until(&self, what: &str, holds: impl Fn(&Bench) -> bool) {
-        for _ in 0..100_000 {
-            if holds(self) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{what} did not come about; calls: {:?}", self.world.borrow().calls);
-    }
-
-    /// Waits until an object with this content is in the bucket and the file has left the spool.
-    pub async fn until_delivered(&self, name: &str, content: &str) {
-        let key = format!("calls/{name}");
-        self.until(name, |bench| {
-            bench.object(&key).as_deref() == Some(content) && !bench.path(name).exists()
-        })
-        .await;
-    }
-
-    /// Lets so much of the clock's time pass.
-    pub async fn wait(&self, seconds: u64) {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
-    }
-
-    /// Asks the sidecar to end, and says whether it did within ten minutes of the clock's time.
-    pub async fn drains(&mut self) -> bool {
-        self.shutdown.take().unwrap().send(()).unwrap();
-        let driver = self.driver.take().unwrap();
-        tokio::time::timeout(Duration::from_secs(600), driver).await.map(Result::unwrap).is_ok()
-    }
-
-    /// Ends the sidecar as `kill -9` would.
-    pub async fn kill(&mut self) {
-        let driver = self.driver.take().unwrap();
-        driver.abort();
-        assert!(driver.await.unwrap_err().is_cancelled());
-    }
-
-    pub fn object(&self, key: &str) -> Option<String> {
-        let outside = self.world.borrow();
-        outside.objects.get(key).map(|object| String::from_utf8(object.bytes.clone()).unwrap())
-    }
-
-    pub fn calls(&self) -> Vec<String> {
-        self.world.borrow().calls.clone()
-    }
-
-    /// The calls made since this was asked last, without the prefix of their keys.
-    pub fn news(&self) -> Vec<String> {
-        let calls = std::mem::take(&mut self.world.borrow_mut().calls);
-        calls.into_iter().map(|call| call.replace(" calls/", " ")).collect()
-    }
-
-    pub fn pause(&self, reason: &str) {
-        let paused = DestinationDocument {
-            state: DeliveryState::Paused,
-            reason: Some(reason.into()),
-            ..destination()
-        };
-        self.world.borrow_mut().destination = Some(paused);
-    }
-
-    pub fn resume(&self) {
-        self.world.borrow_mut().destination = Some(destination());
-    }
-
-    pub fn termination_message(&self) -> String {
-        fs::read_to_string(self.directory.path().join("termination-log")).unwrap()
     }
 }
