@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_destination_among_a_tenants_documents_is_taken_and_what_the_api_server_would_refuse_is_not() {
+    fn the_one_destination_of_a_file_is_used_if_the_api_server_would_take_it() {
         assert_eq!(read_text(TENANT).unwrap().spec.bucket, "acme-recordings");
         let dotted = TENANT.replace("bucket: acme-recordings", "bucket: acme.recordings");
         let twice = format!("{TENANT}---\n{TENANT}");

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_as_old_as_its_own_clock_says_whatever_ours_does_and_as_long_as_it_was_seen() {
+    fn a_files_age_counts_by_its_own_clock_or_by_how_long_it_was_seen() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         for (modified, now_there, seen, expected) in [
             (1000, Some(1003), 0, 3),

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_goes_as_a_whole_up_to_a_size_and_then_in_no_more_parts_than_s3_takes() {
+    fn a_large_recording_goes_in_no_more_parts_than_s3_takes() {
         const MIB: u64 = 1 << 20;
         for (size, expected) in [
             (0, None),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_has_a_checksum_once_every_part_is_there_in_whatever_order_they_came() {
+    fn the_whole_has_a_checksum_once_all_parts_arrived_in_any_order() {
         let mut journal = journal(9, 4);
         for (number, content) in [(3, b"9".as_slice()), (1, b"other"), (1, b"1234")] {
             journal.enter(part(number, content));

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verified_recording_that_is_seen_once_more_may_have_changed_and_holds_up_the_end() {
+    fn a_verified_recording_seen_again_may_have_changed() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         let version = a_version();
         ledger.enter(file("a.wav", Sighting::Closed), now);

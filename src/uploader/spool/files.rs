@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_have_another_name_keeps_its_own_and_what_was_left_in_hand_is_brought_back() {
+    fn a_failed_rename_keeps_the_name_and_a_taken_file_is_brought_back() {
         let (_directory, spool) = spool();
         drop(spool.try_lock().unwrap());
         let path = Path::new("d/a.wav");

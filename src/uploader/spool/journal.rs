@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_process_had_half_written_is_removed_and_what_is_no_journal_is_none() {
+    async fn half_written_journals_are_removed_and_unreadable_ones_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());
         save(&spool, journal("a.wav", "1")).await.unwrap();

@@ -304,8 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_that_cannot_be_written_are_no_reason_to_fail_and_a_lease_that_cannot_be_asked_for_is_none()
-    {
+    fn a_termination_message_or_lease_that_fails_ends_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("termination-log");
         fs::write(&path, "before").unwrap();

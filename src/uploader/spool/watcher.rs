@@ -312,8 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_uploader_itself_renames_is_only_found_and_what_the_recorder_renames_afterwards_is_renamed()
-     {
+    async fn a_rename_by_the_uploader_itself_proves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let spool = Spool::new(root.to_owned());

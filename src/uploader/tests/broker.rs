@@ -164,7 +164,7 @@ fn the_ca_that_another_release_kept_is_still_trusted() {
 }
 
 #[tokio::test]
-async fn a_ca_that_cannot_be_kept_is_trusted_all_the_same_and_kept_as_soon_as_it_can_be() {
+async fn a_ca_that_cannot_be_kept_is_trusted_and_kept_as_soon_as_possible() {
     for call in ["create a file", "write a file", "sync a file", "rename a file"] {
         let (old, new, state) = (server().await, server().await, state());
         let client = old.client(&old.ca, state.path());
@@ -213,7 +213,7 @@ async fn a_ca_that_is_renewed_with_its_key_is_trusted_by_who_knows_it_from_befor
 }
 
 #[tokio::test]
-async fn who_holds_the_document_waits_for_another_and_after_a_refusal_asks_for_it_anew() {
+async fn a_client_with_the_document_waits_for_a_change_unless_refused_before() {
     let (server, state) = (server().await, state());
     let client = server.client(&server.ca, state.path());
     let held = || server.held.lock().unwrap().clone();

@@ -115,7 +115,7 @@ async fn an_s3_that_stores_other_bytes_than_were_sent_does_not_get_the_file_unli
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusing_destination_sees_one_try_at_a_time_and_gets_everything_in_the_end() {
+async fn a_refusing_destination_sees_one_attempt_at_a_time_then_everything() {
     Bench::run(async |mut bench| {
         let refused = Fault::Refused(403, "AccessDenied");
         bench.world.borrow_mut().put_faults.extend(std::iter::repeat_n(refused, 20));
@@ -192,7 +192,7 @@ async fn killed_between_put_and_unlink_it_finds_its_own_object_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_unlinked_is_not_uploaded_twice_and_does_not_keep_it_from_ending() {
+async fn what_cannot_be_unlinked_is_uploaded_once_and_delays_no_shutdown() {
     Bench::run(async |mut bench| {
         // A file where our directory would be: nothing can be moved, whoever the test runs as.
         fs::write(bench.path(".recording-uploader"), "").unwrap();

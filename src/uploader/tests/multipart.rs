@@ -31,7 +31,7 @@ async fn a_long_recording_goes_in_parts_and_leaves_no_journal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_to_a_call_only_what_it_was_for_is_done_again_and_the_recording_arrives_once() {
+async fn after_any_fault_only_the_failed_call_is_repeated() {
     use Fault::{AnswerLost, Garbled, NoChecksum, Refused, RequestLost};
     for (call, fault, again) in [
         ("PART 2", AnswerLost, "PART 2, COMPLETE"),
@@ -101,7 +101,7 @@ async fn whatever_happens_to_a_call_only_what_it_was_for_is_done_again_and_the_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn killed_in_the_middle_it_goes_on_with_the_same_upload_and_the_parts_that_are_missing() {
+async fn after_a_kill_the_same_upload_goes_on_with_the_missing_parts() {
     Bench::run(async |mut bench| {
         bench.world.borrow_mut().faults.push(("PART 3", Fault::Refused(403, "AccessDenied")));
         bench.start();
@@ -223,7 +223,7 @@ async fn other_content_under_the_key_is_kept_beside_the_long_recording() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_without_sessions_for_hours_costs_nothing_but_time_not_even_in_the_middle_of_an_upload() {
+async fn hours_without_sessions_cost_nothing_but_time_also_mid_upload() {
     Bench::run(async |mut bench| {
         bench.world.borrow_mut().faults.push(("PART 2", Fault::Refused(400, "ExpiredToken")));
         bench.world.borrow_mut().no_sessions = true;

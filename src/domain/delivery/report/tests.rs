@@ -38,8 +38,7 @@ fn pods(status: &RecordingDestinationStatus) -> (i64, Vec<&str>) {
 }
 
 #[test]
-fn an_uploader_is_in_trouble_when_a_recording_waits_for_15_minutes_or_is_in_quarantine_or_the_volume_is_nearly_full()
- {
+fn an_uploader_is_in_trouble_when_late_quarantining_or_nearly_full() {
     let filled = |volume_used_percent| DeliveryReport { volume_used_percent, ..report(0, "", 0) };
     let (late, quarantined) = (Some(Reason::UploadsLate), Some(Reason::RecordingsQuarantined));
     let since = |time| DeliveryReport { oldest_pending_time: Some(time), ..report(1, "11:59:59", 0) };

@@ -147,7 +147,7 @@ fn whatever_s3_does_to_a_request_on_the_wire_all_is_brought_once() {
 }
 
 #[test]
-fn killed_in_the_middle_of_a_long_recording_it_sends_again_no_more_than_was_in_flight() {
+fn after_a_kill_no_more_is_sent_again_than_was_in_flight() {
     let (address, buckets) = s3::serve();
     let (way, all) = (Way::InParts, Way::InParts.content().len());
     let calls = Trial::new(address, &buckets, way).steps();
