@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use k8s_openapi::api::core::v1::Pod;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::memory::{Memory, Recalled};
+use super::ports::{Cluster, IssueSession};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
-use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN, Transition};
-use crate::domain::delivery::{Entry, Heard};
+use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
+use crate::domain::delivery::Heard;
 use crate::domain::grant::{self, Denial, Identity, NotIssued, PodClaim, SessionKey};
 use crate::secret::SessionCredentials;
 
@@ -37,44 +36,6 @@ const SESSIONS: u64 = 20_000;
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which a session must be issued.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What the broker asks of the cluster.
-pub(super) trait Cluster: Send + Sync + 'static {
-    /// Whose token this is.
-    fn review(&self, token: &SecretString) -> impl Future<Output = kube::Result<TokenReviewStatus>> + Send;
-
-    /// The pod of that name, as it is now.
-    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = kube::Result<Option<Pod>>> + Send;
-
-    /// The destination of that name, as last heard. Asked at every request, so that it must not wait.
-    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
-
-    /// Hears of every change of any destination.
-    fn changes(&self) -> watch::Receiver<()>;
-
-    /// Writes what uploaders have reported; `false` when the destination has changed since it was seen.
-    fn write_delivery(
-        &self,
-        destination: &RecordingDestination,
-        entry: &Entry,
-    ) -> impl Future<Output = kube::Result<bool>> + Send;
-
-    /// Raises an Event on a destination.
-    fn announce(
-        &self,
-        destination: &RecordingDestination,
-        transition: &Transition,
-    ) -> impl Future<Output = kube::Result<()>> + Send;
-}
-
-/// Where sessions come from.
-pub(super) trait IssueSession: Send + Sync + 'static {
-    /// A new session of the destination's role, bounded to what its uploaders may do.
-    fn issue(
-        &self,
-        destination: &RecordingDestination,
-    ) -> impl Future<Output = Result<SessionCredentials, NotIssued>> + Send;
-}
 
 /// Why a request is not served.
 #[derive(Debug)]

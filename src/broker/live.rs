@@ -8,7 +8,7 @@ use kube::{Client, ResourceExt as _};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::grants::{Cluster, IssueSession};
+use super::ports::{Cluster, IssueSession};
 use crate::api::{BucketTarget, RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
 use crate::cluster::{DestinationCache, Events, destinations, pods, secrets, tokens};

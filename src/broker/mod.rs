@@ -12,6 +12,7 @@ mod grants;
 mod live;
 mod memory;
 mod metrics;
+mod ports;
 mod reports;
 mod routes;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use futures::stream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::grants::Cluster;
+use super::ports::Cluster;
 use crate::domain::delivery::{Heard, enter};
 
 /// Reports are gathered for so long: pods of one destination get into trouble together.

@@ -12,8 +12,9 @@ use axum::routing::any;
 use tokio::time::Instant;
 
 use super::answers;
-use super::grants::{Cluster, Grants, IssueSession, Subject, Unserved};
+use super::grants::{Grants, Subject, Unserved};
 use super::metrics::Requests;
+use super::ports::{Cluster, IssueSession};
 use super::token::bearer;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
 use crate::domain::grant::Denial;

@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use super::super::grants::{Cluster, Grants, IssueSession};
+use super::super::grants::Grants;
 use super::super::metrics::Requests;
+use super::super::ports::{Cluster, IssueSession};
 use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
 use crate::domain::delivery::Entry;

@@ -1,0 +1,51 @@
+//! What the broker needs from outside: the cluster, and sessions of customers' roles.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use k8s_openapi::api::core::v1::Pod;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::api::{RecordingDestination, Transition};
+use crate::domain::delivery::Entry;
+use crate::domain::grant::NotIssued;
+use crate::secret::SessionCredentials;
+
+/// What the broker asks of the cluster.
+pub(super) trait Cluster: Send + Sync + 'static {
+    /// Whose token this is.
+    fn review(&self, token: &SecretString) -> impl Future<Output = kube::Result<TokenReviewStatus>> + Send;
+
+    /// The pod of that name, as it is now.
+    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = kube::Result<Option<Pod>>> + Send;
+
+    /// The destination of that name, as last heard. Asked at every request, so that it must not wait.
+    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
+
+    /// Hears of every change of any destination.
+    fn changes(&self) -> watch::Receiver<()>;
+
+    /// Writes what uploaders have reported; `false` when the destination has changed since it was seen.
+    fn write_delivery(
+        &self,
+        destination: &RecordingDestination,
+        entry: &Entry,
+    ) -> impl Future<Output = kube::Result<bool>> + Send;
+
+    /// Raises an Event on a destination.
+    fn announce(
+        &self,
+        destination: &RecordingDestination,
+        transition: &Transition,
+    ) -> impl Future<Output = kube::Result<()>> + Send;
+}
+
+/// Where sessions come from.
+pub(super) trait IssueSession: Send + Sync + 'static {
+    /// A new session of the destination's role, bounded to what its uploaders may do.
+    fn issue(
+        &self,
+        destination: &RecordingDestination,
+    ) -> impl Future<Output = Result<SessionCredentials, NotIssued>> + Send;
+}
