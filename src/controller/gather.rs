@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::reconcile::Context;
+use super::context::Context;
 use crate::api::RecordingDestination;
 use crate::cluster::secrets;
 use crate::domain::verdict::{

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod claims;
+mod context;
 mod gather;
 mod metrics;
 mod reconcile;
@@ -23,8 +24,9 @@ use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
+use context::Context;
 use metrics::Looks;
-use reconcile::{Context, on_error, reconcile};
+use reconcile::{on_error, reconcile};
 use turns::Turns;
 
 /// How the controller is run.

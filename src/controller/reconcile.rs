@@ -1,43 +1,23 @@
 //! One look at one destination: what is due, gather, judge, report.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt as _};
+use kube::runtime::reflector::ObjectRef;
 
-use super::claims::Claims;
+use super::context::Context;
 use super::gather::Gathered;
-use super::metrics::Looks;
-use super::turns::Turns;
 use crate::api::RecordingDestination;
-use crate::aws::Examiner;
-use crate::cluster::{Events, destinations};
+use crate::cluster::destinations;
 use crate::domain::delivery;
-use crate::domain::verdict::{Due, Evidence, Recent, Rules, Verdict, due, judge, next_look};
+use crate::domain::verdict::{Due, Evidence, Recent, Verdict, judge};
 
 /// Pause after the first error, doubled after each that follows, up to five minutes.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const DOUBLINGS: u32 = 6;
-
-/// What the steps work with.
-pub(super) struct Context {
-    pub client: Client,
-    pub events: Events,
-    pub examiner: Examiner,
-    pub rules: Rules,
-    pub claims: Claims,
-    pub turns: Turns,
-    pub looks: Looks,
-    pub destinations: Store<RecordingDestination>,
-    /// By UID.
-    pub recent: Mutex<HashMap<String, Recent>>,
-    /// How often in a row the API server did not do as asked.
-    pub failures: Mutex<HashMap<ObjectRef<RecordingDestination>, u32>>,
-}
 
 pub(super) async fn reconcile(
     seen: Arc<RecordingDestination>,
@@ -154,43 +134,5 @@ impl Context {
             }
         }
         Ok(reported)
-    }
-
-    fn due(&self, destination: &RecordingDestination, recent: Option<&Recent>) -> Due {
-        let standing = self.claims.standing(destination);
-        due(destination, recent, &self.rules, &standing, Timestamp::now())
-    }
-
-    /// What this process remembers; at first sight, what the status lets it know.
-    fn recall(&self, seen: &RecordingDestination) -> Option<Recent> {
-        let uid = seen.metadata.uid.clone()?;
-        let mut all = self.recent.lock().unwrap();
-        if let Some(recent) = all.get(&uid) {
-            return Some(recent.clone());
-        }
-        let recent = Recent::at_first_sight(seen, Timestamp::now())?;
-        all.insert(uid, recent.clone());
-        Some(recent)
-    }
-
-    /// Remembers, and says when the next look is.
-    fn remember(
-        &self,
-        destination: &RecordingDestination,
-        recent: Option<Recent>,
-        now: Timestamp,
-    ) -> Timestamp {
-        let (Some(uid), Some(recent)) = (destination.metadata.uid.clone(), recent) else { return now };
-        let standing = self.claims.standing(destination);
-        let next = next_look(destination, &recent, &self.rules, &standing, now);
-        let mut all = self.recent.lock().unwrap();
-        all.insert(uid, recent);
-        // Deletions are not announced; what is gone is forgotten when it has grown to as much again.
-        if all.len() > 2 * self.destinations.len() + 64 {
-            let alive: Vec<_> =
-                self.destinations.state().iter().filter_map(|d| d.metadata.uid.clone()).collect();
-            all.retain(|uid, _| alive.contains(uid));
-        }
-        next
     }
 }
