@@ -2,8 +2,8 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::checks::{Findings, Outcome, Said, inconclusive, leave_objects, unclear};
 use super::evidence::{BucketCall, BucketEvidence, Texts};
+use super::findings::{Findings, Outcome, Said, inconclusive, leave_objects, unclear};
 use crate::api::{Answer, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal};
 
 /// Follows what was refused where each try would leave objects behind.

@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::checks::{FIRST, Finding, Findings, Outcome, leave_objects, say_claim};
+use super::checks::{FIRST, say_claim};
 use super::evidence::EnforcementMode;
-use crate::api::{ConditionType, Objection, Reason, RecordingDestinationStatus, Validation};
+use super::findings::{Finding, Findings, Outcome, leave_objects};
+use crate::api::{CheckResult, ConditionType, Objection, Reason, RecordingDestinationStatus, Validation};
 
 /// The conditions that a look proves one after the other. Ready is made of them and of `Exclusive`.
 const PARTS: [ConditionType; 4] = [
@@ -212,6 +213,12 @@ fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &
     } else {
         ("Unknown", Reason::NotYetReported, "no uploader has reported an upload yet")
     }
+}
+
+/// Whether something that counts has got no clear answer.
+pub(super) fn is_doubtful(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
+    let counts = |name: &str| mode == EnforcementMode::Require || !name.starts_with("AssumeRoleW");
+    status.checks.iter().any(|check| check.result == CheckResult::Inconclusive && counts(&check.name))
 }
 
 /// Whether the bucket was refused in a way that another try would only leave more objects in.

@@ -8,10 +8,12 @@ mod checks;
 mod conditions;
 mod events;
 mod evidence;
+mod findings;
 mod recent;
 mod role;
 mod schedule;
 mod secret;
+mod steps;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ pub use schedule::{Due, Work, bucket_is_due, due, next_look};
 use crate::api::{
     ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN, Transition,
 };
-use checks::{Findings, Outcome};
+use findings::{Findings, Outcome};
 
 /// What a look at a destination comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +60,7 @@ pub fn judge(
     status.account_id = destination.spec.role_arn.parse::<RoleARN>().ok().map(|role| role.account);
     // Those answer no request: what was asked for is still to be looked at.
     if !matches!(evidence, Evidence::CarriedOver | Evidence::Reconsidered | Evidence::Reported) {
-        status.last_handled_revalidate = schedule::requested_revalidation(destination).map(str::to_owned);
+        status.last_handled_revalidate = recent::requested_revalidation(destination).map(str::to_owned);
     }
     // The broker's fields: the controller must not claim them.
     (status.uploaders, status.last_upload_time) = (None, None);
@@ -83,7 +85,7 @@ pub fn judge(
             conditions::conclude(&mut status, rules.enforcement, generation, now);
         }
         Evidence::Validated { secret, role } => {
-            let findings = checks::find(destination, secret, role.as_deref(), texts);
+            let findings = steps::find(destination, secret, role.as_deref(), texts);
             let intervals = &destination.spec.validation;
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
             conditions::settle(&mut status, &previous, &findings, intervals, generation, now);

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::conditions::is_doubtful;
 use super::evidence::{EnforcementMode, Evidence, SecretObservation};
-use super::schedule::{is_doubtful, requested_revalidation};
-use crate::api::{RecordingDestination, RecordingDestinationSpec, RecordingDestinationStatus};
+use crate::api::{
+    REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec, RecordingDestinationStatus,
+};
 
 /// What this process remembers of a destination since it last looked.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,4 +107,11 @@ impl Recent {
         then.service_account_names = spec.service_account_names.clone();
         then == *spec
     }
+}
+
+/// The value of the `revalidate` annotation. It is repeated in the status, so a long one is not heard.
+pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Option<&str> {
+    const LONGEST: usize = 253;
+    let value = destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION)?;
+    Some(value.as_str()).filter(|value| value.len() <= LONGEST)
 }

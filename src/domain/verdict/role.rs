@@ -1,7 +1,7 @@
 //! What STS said about the role → the `RoleAssumable` and `ExternalIDEnforced` findings.
 
-use super::checks::{Findings, Outcome, Said, inconclusive, unclear};
 use super::evidence::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
+use super::findings::{Findings, Outcome, Said, inconclusive, unclear};
 use crate::api::{Answer, CheckResult, ConditionType, Reason};
 
 pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) -> Said {

@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::checks::leave_objects;
-use super::conditions::{find, reports_are_news};
+use super::conditions::{find, is_doubtful, reports_are_news};
 use super::evidence::{BucketCall, Enforcement, EnforcementMode, Rules, SecretObservation};
-use super::recent::Recent;
+use super::findings::leave_objects;
+use super::recent::{Recent, requested_revalidation};
 use crate::api::{
-    Answer, CheckResult, ConditionType, Objection, REVALIDATE_ANNOTATION, Reason, RecordingDestination,
-    RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
+    Answer, CheckResult, ConditionType, Objection, Reason, RecordingDestination, RecordingDestinationSpec,
+    RecordingDestinationStatus, RoleARN,
 };
 
 /// Between two validations asked for by annotation.
@@ -195,12 +195,6 @@ fn next_proof(
     most_of_what_is_due.unwrap_or_else(|| all.into_iter().min().expect("three"))
 }
 
-/// Whether something that counts has got no clear answer.
-pub(super) fn is_doubtful(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
-    let counts = |name: &str| mode == EnforcementMode::Require || !name.starts_with("AssumeRoleW");
-    status.checks.iter().any(|check| check.result == CheckResult::Inconclusive && counts(&check.name))
-}
-
 /// When to try again what is not proved.
 fn next_retry(
     destination: &RecordingDestination,
@@ -254,13 +248,6 @@ pub fn next_look(
         Due::NotBefore(time) => time,
         _ => now + SignedDuration::from_secs(1),
     }
-}
-
-/// The value of the `revalidate` annotation. It is repeated in the status, so a long one is not heard.
-pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Option<&str> {
-    const LONGEST: usize = 253;
-    let value = destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION)?;
-    Some(value.as_str()).filter(|value| value.len() <= LONGEST)
 }
 
 /// Whether to put probe objects, once the role has been tried.

@@ -1,7 +1,7 @@
 //! What the Secret reference led to → the `SecretResolved` finding.
 
-use super::checks::{Outcome, Said};
 use super::evidence::SecretObservation;
+use super::findings::{Outcome, Said};
 use crate::api::{Reason, RecordingDestination};
 
 pub(super) fn read(destination: &RecordingDestination, observation: &SecretObservation) -> Said {
