@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-use super::{Refusal, Request, spool};
+use super::refusal::Refusal;
+use super::spool::Spool;
 
 /// User and group when neither container nor pod names one.
 const NOBODY: i64 = 65532;
@@ -16,8 +17,8 @@ pub(super) struct User {
 
 /// User and group of the container that writes to the spool, else the pod's, else 65532. Of several
 /// such containers, the first.
-pub(super) fn of_recorder(spec: &PodSpec, request: &Request) -> Result<User, Refusal> {
-    let recorder = spool::recorder(spec, request);
+pub(super) fn of_recorder(spec: &PodSpec, spool: &Spool) -> Result<User, Refusal> {
+    let recorder = spool.recorder(spec);
     let its = recorder.and_then(|container| container.security_context.as_ref());
     let pods = spec.security_context.as_ref();
 

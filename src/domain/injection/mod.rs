@@ -7,6 +7,7 @@ mod identity;
 mod place;
 mod refusal;
 mod request;
+mod settings;
 mod sidecar;
 mod spool;
 #[cfg(test)]
@@ -18,21 +19,8 @@ use serde_json::Value;
 
 pub use refusal::Refusal;
 pub use request::Request;
-
-/// What the operator says about every sidecar.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Image of the sidecar.
-    pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`.
-    pub image_pull_policy: String,
-    /// Most bytes that each sidecar sends in a second.
-    pub bandwidth_limit: Option<u64>,
-    /// Base URL of the broker.
-    pub broker_url: String,
-    /// CA certificates by which the broker is trusted, PEM.
-    pub broker_ca: String,
-}
+pub use settings::Settings;
+pub use spool::Spool;
 
 /// What a pod asks for, by its label and annotations; `None` when it asks for nothing. Whether the
 /// destination exists is for the caller to find out.
@@ -48,7 +36,7 @@ pub fn inject(pod: &Value, settings: &Settings) -> Result<Value, Refusal> {
     if spec.host_network == Some(true) {
         return Err(Refusal::HostNetwork);
     }
-    let user = identity::of_recorder(&spec, &request)?;
+    let user = identity::of_recorder(&spec, &request.spool)?;
 
     let grace_period = sidecar::grace_period(spec.termination_grace_period_seconds);
     let mut pod = pod.clone();

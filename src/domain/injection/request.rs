@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Refusal, spool};
+use super::refusal::Refusal;
+use super::spool::Spool;
 use crate::api::{
     CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
     SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
@@ -13,10 +14,8 @@ use crate::api::{
 pub struct Request {
     /// Name of the destination, in the pod's namespace.
     pub destination: String,
-    /// A volume of the pod.
-    pub spool_volume: String,
-    /// Directory within the volume; all of it when absent.
-    pub spool_path: Option<String>,
+    /// Where in the pod its recordings are.
+    pub spool: Spool,
     /// Whether AWS SDKs in the pod's other containers may have the destination's credentials.
     pub loopback: bool,
 }
@@ -36,14 +35,16 @@ impl Request {
         };
         let request = Request {
             destination: annotation(DESTINATION_ANNOTATION).ok_or(Refusal::NoDestination)?,
-            spool_volume: annotation(SPOOL_VOLUME_ANNOTATION).unwrap_or(DEFAULT_SPOOL_VOLUME.to_owned()),
-            spool_path: annotation(SPOOL_PATH_ANNOTATION),
+            spool: Spool {
+                volume: annotation(SPOOL_VOLUME_ANNOTATION).unwrap_or(DEFAULT_SPOOL_VOLUME.to_owned()),
+                path: annotation(SPOOL_PATH_ANNOTATION),
+            },
             loopback,
         };
         if !is_object_name(&request.destination) {
             return Err(Refusal::MalformedDestination(request.destination));
         }
-        spool::check(pod, &request)?;
+        request.spool.check(pod)?;
         if pod.spec.iter().flat_map(|spec| &spec.containers).any(|c| c.name == UPLOADER_CONTAINER) {
             return Err(Refusal::NameTaken);
         }

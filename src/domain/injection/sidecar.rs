@@ -12,7 +12,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::identity::User;
-use super::{Request, Settings};
+use super::request::Request;
+use super::settings::Settings;
 use crate::api::{
     BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_BINARY,
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH,
@@ -105,8 +106,8 @@ pub(super) fn token_volume(grace_period: i64) -> Volume {
 fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
     let mut mounts = vec![
         VolumeMount {
-            sub_path: request.spool_path.clone(),
-            ..mount(&request.spool_volume, UPLOADER_SPOOL_PATH)
+            sub_path: request.spool.path.clone(),
+            ..mount(&request.spool.volume, UPLOADER_SPOOL_PATH)
         },
         mount(UPLOADER_STATE_VOLUME, UPLOADER_STATE_PATH),
         VolumeMount { read_only: Some(true), ..mount(UPLOADER_TOKEN_VOLUME, token_path().0) },

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount};
 use serde_json::Value;
 
-use super::{Refusal, Request};
+use super::refusal::Refusal;
 use crate::api::{
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
 };
@@ -13,40 +13,62 @@ use crate::api::{
 /// Kinds of volumes that no container can write to, as a volume names them.
 const NEVER_WRITABLE: [&str; 5] = ["configMap", "secret", "projected", "downwardAPI", "image"];
 
-/// Refuses a spool in which no recording can be, or from which none could be removed.
-pub(super) fn check(pod: &Pod, request: &Request) -> Result<(), Refusal> {
-    let spec = pod.spec.as_ref();
-    let name = &request.spool_volume;
-    let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME, UPLOADER_CREDENTIALS_VOLUME];
-    let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
-    let volume = volumes.find(|volume| volume.name == *name && !ours.contains(&name.as_str()));
-    let volume = volume.ok_or_else(|| Refusal::NoSpoolVolume(name.clone()))?;
-    if let Some(because) = never_writable(volume) {
-        return Err(Refusal::ReadOnlySpool { volume: name.clone(), because });
-    }
-    let Some(path) = &request.spool_path else { return Ok(()) };
-    if !is_within(path) {
-        return Err(Refusal::MalformedSpoolPath(path.clone()));
-    }
-    if path.contains("$(") {
-        return Err(Refusal::UnexpandedSpoolPath(path.clone()));
-    }
-    let elsewhere = spec.and_then(|spec| others(spec).find_map(|container| writes(container, name)));
-    match elsewhere {
-        Some(mount) if spec.is_some_and(|spec| recorder(spec, request).is_none()) => {
-            let directory = directory(mount).to_owned();
-            Err(Refusal::RecorderElsewhere { directory, volume: name.clone(), path: path.clone() })
-        }
-        _ => Ok(()),
-    }
+/// A directory of a volume of the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// A volume of the pod.
+    pub volume: String,
+    /// Directory within the volume; all of it when absent.
+    pub path: Option<String>,
 }
 
-/// The first container that writes to the spool.
-pub(super) fn recorder<'a>(spec: &'a PodSpec, request: &Request) -> Option<&'a Container> {
-    others(spec).find(|container| {
-        let mut mounts = container.volume_mounts.iter().flatten();
-        mounts.any(|mount| is_written(mount, &request.spool_volume) && reaches(mount, request))
-    })
+impl Spool {
+    /// Refuses a spool in which no recording can be, or from which none could be removed.
+    pub(super) fn check(&self, pod: &Pod) -> Result<(), Refusal> {
+        let spec = pod.spec.as_ref();
+        let name = &self.volume;
+        let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME, UPLOADER_CREDENTIALS_VOLUME];
+        let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+        let volume = volumes.find(|volume| volume.name == *name && !ours.contains(&name.as_str()));
+        let volume = volume.ok_or_else(|| Refusal::NoSpoolVolume(name.clone()))?;
+        if let Some(because) = never_writable(volume) {
+            return Err(Refusal::ReadOnlySpool { volume: name.clone(), because });
+        }
+        let Some(path) = &self.path else { return Ok(()) };
+        if !is_within(path) {
+            return Err(Refusal::MalformedSpoolPath(path.clone()));
+        }
+        if path.contains("$(") {
+            return Err(Refusal::UnexpandedSpoolPath(path.clone()));
+        }
+        let elsewhere = spec.and_then(|spec| others(spec).find_map(|container| writes(container, name)));
+        match elsewhere {
+            Some(mount) if spec.is_some_and(|spec| self.recorder(spec).is_none()) => {
+                let directory = directory(mount).to_owned();
+                Err(Refusal::RecorderElsewhere { directory, volume: name.clone(), path: path.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The first container that writes to the spool.
+    pub(super) fn recorder<'a>(&self, spec: &'a PodSpec) -> Option<&'a Container> {
+        others(spec).find(|container| {
+            let mut mounts = container.volume_mounts.iter().flatten();
+            mounts.any(|mount| is_written(mount, &self.volume) && self.is_reached_by(mount))
+        })
+    }
+
+    /// Whether what is written there can be in the spool: one directory is the other or above it. Where a
+    /// variable's value decides, it can.
+    fn is_reached_by(&self, mount: &VolumeMount) -> bool {
+        let spool = Path::new(self.path.as_deref().unwrap_or_default());
+        let is_expanded = mount.sub_path_expr.is_some();
+        let known = Path::new(directory(mount))
+            .components()
+            .take_while(|part| !(is_expanded && part.as_os_str().to_string_lossy().contains("$(")));
+        known.zip(spool.components()).all(|(theirs, ours)| theirs == ours)
+    }
 }
 
 /// All containers but ours, those that may record first.
@@ -61,17 +83,6 @@ fn writes<'a>(container: &'a Container, volume: &str) -> Option<&'a VolumeMount>
 
 fn is_written(mount: &VolumeMount, volume: &str) -> bool {
     mount.name == volume && mount.read_only != Some(true)
-}
-
-/// Whether what is written there can be in the spool: one directory is the other or above it. Where a
-/// variable's value decides, it can.
-fn reaches(mount: &VolumeMount, request: &Request) -> bool {
-    let spool = Path::new(request.spool_path.as_deref().unwrap_or_default());
-    let is_expanded = mount.sub_path_expr.is_some();
-    let known = Path::new(directory(mount))
-        .components()
-        .take_while(|part| !(is_expanded && part.as_os_str().to_string_lossy().contains("$(")));
-    known.zip(spool.components()).all(|(theirs, ours)| theirs == ours)
 }
 
 /// The directory of the volume that is mounted.
