@@ -3,8 +3,9 @@
 use futures::future::{join, join_all};
 use kube::ResourceExt as _;
 
+use super::connection::Connection;
 use super::probe::probe_bucket;
-use super::{AssumeRole, Connection, Sts};
+use super::sts::{AssumeRole, Sts};
 use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
 use crate::domain::trust::{
     DENY_EVERYTHING, Purpose, is_principal, negative_probes, role_policy, session_name, session_policy,

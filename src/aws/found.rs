@@ -8,7 +8,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_types::service_config::ServiceConfigKey;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Connection;
+use super::connection::Connection;
 use crate::api::Endpoint;
 use crate::secret::SessionCredentials;
 

@@ -9,7 +9,8 @@ use aws_credential_types::provider::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Connection, NoRole, WorkloadIdentity};
+use super::connection::Connection;
+use super::workload_identity::{NoRole, WorkloadIdentity};
 use crate::secret::AccessKey;
 
 /// Where the platform's credentials come from.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Body, Connection, Deleted, ObjectStore};
+use super::connection::Connection;
+use super::objects::{Body, Deleted, ObjectStore};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY, Silence};
 use crate::domain::verdict::{BucketCall, BucketEvidence};
 use crate::secret::SessionCredentials;

@@ -12,10 +12,11 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::answer::{again_if_cut_off, answer};
 use super::budget::Budget;
 use super::calls::Calls;
+use super::connection::{Connection, timeouts};
 use super::size::BoundedAnswers;
-use super::{Connection, again_if_cut_off, answer, timeouts};
 use crate::api::{Answer, Silence};
 use crate::secret::{ExternalID, SessionCredentials};
 

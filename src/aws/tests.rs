@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::date_time::{DateTime, Format};
@@ -16,9 +16,14 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
+use prometheus_client::registry::Registry;
 
+use super::answer::denied_action;
+use super::clock::AwsClock;
+use super::connection::{READ_TIMEOUT, root_certificates};
 use super::*;
-use crate::api::{BucketTarget, Crc64Nvme, Encryption, ObjectACL};
+use crate::api::{Answer, BucketTarget, Crc64Nvme, Encryption, ObjectACL, Refusal, Silence};
+use crate::secret::SessionCredentials;
 
 #[test]
 fn of_a_denial_only_the_action_is_kept() {

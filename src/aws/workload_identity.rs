@@ -11,7 +11,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_sts::config::Region;
 use tokio::sync::Mutex;
 
-use super::Connection;
+use super::connection::Connection;
 
 /// Credentials are renewed so long before their end.
 const MARGIN: Duration = Duration::from_secs(300);

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::transfer_time;
+/// The slowest transfer that is not given up and begun again, in bytes per second.
+const SLOWEST_TRANSFER: u64 = 64 * 1024;
+/// Time for an object's first bytes to come, beside what its size needs.
+pub(super) const LEAST_TRANSFER: Duration = Duration::from_secs(20);
 
 /// What is put.
 #[derive(Debug)]
@@ -30,6 +33,11 @@ impl Body {
             Body::Chunks(_, size) => *size,
         })
     }
+}
+
+/// Time in which so many bytes are sent or read.
+pub(super) fn transfer_time(size: u64) -> Duration {
+    LEAST_TRANSFER + Duration::from_secs(size / SLOWEST_TRANSFER)
 }
 
 impl From<Body> for ByteStream {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
-use super::{Body, ObjectStore, content_type, full_object};
+use super::body::Body;
+use super::store::{ObjectStore, content_type, full_object};
 use crate::api::{Answer, Crc64Nvme, Part, Silence};
-use crate::aws::{answer, timeouts};
+use crate::aws::answer::answer;
+use crate::aws::connection::timeouts;
 
 /// Time for S3 to assemble an object. It answers at once and keeps the line open with spaces meanwhile.
 const ASSEMBLY: Duration = Duration::from_secs(600);

@@ -1,34 +1,23 @@
-//! Objects of one bucket, under one session.
-
-mod body;
-mod multipart;
-#[cfg(test)]
-mod tests;
+//! An object put whole, read and deleted.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, StorageClass};
 
-pub use body::Body;
-
-use super::calls::Calls;
-use super::{Connection, again_if_cut_off, answer, bare_answer, timeouts};
+use super::body::{Body, transfer_time};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
+use crate::aws::answer::{again_if_cut_off, answer, bare_answer};
+use crate::aws::calls::Calls;
+use crate::aws::connection::{Connection, timeouts};
 use crate::secret::SessionCredentials;
-
-/// The slowest transfer that is not given up and begun again, in bytes per second.
-const SLOWEST_TRANSFER: u64 = 64 * 1024;
-/// Time for an object's first bytes to come, beside what its size needs.
-const LEAST_TRANSFER: Duration = Duration::from_secs(20);
 
 /// One tenant's bucket, under one session.
 #[derive(Clone, Debug)]
 pub struct ObjectStore {
-    client: aws_sdk_s3::Client,
-    calls: Calls,
-    target: BucketTarget,
+    pub(super) client: aws_sdk_s3::Client,
+    pub(super) calls: Calls,
+    pub(super) target: BucketTarget,
 }
 
 /// What a granted delete did.
@@ -166,18 +155,18 @@ impl ObjectStore {
         self.calls.count("DeleteObject", answer)
     }
 
-    fn acl(&self) -> Option<ObjectCannedAcl> {
+    pub(super) fn acl(&self) -> Option<ObjectCannedAcl> {
         match self.target.object_acl {
             ObjectACL::BucketOwnerFullControl => Some(ObjectCannedAcl::BucketOwnerFullControl),
             ObjectACL::None => None,
         }
     }
 
-    fn storage_class(&self) -> Option<StorageClass> {
+    pub(super) fn storage_class(&self) -> Option<StorageClass> {
         self.target.storage_class.map(|class| <&str>::from(class).into())
     }
 
-    fn encryption(&self) -> Option<ServerSideEncryption> {
+    pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {
         match self.target.encryption.r#type {
             EncryptionType::BucketDefault => None,
             EncryptionType::S3 => Some(ServerSideEncryption::Aes256),
@@ -206,22 +195,17 @@ fn with_etag<T>(answer: Answer<T>, has_etag: impl FnOnce(&T) -> bool) -> Answer<
     }
 }
 
-/// Time in which so many bytes are sent or read.
-fn transfer_time(size: u64) -> Duration {
-    LEAST_TRANSFER + Duration::from_secs(size / SLOWEST_TRANSFER)
-}
-
 /// A length as the SDK gives it.
 fn size(content_length: Option<i64>) -> u64 {
     content_length.and_then(|length| length.try_into().ok()).unwrap_or_default()
 }
 
 /// A checksum of the whole object. One over the checksums of parts ends in `-<parts>` and does not parse.
-fn full_object(crc64nvme: Option<&str>) -> Option<Crc64Nvme> {
+pub(super) fn full_object(crc64nvme: Option<&str>) -> Option<Crc64Nvme> {
     crc64nvme?.parse().ok()
 }
 
-fn content_type(key: &str) -> &'static str {
+pub(super) fn content_type(key: &str) -> &'static str {
     let extension = key.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     match extension.as_deref() {
         Some("wav") => "audio/wav",

@@ -1,13 +1,20 @@
 //! Against an S3 that says what the test wants, and remembers what was sent.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::*;
-use crate::api::{Encryption, Endpoint, Part, StorageClass};
+use super::body::{Body, LEAST_TRANSFER, transfer_time};
+use super::store::{Deleted, ObjectStore, content_type};
+use crate::api::{
+    Answer, BucketTarget, Crc64Nvme, Encryption, EncryptionType, Endpoint, ObjectACL, Part, Silence,
+    StorageClass,
+};
+use crate::aws::Connection;
+use crate::secret::SessionCredentials;
 
 /// Bytes of a request that reached the bucket, and its headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
