@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
 use super::output::Outcome;
@@ -18,8 +18,8 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let mut command = super::Arguments::command();
+/// Prints the script that completes `command`.
+pub(super) fn run(arguments: &Arguments, mut command: Command) -> Outcome {
     clap_complete::generate(arguments.shell, &mut command, "kubectl-recordings", &mut std::io::stdout());
     Outcome::Well
 }
@@ -33,8 +33,7 @@ pub(super) fn asked_by_kubectl() -> Option<Vec<OsString>> {
 
 /// What the last word may become, in the form of Cobra's completions: candidates with a tab before their help, and a
 /// directive, of which 0 lets the shell add files and 4 does not.
-pub(super) fn answer(words: Vec<OsString>) -> String {
-    let mut command = super::Arguments::command();
+pub(super) fn answer(words: Vec<OsString>, mut command: Command) -> String {
     let all: Vec<_> = std::iter::once(OsString::from("kubectl-recordings")).chain(words).collect();
     let last = all.len() - 1;
     // Without a directory no files are listed: the shell does that better.

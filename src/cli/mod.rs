@@ -23,7 +23,7 @@ mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use output::{Failure, Format, Outcome, print};
 
@@ -71,7 +71,7 @@ impl Command {
             Command::Status(arguments) => print(&status::run(&arguments).await?, format),
             Command::Explain(arguments) => print(&explain::run(&arguments).await?, format),
             Command::Validate(arguments) => print(&validate::run(&arguments).await?, format),
-            Command::Completion(arguments) => Ok(completion::run(&arguments)),
+            Command::Completion(arguments) => Ok(completion::run(&arguments, Arguments::command())),
         }
     }
 }
@@ -79,7 +79,7 @@ impl Command {
 /// Reads the arguments of this process, does what they say, and returns the exit code.
 pub fn main() -> ExitCode {
     if let Some(words) = completion::asked_by_kubectl() {
-        print!("{}", completion::answer(words));
+        print!("{}", completion::answer(words, Arguments::command()));
         return ExitCode::SUCCESS;
     }
     let Arguments { output, command } = Arguments::parse();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Document, Findings, KIND, did_you_mean};
+use super::findings::{Document, Findings, KIND, did_you_mean};
 use crate::api::{
     ALLOWED_ACCOUNTS_ANNOTATION, CREDENTIALS_ANNOTATION, DESTINATION_ANNOTATION, INJECT_LABEL,
     REVALIDATE_ANNOTATION, SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION,

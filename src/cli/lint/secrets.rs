@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{Document, Findings, did_you_mean};
+use super::findings::{Document, Findings, did_you_mean};
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, RecordingDestination};
 use crate::cli::yaml::{Content, Field, Node};
 use crate::domain::trust::weakness;

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Document, Findings, secrets};
+use super::findings::{Document, Findings};
+use super::secrets;
 use crate::api::{ALLOWED_ACCOUNTS_ANNOTATION, RecordingDestination, RecordingDestinationStatus, RoleARN};
 use crate::domain::ownership::{AccountBinding, Binding, Claim, standing};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};

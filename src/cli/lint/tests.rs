@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
+use crate::cli::output::{Outcome, Report as _};
 use crate::cli::yaml;
 
 fn repository() -> &'static Path {

@@ -94,7 +94,8 @@ fn shells_complete_every_command() {
 
 #[test]
 fn kubectl_is_told_what_a_word_may_become() {
-    let answer = |line: &str| completion::answer(line.split(' ').map(Into::into).collect());
+    let answer =
+        |line: &str| completion::answer(line.split(' ').map(Into::into).collect(), Arguments::command());
     for (line, first, directive) in [
         ("st", "status\tShow how all tenants are", ":4"),
         ("explain --nam", "--namespace\t", ":4"),
