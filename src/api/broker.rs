@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Encryption, ObjectACL, RecordingDestinationSpec, StorageClass};
+use super::destination::{Encryption, ObjectACL, RecordingDestinationSpec, StorageClass};
 
 /// Answer of `GET /v1/destination`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::condition::ConditionType;
+
 /// Where one tenant's recordings go: a bucket, the role that may write to it, and the External ID
 /// under which the platform assumes that role.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -351,14 +353,14 @@ pub enum CheckResult {
 
 impl RecordingDestination {
     /// The condition of that type, if the status has it.
-    pub fn condition(&self, kind: super::ConditionType) -> Option<&Condition> {
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         let name: &str = kind.into();
         self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == name)
     }
 
     /// Whether Ready is True for the spec as it now stands.
     pub fn is_ready(&self) -> bool {
-        self.condition(super::ConditionType::Ready).is_some_and(|ready| {
+        self.condition(ConditionType::Ready).is_some_and(|ready| {
             ready.status == "True" && ready.observed_generation == self.metadata.generation
         })
     }

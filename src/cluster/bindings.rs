@@ -10,6 +10,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 
+use super::client::watch_pages;
 use crate::api::ALLOWED_ACCOUNTS_ANNOTATION;
 
 /// Namespaces in one answer of a list.
@@ -28,7 +29,7 @@ impl NamespaceAccounts {
         changed: impl Fn() + Send,
     ) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
-        let config = super::watch_pages(PAGE);
+        let config = watch_pages(PAGE);
         let mut known = HashMap::<String, String>::new();
         let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config)
             .modify(|namespace| {

@@ -9,6 +9,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
+use super::client::watch_pages;
 use crate::api::RecordingDestination;
 
 /// Destinations in one answer of a list: bounds what must be held while it is read.
@@ -26,7 +27,7 @@ impl DestinationCache {
     pub fn watch(client: Client) -> (Self, impl Future<Output = Infallible> + Send) {
         let (store, writer) = reflector::store();
         let (changed, changes) = watch::channel(());
-        let config = super::watch_pages(PAGE);
+        let config = watch_pages(PAGE);
         let watch = watcher(Api::<RecordingDestination>::all(client), config)
             // Tenants decide how much the rest holds, and every process would hold it for all of them.
             .modify(|destination| {

@@ -15,6 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+/// Bytes that a connection may make us hold before a request is understood. Tokens and their headers
+/// take a few thousand; hyper's own limit, 400 KiB, lets few callers fill a small process.
+pub(super) const LARGEST_BUFFER: usize = 32 * 1024;
+
 /// Counts connections while they last. When there are too many, the newest of the peer with most of them ends for a
 /// peer with fewer: so nobody, nor several together, can keep others out.
 #[derive(Clone, Debug)]

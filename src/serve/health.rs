@@ -9,8 +9,8 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 
-use super::Error;
-use super::connections::Admission;
+use super::connections::{Admission, LARGEST_BUFFER};
+use super::error::Error;
 use crate::telemetry::Metrics;
 
 /// Connections at the same time: of the kubelet, and of who gathers metrics.
@@ -64,7 +64,7 @@ pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) 
         .acceptor(Admission::new(CONNECTIONS, FIRST_REQUEST))
         .first_request_timeout(FIRST_REQUEST)
         .http1_only();
-    server.http_builder().http1().header_read_timeout(PATIENCE).max_buf_size(super::LARGEST_BUFFER);
+    server.http_builder().http1().header_read_timeout(PATIENCE).max_buf_size(LARGEST_BUFFER);
     let served = server.serve(routes(metrics, readiness).into_make_service()).await;
     served.map_err(|source| Error { listen, source })
 }

@@ -14,8 +14,10 @@ use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
 
-use super::connections::Admission;
-use super::{Error, POLL, Readiness, TlsDirectory, UnusableCertificate};
+use super::connections::{Admission, LARGEST_BUFFER};
+use super::error::Error;
+use super::health::Readiness;
+use super::tls::{POLL, TlsDirectory, UnusableCertificate};
 
 /// Connections at the same time. An idle one takes some 40 KiB.
 const CONNECTIONS: usize = 1000;
@@ -79,7 +81,7 @@ async fn serve(
         .acceptor(acceptor)
         .first_request_timeout(patience.first_request)
         .http1_only();
-    server.http_builder().http1().header_read_timeout(patience.idle).max_buf_size(super::LARGEST_BUFFER);
+    server.http_builder().http1().header_read_timeout(patience.idle).max_buf_size(LARGEST_BUFFER);
     let app = app.layer(middleware::from_fn(move |request, next| in_time(patience.request, request, next)));
     let serving = server.serve(app.into_make_service_with_connect_info::<SocketAddr>());
     tokio::pin!(serving);
@@ -271,8 +273,8 @@ mod tests {
             ("a slow head", String::new(), "GET / HTTP/1.1", ""),
             ("many headers", headers(90), "", "HTTP/1.1 200"),
             ("too many headers", headers(101), "", too_much),
-            ("a large header", header(super::super::LARGEST_BUFFER / 2), "", "HTTP/1.1 200"),
-            ("too large a header", header(2 * super::super::LARGEST_BUFFER), "", too_much),
+            ("a large header", header(LARGEST_BUFFER / 2), "", "HTTP/1.1 200"),
+            ("too large a header", header(2 * LARGEST_BUFFER), "", too_much),
             // 20,000 refusals of 100 bytes and more: far beyond what the sockets hold.
             (
                 "answers that nobody reads",

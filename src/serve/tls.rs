@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -14,7 +15,8 @@ use tokio::sync::watch;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-use super::POLL;
+/// How often a certificate is looked at. The kubelet itself takes a minute or so to bring a new one.
+pub(super) const POLL: Duration = Duration::from_secs(2);
 
 /// `tls.crt`, `tls.key` and `ca.crt` in one directory, each PEM.
 #[derive(Clone, Debug)]

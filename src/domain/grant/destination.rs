@@ -1,6 +1,7 @@
 //! From a pod to what it may have of its destination.
 
-use super::{Denial, Identity};
+use super::denial::Denial;
+use super::identity::Identity;
 use crate::api::{ConditionType, DeliveryState, DestinationDocument, Endpoint, RecordingDestination};
 
 /// Whether the pod may use the destination. `destination` is the one of the identity's namespace

@@ -3,7 +3,7 @@
 use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
-use super::Denial;
+use super::denial::Denial;
 use crate::api::{DESTINATION_ANNOTATION, INJECT_LABEL, TOKEN_AUDIENCE, UPLOADER_BINARY, UPLOADER_CONTAINER};
 
 /// The pod that a token says it belongs to, by the API server's word. Not yet looked at.

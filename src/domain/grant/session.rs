@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Denial;
+use super::denial::Denial;
 use crate::api::{Answer, ConditionType, RecordingDestination};
 use crate::secret::SessionCredentials;
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::Denial;
+use super::denial::Denial;
 use crate::api::TOKEN_AUDIENCE;
 
 /// A token that ended so long ago by our clock is not asked about. The API server's own clock decides; ours may be

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{AccountBinding, Binding};
+use super::binding::{AccountBinding, Binding};
 use crate::api::{
     ConditionType, Objection, Reason, RecordingDestination, RecordingDestinationStatus, RoleARN,
 };
@@ -83,6 +83,10 @@ impl Claim {
         self.contested(other).is_some()
     }
 
+    fn objection(&self, binding: &Binding, rule: AccountBinding) -> Option<Objection> {
+        binding.objection(&self.namespace, &self.accounts(), rule)
+    }
+
     /// The AWS accounts that it needs: the role's, and the bucket owner's where that is another.
     pub(super) fn accounts(&self) -> Vec<String> {
         let mut accounts = vec![self.account(), self.bucket_owner.clone()];
@@ -141,13 +145,13 @@ pub fn standing<'a>(
     binding_of: &impl Fn(&str) -> Binding,
     rule: AccountBinding,
 ) -> Result<(), Objection> {
-    if let Some(objection) = binding_of(&mine.namespace).objection(mine, rule) {
+    if let Some(objection) = mine.objection(&binding_of(&mine.namespace), rule) {
         return Err(objection);
     }
     let mut earlier = others
         .filter_map(|other| Some((other, mine.contested(other)?)))
         // Who may not use the account keeps nobody else from it.
-        .filter(|(other, _)| binding_of(&other.namespace).objection(other, rule).is_none())
+        .filter(|(other, _)| other.objection(&binding_of(&other.namespace), rule).is_none())
         .filter(|(other, _)| other.comes_before(mine, binding_of));
     match earlier.next() {
         None => Ok(()),
