@@ -7,8 +7,9 @@
 //! |---|---|---|
 //! | [`api`] | the custom resource, condition types and reasons, names, what AWS can say | – |
 //! | [`secret`] | types that never show what they hold | – |
+//! | [`concurrency`] | how much is done at the same time, by key | – |
 //! | [`domain`] | the decisions, as pure functions: no `async`, client, clock, randomness or logging | `api`, `secret` |
-//! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `domain` types |
+//! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `concurrency`, `domain` types |
 //! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `domain` types |
 //! | [`serve`] | TLS serving and certificate reload, health, metrics endpoint | – |
 //! | [`telemetry`] | logs and metrics | – |
@@ -29,6 +30,7 @@ pub mod aws;
 pub mod broker;
 pub mod cli;
 pub mod cluster;
+pub mod concurrency;
 pub mod controller;
 pub mod domain;
 pub mod secret;

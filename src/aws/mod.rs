@@ -2,7 +2,6 @@
 //! to make of it, and whether to try again, is for `domain` to decide.
 
 mod answer;
-mod budget;
 mod calls;
 mod clock;
 mod connection;
@@ -12,6 +11,7 @@ mod found;
 mod objects;
 mod platform_key;
 mod probe;
+mod rate_limiter;
 mod size;
 mod sts;
 #[cfg(test)]

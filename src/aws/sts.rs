@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::answer::{again_if_cut_off, answer};
-use super::budget::Budget;
 use super::calls::Calls;
 use super::connection::{Connection, timeouts};
+use super::rate_limiter::RateLimiter;
 use super::size::BoundedAnswers;
 use crate::api::{Answer, Silence};
 use crate::secret::{ExternalID, SessionCredentials};
@@ -42,7 +42,7 @@ pub struct AssumeRole<'a> {
 pub struct Sts {
     client: aws_sdk_sts::Client,
     calls: Calls,
-    budget: Budget,
+    rate_limiter: RateLimiter,
     identity: Arc<Mutex<Option<Identity>>>,
 }
 
@@ -82,7 +82,7 @@ impl Sts {
         Sts {
             client: aws_sdk_sts::Client::from_conf(config.build()),
             calls: connection.calls.clone(),
-            budget: Budget::new(calls_per_second),
+            rate_limiter: RateLimiter::new(calls_per_second),
             identity: Arc::default(),
         }
     }
@@ -90,7 +90,7 @@ impl Sts {
     /// Calls AssumeRole, when it is the tenant's turn.
     pub async fn assume_role(&self, call: AssumeRole<'_>) -> Answer<SessionCredentials> {
         let ask = || async {
-            let _leave = self.budget.leave(call.tenant).await;
+            let _permit = self.rate_limiter.acquire(call.tenant).await;
             self.client
                 .assume_role()
                 .role_arn(call.role_arn)
@@ -119,7 +119,7 @@ impl Sts {
         if let Some(last) = last.as_ref().filter(|last| last.asked >= asked) {
             return last.answer.clone();
         }
-        let _leave = self.budget.leave("").await;
+        let _permit = self.rate_limiter.acquire("").await;
         let asked = Instant::now();
         let answer = match answer(self.client.get_caller_identity().send().await) {
             Answer::Granted(output) => output.arn.map_or(Answer::Silent(Silence::Garbled), Answer::Granted),

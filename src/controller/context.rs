@@ -9,10 +9,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::claims::Claims;
 use super::metrics::Looks;
-use super::turns::Turns;
 use crate::api::RecordingDestination;
 use crate::aws::Examiner;
 use crate::cluster::Events;
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::verdict::{Due, Recent, Rules, due, next_look};
 
 /// What the steps work with.
@@ -22,7 +22,8 @@ pub(super) struct Context {
     pub examiner: Examiner,
     pub rules: Rules,
     pub claims: Claims,
-    pub turns: Turns,
+    /// By namespace.
+    pub limiter: ConcurrencyLimiter,
     pub looks: Looks,
     pub destinations: Store<RecordingDestination>,
     /// By UID.

@@ -6,7 +6,6 @@ mod context;
 mod gather;
 mod metrics;
 mod reconcile;
-mod turns;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -19,6 +18,7 @@ use kube::runtime::Controller;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
 use crate::cluster::{self, Events, NamespaceAccounts, destinations};
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
@@ -27,7 +27,11 @@ use claims::Claims;
 use context::Context;
 use metrics::Looks;
 use reconcile::{on_error, reconcile};
-use turns::Turns;
+
+/// Validations under way at the same time: bounds what they hold in memory.
+const TOTAL: usize = 32;
+/// Those of one namespace. The rest of its destinations wait without delaying other namespaces.
+const PER_NAMESPACE: usize = 4;
 
 /// How the controller is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -122,7 +126,7 @@ pub async fn run(
         client,
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
-        turns: Turns::default(),
+        limiter: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
         looks,
         recent: Default::default(),
         failures: Default::default(),

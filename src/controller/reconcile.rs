@@ -59,7 +59,7 @@ async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Opti
     if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
         return Ok(Some(time));
     }
-    let _turn = context.turns.take(&seen.namespace().unwrap_or_default()).await;
+    let _permit = context.limiter.acquire(&seen.namespace().unwrap_or_default()).await;
     // The cache may be behind our own last write: what is due is decided on what is there now.
     let Some(destination) = destinations::fresh(&context.client, &seen).await? else {
         return Ok(None);
