@@ -3,14 +3,12 @@
 use futures::future::{join, join_all};
 use kube::ResourceExt as _;
 
+use super::assume_role::AssumeRole;
 use super::connection::Connection;
 use super::probe::probe_bucket;
-use super::sts::{AssumeRole, Sts};
+use super::sts::Sts;
 use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
-use crate::domain::trust::{
-    DENY_EVERYTHING, Purpose, is_principal, negative_probes, role_policy, session_name, session_policy,
-    trust_policy,
-};
+use crate::domain::trust::{Purpose, is_principal, negative_probes, role_policy, trust_policy};
 use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use crate::secret::{ExternalID, SessionCredentials};
 
@@ -62,18 +60,7 @@ impl Examiner {
         id: &ExternalID,
         bucket_is_due: Option<impl FnOnce(&Enforcement) -> bool>,
     ) -> RoleEvidence {
-        let namespace = destination.namespace().unwrap_or_default();
-        let name = session_name(&namespace, &destination.name_any());
-        let target = BucketTarget::from(&destination.spec);
-        let policy = session_policy(&target, self.partition(), Purpose::Probe);
-        let right = AssumeRole {
-            tenant: &namespace,
-            role_arn: &destination.spec.role_arn,
-            external_id: Some(id),
-            session_name: &name,
-            duration_seconds: destination.spec.session_duration_seconds,
-            policy: &policy,
-        };
+        let right = AssumeRole::of(destination, id, self.partition(), Purpose::Probe);
         let (assumed, session) = split(self.sts.assume_role(right.clone()).await);
         let mut evidence = RoleEvidence {
             assumed,
@@ -90,11 +77,12 @@ impl Examiner {
             }
             return evidence;
         };
-        let access_key_id = &session.access_key_id;
-        tracing::info!(access_key_id, namespace, name = destination.name_any(), "role assumed");
+        let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+        tracing::info!(access_key_id = session.access_key_id, namespace, name, "role assumed");
         if let Some(bucket_is_due) = bucket_is_due {
             let enforcement = self.try_wrong_callers(&right, id).await;
             if bucket_is_due(&enforcement) {
+                let target = BucketTarget::from(&destination.spec);
                 evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
             }
             evidence.enforcement = Some(enforcement);
@@ -131,8 +119,7 @@ impl Examiner {
         role_arn: &str,
         wrong: Option<&ExternalID>,
     ) -> Answer {
-        let call = AssumeRole { role_arn, external_id: wrong, policy: DENY_EVERYTHING, ..right.clone() };
-        split(self.sts.assume_role(call).await).0
+        split(self.sts.assume_role(right.by_wrong_caller(role_arn, wrong)).await).0
     }
 
     /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.

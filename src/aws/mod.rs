@@ -2,6 +2,7 @@
 //! to make of it, and whether to try again, is for `domain` to decide.
 
 mod answer;
+mod assume_role;
 mod calls;
 mod clock;
 mod connection;
@@ -18,6 +19,7 @@ mod sts;
 mod tests;
 mod workload_identity;
 
+pub use assume_role::AssumeRole;
 pub use calls::Calls;
 pub use connection::Connection;
 pub use endpoint::{EndpointArgs, UnusableCA};
@@ -25,5 +27,5 @@ pub use examine::Examiner;
 pub use found::{Found, NotFound};
 pub use objects::*;
 pub use platform_key::{CredentialsSource, PlatformKey};
-pub use sts::{AssumeRole, Sts};
+pub use sts::Sts;
 pub use workload_identity::{NoRole, WorkloadIdentity};

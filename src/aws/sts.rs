@@ -13,29 +13,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::answer::{again_if_cut_off, answer};
+use super::assume_role::AssumeRole;
 use super::calls::Calls;
 use super::connection::{Connection, timeouts};
 use super::rate_limiter::RateLimiter;
 use super::size::BoundedAnswers;
 use crate::api::{Answer, Silence};
-use crate::secret::{ExternalID, SessionCredentials};
-
-/// One AssumeRole call.
-#[derive(Clone, Debug)]
-pub struct AssumeRole<'a> {
-    /// Whose share of the budget the call is on: a namespace.
-    pub tenant: &'a str,
-    /// ARN of the role.
-    pub role_arn: &'a str,
-    /// The External ID to send; a negative probe sends a wrong one or none.
-    pub external_id: Option<&'a ExternalID>,
-    /// Session name, 2 to 64 characters.
-    pub session_name: &'a str,
-    /// Life of the session, in seconds.
-    pub duration_seconds: i32,
-    /// Session policy, JSON of at most 2,048 characters.
-    pub policy: &'a str,
-}
+use crate::secret::SessionCredentials;
 
 /// STS in one region, called with the platform's key.
 #[derive(Clone, Debug)]
@@ -94,9 +78,9 @@ impl Sts {
             self.client
                 .assume_role()
                 .role_arn(call.role_arn)
-                .role_session_name(call.session_name)
+                .role_session_name(&call.session_name)
                 .duration_seconds(call.duration_seconds)
-                .policy(call.policy)
+                .policy(&*call.policy)
                 .set_external_id(call.external_id.map(|id| id.expose().to_owned()))
                 .send()
                 .await

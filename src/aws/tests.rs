@@ -115,9 +115,9 @@ impl Aws {
             tenant: "tenant-acme",
             role_arn: "arn:aws:iam::111111111111:role/writer",
             external_id: None,
-            session_name: "session",
+            session_name: "session".to_owned(),
             duration_seconds: 900,
-            policy: "{}",
+            policy: "{}".into(),
         };
         self.sts.assume_role(call).await.map(|_| ())
     }

@@ -9,12 +9,12 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::ports::{Cluster, IssueSession};
-use crate::api::{BucketTarget, RecordingDestination, RoleARN, Transition};
+use crate::api::{RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
 use crate::cluster::{DestinationCache, Events, destinations, pods, secrets, tokens};
 use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, Denial, NotIssued};
-use crate::domain::trust::{Purpose, session_name, session_policy};
+use crate::domain::trust::Purpose;
 use crate::domain::verdict::SecretObservation;
 use crate::secret::SessionCredentials;
 
@@ -65,7 +65,7 @@ pub(super) struct LiveSessions {
 impl IssueSession for LiveSessions {
     async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
         let spec = &destination.spec;
-        let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+        let namespace = destination.namespace().unwrap_or_default();
         // The CRD admits no other text than a role's ARN.
         let role: RoleARN =
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
@@ -83,14 +83,7 @@ impl IssueSession for LiveSessions {
             _ => return Err(NotIssued::Denied(Denial::ExternalIDUnusable)),
         };
         grant::may_send(&version, destination)?;
-        let call = AssumeRole {
-            tenant: &namespace,
-            role_arn: &spec.role_arn,
-            external_id: Some(&external_id),
-            session_name: &session_name(&namespace, &name),
-            duration_seconds: spec.session_duration_seconds,
-            policy: &session_policy(&BucketTarget::from(spec), &role.partition, Purpose::Upload),
-        };
+        let call = AssumeRole::of(destination, &external_id, &role.partition, Purpose::Upload);
         grant::issued(self.sts.assume_role(call).await)
     }
 }
