@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::destinations::Destinations;
 use super::metrics::Admissions;
-use crate::domain::injection::{self, Refusal, Settings};
+use crate::domain::injection::{Injection, Refusal, Settings};
 use crate::serve::TlsDirectory;
 
 /// What the webhook needs to answer.
@@ -37,16 +37,17 @@ pub(super) enum Outcome {
 impl<D: Destinations> Webhook<D> {
     /// Decides about a pod that is to be created in a namespace.
     pub(super) async fn admit(&self, namespace: &str, pod: &Value) -> Outcome {
-        let asked = match injection::request(pod) {
-            Ok(Some(asked)) => asked,
+        let injection = match Injection::read(pod) {
+            Ok(Some(injection)) => injection,
             Ok(None) => return Outcome::Unchanged,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        match self.destinations.exists(namespace, &asked.destination).await {
+        let destination = &injection.request().destination;
+        match self.destinations.exists(namespace, destination).await {
             Ok(true) => {}
             Ok(false) => {
-                let namespace = namespace.to_owned();
-                return Outcome::Refused(Refusal::UnknownDestination { name: asked.destination, namespace });
+                let (name, namespace) = (destination.clone(), namespace.to_owned());
+                return Outcome::Refused(Refusal::UnknownDestination { name, namespace });
             }
             Err(error) => return Outcome::Failed(format!("the API server could not be asked: {error}")),
         }
@@ -61,7 +62,7 @@ impl<D: Destinations> Webhook<D> {
             broker_url: self.broker_url.clone(),
             broker_ca,
         };
-        match injection::inject(pod, &settings) {
+        match injection.inject(&settings) {
             Ok(injected) if injected == *pod => Outcome::Unchanged,
             Ok(injected) => Outcome::Injected(json_patch::diff(pod, &injected)),
             Err(refusal) => Outcome::Refused(refusal),
