@@ -4,6 +4,7 @@ mod claims;
 mod delivering;
 mod judgement;
 mod memory;
+mod reasons;
 mod schedule;
 mod standing;
 mod timing;
