@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check_name::CheckName;
 use super::condition::ConditionType;
 
 /// Where one tenant's recordings go: a bucket, the role that may write to it, and the External ID
@@ -349,6 +350,13 @@ pub enum CheckResult {
     Skipped,
     /// Tried, without a clear answer.
     Inconclusive,
+}
+
+impl Check {
+    /// The step that it is of; `None` when the status was written by a release with other steps.
+    pub fn step(&self) -> Option<CheckName> {
+        CheckName::parse(&self.name)
+    }
 }
 
 impl RecordingDestination {

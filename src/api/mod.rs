@@ -5,6 +5,7 @@
 mod answer;
 mod arn;
 mod broker;
+mod check_name;
 mod condition;
 mod crd;
 mod destination;
@@ -13,6 +14,7 @@ mod object;
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
 pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocument, Endpoint};
+pub use check_name::{BucketCall, CheckName, WrongCaller};
 pub use condition::{ConditionType, Objection, Reason, Side, Transition};
 pub use crd::crd;
 pub use destination::*;

@@ -8,7 +8,9 @@ use super::connection::Connection;
 use super::probe::probe_bucket;
 use super::sts::Sts;
 use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
-use crate::domain::trust::{Purpose, is_principal, negative_probes, role_policy, trust_policy};
+use crate::domain::trust::{
+    Purpose, is_principal, is_unlike_the_right_one, negative_probes, role_policy, trust_policy,
+};
 use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use crate::secret::{ExternalID, SessionCredentials};
 
@@ -98,10 +100,10 @@ impl Examiner {
                 None => None,
                 Some(wrong) => Some(self.try_wrong_caller(right, right.role_arn, wrong.as_ref()).await),
             };
-            NegativeAnswer { name: probe.caller.into(), answer }
+            NegativeAnswer { caller: probe.caller, answer }
         }));
         let control = join_all(self.control_role_arn.iter().flat_map(|control| {
-            let kinds = probes.iter().filter(|probe| probe.caller.is_unlike_the_right_one());
+            let kinds = probes.iter().filter(|probe| is_unlike_the_right_one(probe.caller));
             kinds.map(|probe| {
                 let wrong = probe.external_id.as_ref().and_then(Option::as_ref);
                 self.try_wrong_caller(right, control, wrong)

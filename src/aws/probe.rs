@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::objects::{Body, Deleted, ObjectStore};
-use crate::api::{Answer, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY, Silence};
-use crate::domain::verdict::{BucketCall, BucketEvidence};
+use crate::api::{Answer, BucketCall, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY, Silence};
+use crate::domain::verdict::BucketEvidence;
 use crate::secret::SessionCredentials;
 
 /// Time for S3 to assemble one small part. What an uploader's largest object needs would leave the tenant without a word.

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::output::{BAD, DIM, DOUBTFUL, GOOD, Outcome, Report, paint};
 use crate::api::{
-    Check, CheckResult, ConditionType, Reason, RecordingDestination, RecordingDestinationStatus, Side,
-    UPLOADER_CONTAINER, Uploaders,
+    Check, CheckName, CheckResult, ConditionType, Reason, RecordingDestination, RecordingDestinationStatus,
+    Side, UPLOADER_CONTAINER, Uploaders,
 };
 
 /// Whether a destination is Ready, for the spec as it now stands.
@@ -146,7 +146,7 @@ impl Explanation {
         (told.readiness.since, told.delivering) = (None, None);
         (told.last_validation_time, told.last_enforcement_time) = (None, None);
         // Who else claims it cannot be seen from here.
-        told.checks.retain(|check| check.name != "Exclusive");
+        told.checks.retain(|check| check.step() != Some(CheckName::Exclusive));
         told
     }
 }

@@ -6,14 +6,14 @@ use serde_json::json;
 use strum::IntoEnumIterator as _;
 
 use super::{golden, words, written};
-use crate::api::{Answer, RecordingDestination, Refusal, Silence, Uploader, Uploaders};
+use crate::api::{Answer, BucketCall, RecordingDestination, Refusal, Silence, Uploader, Uploaders};
 use crate::cli::explanation::{Explanation, age};
 use crate::cli::output::{Format, Outcome, Report};
 use crate::cli::status::Overview;
 use crate::domain::trust::negative_probes;
 use crate::domain::verdict::{
-    BucketCall, BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, RoleEvidence, Rules,
-    SecretObservation, Texts, judge,
+    BucketEvidence, Enforcement, Evidence, NegativeAnswer, Platform, RoleEvidence, Rules, SecretObservation,
+    Texts, judge,
 };
 use crate::secret::ExternalID;
 
@@ -60,7 +60,7 @@ fn denied(code: &str) -> Answer {
 fn sound() -> RoleEvidence {
     let id = ExternalID::parse("c7f1e0b2-8f0a-4a52-9c1e-1f2d3c4b5a69").unwrap();
     let negatives = negative_probes(&id, 1).into_iter().map(|probe| NegativeAnswer {
-        name: probe.caller.into(),
+        caller: probe.caller,
         answer: probe.external_id.map(|_| denied("AccessDenied")),
     });
     let enforcement = Enforcement {

@@ -12,7 +12,7 @@ mod texts;
 
 pub use policy::{DENY_EVERYTHING, Purpose, session_policy};
 pub use principal::is_principal;
-pub use probes::{NegativeProbe, WrongCaller, negative_probes};
+pub use probes::{NegativeProbe, is_unlike_the_right_one, negative_probes};
 pub use session_name::session_name;
 pub use strength::{Weakness, weakness};
 pub use texts::{

@@ -2,9 +2,11 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::evidence::{BucketCall, BucketEvidence, Texts};
+use super::evidence::{BucketEvidence, Texts};
 use super::findings::{Findings, Outcome, Said, inconclusive, leave_objects, unclear};
-use crate::api::{Answer, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal};
+use crate::api::{
+    Answer, BucketCall, CheckName, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal,
+};
 
 /// Follows what was refused where each try would leave objects behind.
 const UNASKED: &str = "; the probe's objects stay there, so it is repeated a few times within ten minutes of an edit and then \
@@ -26,7 +28,13 @@ pub(super) fn find(
             // Made to tell two causes apart, so its absence is no news.
             if call != BucketCall::PutObjectWithoutACL {
                 let message = "not tried: a call before it did not pass";
-                findings.check(call.into(), CheckResult::Skipped, Reason::NotEvaluated, message, "");
+                findings.check(
+                    CheckName::Bucket(call),
+                    CheckResult::Skipped,
+                    Reason::NotEvaluated,
+                    message,
+                    "",
+                );
             }
             continue;
         };
@@ -36,7 +44,7 @@ pub(super) fn find(
             Outcome::Refuted => CheckResult::Failed,
             _ => CheckResult::Inconclusive,
         };
-        findings.check(call.into(), result, said.reason, &said.message, &said.remedy);
+        findings.check(CheckName::Bucket(call), result, said.reason, &said.message, &said.remedy);
         let needed = !matches!(call, BucketCall::DeleteObject | BucketCall::PutObjectWithoutACL);
         if needed && said.outcome != Outcome::Proved {
             unmet.push(said);

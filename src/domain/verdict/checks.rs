@@ -1,9 +1,6 @@
 //! The lines of `status.checks` between two validations: which stay, and what is said of the claim.
 
-use crate::api::{Check, CheckResult, Objection, Reason};
-
-/// Name of the check that says why a destination may not be had.
-const EXCLUSIVE: &str = "Exclusive";
+use crate::api::{Check, CheckName, CheckResult, Objection, Reason};
 
 /// Steps that were not due keep the lines of the last time they were; those that could not be
 /// reached lose them. The line of the claim is written afterwards, by `say_claim`.
@@ -15,14 +12,18 @@ pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) 
         Bucket,
     }
     fn group(check: &Check) -> Group {
-        match check.name.as_str() {
-            "ExternalIDSecret" | "AssumeRole" => Group::Role,
-            name if name.starts_with("AssumeRole") => Group::Enforcement,
-            _ => Group::Bucket,
+        match check.step() {
+            Some(CheckName::ExternalIDSecret | CheckName::AssumeRole) => Group::Role,
+            Some(CheckName::WrongCaller(_) | CheckName::AssumeRoleAgain | CheckName::AssumeRoleOfControl) => {
+                Group::Enforcement
+            }
+            // The line of the claim is written afterwards whatever is kept.
+            Some(CheckName::Bucket(_) | CheckName::Exclusive) | None => Group::Bucket,
         }
     }
-    let reached =
-        checks.iter().any(|check| check.name == "AssumeRole" && check.result != CheckResult::Failed);
+    let reached = checks
+        .iter()
+        .any(|check| check.step() == Some(CheckName::AssumeRole) && check.result != CheckResult::Failed);
     if reached {
         let kept = previous.iter().filter(|old| checks.iter().all(|new| group(new) != group(old))).cloned();
         checks.extend(kept.collect::<Vec<_>>());
@@ -32,7 +33,7 @@ pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) 
 
 /// The line of the claim: that it is the first, or why not; none while it was not looked at.
 pub(super) fn say_claim(checks: &mut Vec<Check>, standing: Option<&Result<(), Objection>>) {
-    checks.retain(|check| check.name != EXCLUSIVE);
+    checks.retain(|check| check.step() != Some(CheckName::Exclusive));
     let (result, reason, message, remedy) = match standing {
         None => return,
         Some(Ok(())) => (CheckResult::Passed, Reason::Validated, FIRST, ""),
@@ -41,7 +42,7 @@ pub(super) fn say_claim(checks: &mut Vec<Check>, standing: Option<&Result<(), Ob
         }
     };
     checks.push(Check {
-        name: EXCLUSIVE.to_owned(),
+        name: CheckName::Exclusive.to_string(),
         result,
         reason: reason.to_string(),
         message: message.to_owned(),

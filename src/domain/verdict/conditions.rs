@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::checks::{FIRST, say_claim};
 use super::evidence::EnforcementMode;
 use super::findings::{Finding, Findings, Outcome, leave_objects};
-use crate::api::{CheckResult, ConditionType, Objection, Reason, RecordingDestinationStatus, Validation};
+use crate::api::{
+    Check, CheckName, CheckResult, ConditionType, Objection, Reason, RecordingDestinationStatus, Validation,
+};
 
 /// The conditions that a look proves one after the other. Ready is made of them and of `Exclusive`.
 const PARTS: [ConditionType; 4] = [
@@ -217,8 +219,10 @@ fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &
 
 /// Whether something that counts has got no clear answer.
 pub(super) fn is_doubtful(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
-    let counts = |name: &str| mode == EnforcementMode::Require || !name.starts_with("AssumeRoleW");
-    status.checks.iter().any(|check| check.result == CheckResult::Inconclusive && counts(&check.name))
+    let counts = |check: &Check| {
+        mode == EnforcementMode::Require || !matches!(check.step(), Some(CheckName::WrongCaller(_)))
+    };
+    status.checks.iter().any(|check| check.result == CheckResult::Inconclusive && counts(check))
 }
 
 /// Whether the bucket was refused in a way that another try would only leave more objects in.

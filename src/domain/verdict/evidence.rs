@@ -1,6 +1,6 @@
 //! What was seen of a destination: the input of a verdict.
 
-use crate::api::{Answer, Objection};
+use crate::api::{Answer, BucketCall, Objection, WrongCaller};
 use crate::secret::MalformedExternalID;
 
 /// All that was gathered in one look.
@@ -94,8 +94,8 @@ pub struct Enforcement {
 /// What one wrong caller was told.
 #[derive(Clone, Debug)]
 pub struct NegativeAnswer {
-    /// Name of the check.
-    pub name: &'static str,
+    /// What is wrong with it.
+    pub caller: WrongCaller,
     /// `None` when this External ID has no such near miss.
     pub answer: Option<Answer>,
 }
@@ -109,37 +109,6 @@ pub struct BucketEvidence {
     pub read_back_matches: Option<bool>,
     /// Whether the delete only left a marker before the object, as in a versioned bucket.
     pub marker_left: bool,
-}
-
-/// One call of the probe.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::IntoStaticStr,
-    strum::EnumIter,
-    strum::EnumString,
-)]
-pub enum BucketCall {
-    /// Conditional put with ACL, checksum and encryption.
-    PutObject,
-    /// The same without the ACL: made when the put was refused, to tell which permission it lacks.
-    PutObjectWithoutACL,
-    /// What S3 holds, with the checksum.
-    HeadObject,
-    /// Read back.
-    GetObject,
-    /// An upload in parts begun.
-    CreateMultipartUpload,
-    /// Its one part.
-    UploadPart,
-    /// Conditional end of the upload in parts.
-    CompleteMultipartUpload,
-    /// Delete.
-    DeleteObject,
 }
 
 /// Texts for remedies, made for this destination.

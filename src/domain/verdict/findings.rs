@@ -1,6 +1,6 @@
 //! What one validation found: a line for each step taken, and a finding for each condition.
 
-use crate::api::{Check, CheckResult, ConditionType, Reason, Refusal};
+use crate::api::{BucketCall, Check, CheckName, CheckResult, ConditionType, Reason, Refusal};
 
 /// What a step says about its condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +53,14 @@ impl Findings {
 
     pub(super) fn check(
         &mut self,
-        name: &str,
+        name: CheckName,
         result: CheckResult,
         reason: Reason,
         message: &str,
         remedy: &str,
     ) {
         self.checks.push(Check {
-            name: name.to_owned(),
+            name: name.to_string(),
             result,
             reason: reason.to_string(),
             message: message.to_owned(),
@@ -73,7 +73,7 @@ impl Findings {
     }
 
     /// A step that alone decides its condition: the check and the finding say the same.
-    pub(super) fn decide(&mut self, name: &str, condition: ConditionType, said: Said) {
+    pub(super) fn decide(&mut self, name: CheckName, condition: ConditionType, said: Said) {
         let Said { outcome, reason, message, remedy } = said;
         let result = match outcome {
             Outcome::Proved => CheckResult::Passed,
@@ -123,7 +123,7 @@ pub(super) fn inconclusive(message: &str) -> Said {
 /// Whether the probe's objects stay in the bucket, as the role may not delete them or a delete leaves versions.
 pub(super) fn leave_objects(checks: &[Check]) -> bool {
     checks.iter().any(|check| {
-        check.name == "DeleteObject"
+        check.step() == Some(CheckName::Bucket(BucketCall::DeleteObject))
             && (check.result == CheckResult::Failed || check.reason == Reason::DeleteMarkerLeft.to_string())
     })
 }

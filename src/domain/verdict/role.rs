@@ -2,7 +2,7 @@
 
 use super::evidence::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use super::findings::{Findings, Outcome, Said, inconclusive, unclear};
-use crate::api::{Answer, CheckResult, ConditionType, Reason};
+use crate::api::{Answer, CheckName, CheckResult, ConditionType, Reason};
 
 pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) -> Said {
     let refusal = match &evidence.assumed {
@@ -76,9 +76,10 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
 
 pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts: &Texts) {
     let condition = ConditionType::ExternalIDEnforced;
-    let mut accepted = Vec::new();
+    let mut accepted: Vec<&str> = Vec::new();
     let mut doubt = None;
-    for NegativeAnswer { name, answer } in &enforcement.negatives {
+    for NegativeAnswer { caller, answer } in &enforcement.negatives {
+        let name = CheckName::WrongCaller(*caller);
         match answer {
             None => findings.check(
                 name,
@@ -91,7 +92,7 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
                 let message = "the role let this wrong caller in; the credentials were dropped";
                 let remedy = format!("Give the role this trust policy:\n{}", texts.trust_policy);
                 findings.check(name, CheckResult::Failed, Reason::ExternalIDNotEnforced, message, &remedy);
-                accepted.push(*name);
+                accepted.push(name.into());
             }
             Some(Answer::Refused(refusal)) if refusal.status == 403 && refusal.code == "AccessDenied" => {
                 findings.check(name, CheckResult::Passed, Reason::Validated, "refused, as it must be", "");
@@ -107,7 +108,7 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
     if let Some(answer) = own_refusal {
         let said = control(answer);
         findings.check(
-            "AssumeRoleOfControl",
+            CheckName::AssumeRoleOfControl,
             CheckResult::Inconclusive,
             said.reason,
             &said.message,
@@ -118,12 +119,18 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
     let again = match &enforcement.assumed_again {
         Answer::Granted(()) => {
             let message = "assumed with the External ID once more, after the wrong callers";
-            findings.check("AssumeRoleAgain", CheckResult::Passed, Reason::Validated, message, "");
+            findings.check(CheckName::AssumeRoleAgain, CheckResult::Passed, Reason::Validated, message, "");
             None
         }
         other => {
-            let said = no_clear_answer("AssumeRoleAgain", other);
-            findings.check("AssumeRoleAgain", CheckResult::Inconclusive, said.reason, &said.message, "");
+            let said = no_clear_answer(CheckName::AssumeRoleAgain, other);
+            findings.check(
+                CheckName::AssumeRoleAgain,
+                CheckResult::Inconclusive,
+                said.reason,
+                &said.message,
+                "",
+            );
             Some(said)
         }
     };
@@ -153,14 +160,14 @@ fn control(answer: &Answer) -> Said {
             "the platform's control role, which lets everybody in, refused a wrong caller too: the refusals are the platform's own and prove nothing",
             "Platform: look for a policy of your own account that denies sts:AssumeRole by External ID, and check the trust policy of the control role",
         ),
-        other => no_clear_answer("AssumeRoleOfControl", other),
+        other => no_clear_answer(CheckName::AssumeRoleOfControl, other),
     }
 }
 
 /// For a call that had to be refused (or granted) clearly and was not.
-fn no_clear_answer(name: &str, answer: &Answer) -> Said {
+fn no_clear_answer(name: CheckName, answer: &Answer) -> Said {
     match answer {
-        Answer::Refused(refusal) => unclear(name, refusal).unwrap_or_else(|| {
+        Answer::Refused(refusal) => unclear(&name.to_string(), refusal).unwrap_or_else(|| {
             inconclusive(&format!("{name}: not a clear answer ({}, HTTP {})", refusal.code, refusal.status))
         }),
         Answer::Silent(silence) => inconclusive(&format!("{name}: {silence}")),

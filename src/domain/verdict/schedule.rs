@@ -4,12 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{find, is_doubtful, reports_are_news};
-use super::evidence::{BucketCall, Enforcement, EnforcementMode, Rules, SecretObservation};
+use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
 use super::findings::leave_objects;
 use super::recent::{Recent, requested_revalidation};
 use crate::api::{
-    Answer, CheckResult, ConditionType, Objection, Reason, RecordingDestination, RecordingDestinationSpec,
-    RecordingDestinationStatus, RoleARN,
+    Answer, CheckName, CheckResult, ConditionType, Objection, Reason, RecordingDestination,
+    RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
 };
 
 /// Between two validations asked for by annotation.
@@ -285,7 +285,7 @@ pub fn bucket_is_due(
         // Looks come up to a tenth of the interval sooner; those in between doubt something else.
         let probed_lately = probed.is_some_and(|(probe, _)| now.duration_since(probe) < interval / 2);
         let sure = !status.checks.iter().any(|check| {
-            check.result == CheckResult::Inconclusive && check.name.parse::<BucketCall>().is_ok()
+            check.result == CheckResult::Inconclusive && matches!(check.step(), Some(CheckName::Bucket(_)))
         });
         let uploaded_since = status
             .last_upload_time

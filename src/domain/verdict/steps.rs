@@ -3,7 +3,7 @@
 use super::evidence::{RoleEvidence, SecretObservation, Texts};
 use super::findings::{Findings, Outcome};
 use super::{bucket, role, secret};
-use crate::api::{ConditionType, Reason, RecordingDestination};
+use crate::api::{CheckName, ConditionType, Reason, RecordingDestination};
 
 /// Reads the evidence, step by step.
 pub(super) fn find(
@@ -23,7 +23,7 @@ pub(super) fn find(
         _ => true,
     };
     findings.decide(
-        "ExternalIDSecret",
+        CheckName::ExternalIDSecret,
         ConditionType::SecretResolved,
         secret::read(destination, observation),
     );
@@ -47,7 +47,7 @@ pub(super) fn find(
     };
     let assumed = role::assumed(&destination.spec.role_arn, evidence, texts);
     let outcome = assumed.outcome;
-    findings.decide("AssumeRole", ConditionType::RoleAssumable, assumed);
+    findings.decide(CheckName::AssumeRole, ConditionType::RoleAssumable, assumed);
 
     match (&evidence.enforcement, outcome) {
         (Some(enforcement), Outcome::Proved) => role::enforced(&mut findings, enforcement, texts),

@@ -14,7 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::api::{Answer, CheckResult, REVALIDATE_ANNOTATION, Reason, Refusal, Silence};
+use crate::api::{
+    Answer, BucketCall, CheckResult, REVALIDATE_ANNOTATION, Reason, Refusal, Silence, WrongCaller,
+};
 
 const GENERATION: i64 = 3;
 
@@ -66,9 +68,9 @@ fn sound() -> RoleEvidence {
         control: None,
         enforcement: Some(Enforcement {
             negatives: vec![
-                NegativeAnswer { name: "AssumeRoleWithout", answer: denied() },
-                NegativeAnswer { name: "AssumeRoleWithRandom", answer: denied() },
-                NegativeAnswer { name: "AssumeRoleWithCaseFlipped", answer: None },
+                NegativeAnswer { caller: WrongCaller::AssumeRoleWithoutExternalID, answer: denied() },
+                NegativeAnswer { caller: WrongCaller::AssumeRoleWithRandomExternalID, answer: denied() },
+                NegativeAnswer { caller: WrongCaller::AssumeRoleWithExternalIDCaseFlipped, answer: None },
             ],
             control: Vec::new(),
             assumed_again: Answer::Granted(()),
