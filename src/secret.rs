@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_tell_external_ids_apart_and_mean_nothing_to_another_process() {
+    fn fingerprints_distinguish_external_ids_within_one_process_only() {
         let id = |value| ExternalID::parse(value).unwrap();
         let ours = Fingerprints::default();
         assert_eq!(ours.of(&id("acme-1")), ours.of(&id("acme-1")));

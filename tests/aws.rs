@@ -96,7 +96,7 @@ async fn every_wrong_caller_is_refused_between_two_right_ones() {
 }
 
 #[tokio::test]
-async fn the_four_permissions_let_a_recording_through_and_the_session_holds_the_rest_back() {
+async fn four_permissions_deliver_a_recording_and_the_session_denies_the_rest() {
     let customer = Customer::from_environment();
     let (probe, upload) = (customer.store(Purpose::Probe).await, customer.store(Purpose::Upload).await);
     let prefix = format!("{}{PROBE_DIRECTORY}", customer.target().prefix);

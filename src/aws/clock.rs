@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_far_off_is_corrected_and_one_that_is_right_again_is_believed() {
+    fn a_clock_far_off_is_corrected_and_a_right_one_is_trusted() {
         let clock = AwsClock::default();
         let ours = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         for (theirs, corrected) in [

@@ -231,7 +231,7 @@ async fn an_answer_that_trickles_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_end_does_not_fill_memory() {
+async fn an_endless_answer_does_not_fill_memory() {
     const CHUNK: &[u8] = &[b' '; 64 * 1024];
     let endless =
         |status| Aws::that_says(move || response(status, in_chunks(CHUNK, usize::MAX, Duration::ZERO)));
@@ -281,7 +281,7 @@ async fn calls_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_key_it_is_is_asked_once_for_all_who_wait() {
+async fn concurrent_callers_share_one_get_caller_identity_call() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let aws = Aws::that_says(move || {
@@ -315,7 +315,7 @@ fn that_closes(connections: usize) -> (Aws, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_always_closed_is_silence() {
+async fn a_call_is_repeated_once_where_its_connection_was_closed() {
     let (aws, asked) = that_closes(1);
     assert_eq!(aws.bucket.delete("a").await, Answer::Granted(Deleted::Gone));
     assert_eq!(asked.load(SeqCst), 2);
@@ -328,7 +328,7 @@ async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_alw
 }
 
 #[tokio::test]
-async fn requests_are_signed_with_the_time_that_the_answer_before_told() {
+async fn requests_are_signed_with_the_time_of_the_previous_answer() {
     let seconds = |time: SystemTime| DateTime::from(time).secs();
     for (ahead, corrected) in [(7200, 7200), (-7200, -7200), (60, 0)] {
         let signed = Arc::new(Mutex::new(Vec::new()));
@@ -358,7 +358,7 @@ async fn requests_are_signed_with_the_time_that_the_answer_before_told() {
 }
 
 #[tokio::test]
-async fn a_role_that_eks_gives_the_pod_is_asked_for_once_and_the_nodes_role_never() {
+async fn the_role_of_the_pod_is_fetched_once_and_that_of_the_node_never() {
     const SESSION: &str = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
         <AccessKeyId>ASIAOFTHEPOD</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
         <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\

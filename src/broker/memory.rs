@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn questions_without_an_answer_do_not_keep_others_waiting() {
+    async fn requests_without_an_answer_do_not_delay_others() {
         let memory = Memory::<usize, &str, ()>::new(1000, Duration::from_secs(60));
         let hanging = join_all((0..500).map(|number| memory.recall(number, pending())));
         let other = async {

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn each_condition_has_one_status_and_what_was_not_looked_at_is_unknown() {
+    fn each_condition_has_one_status_and_an_unchecked_one_is_unknown() {
         let ready = json!({
             "type": "Ready", "status": "True", "reason": "Validated", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,

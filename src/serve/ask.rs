@@ -54,7 +54,7 @@ mod tests {
     use crate::serve::{Readiness, TlsDirectory, https};
 
     #[tokio::test]
-    async fn whoever_is_trusted_and_has_no_fault_answers() {
+    async fn a_trusted_server_without_a_fault_answers() {
         let (served, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for directory in [&served, &other] {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

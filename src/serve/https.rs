@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn who_is_slow_or_says_too_much_is_cut_off_and_holds_up_nobody() {
+    async fn slow_or_oversized_clients_are_cut_off_and_delay_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let trusted = write_certificate(directory.path());
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();

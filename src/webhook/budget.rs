@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_stalls_large_reviews_keeps_nobody_elses_out_and_lets_go_of_them_in_time() {
+    async fn stalled_reviews_block_no_other_caller_and_are_dropped_in_time() {
         let budget = Budget::default();
         let flood = async {
             futures::future::join_all((0..50).map(|_| budget.read(STRANGER, stalled(LARGEST - 1)))).await

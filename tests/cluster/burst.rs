@@ -35,7 +35,7 @@ fn ask_on(door: &Door, token: &str) -> usize {
 }
 
 #[test]
-fn a_thousand_requests_at_once_for_a_new_destination_cost_one_assume_role_at_each_replica() {
+fn a_thousand_requests_at_once_cost_one_assume_role_per_replica() {
     environment_or_skip!();
     let tenant = Tenant::ready("burst");
     let assumed = || aws_calls(&tenant.account).iter().filter(|call| call["action"] == "AssumeRole").count();

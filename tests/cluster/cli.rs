@@ -26,7 +26,7 @@ fn assert_answer(done: &Done, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn status_explain_and_validate_tell_who_can_mend_what_and_when_it_is_mended() {
+fn status_explain_and_validate_name_the_side_and_the_remedy() {
     environment_or_skip!();
     let tenant = Tenant::ready("cli");
     assert_answer(&ask(&tenant, &["status"]), 0, &["acme", "True", "1 in all: 1 well"]);

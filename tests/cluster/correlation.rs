@@ -14,7 +14,7 @@ fn log_lines(arguments: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn the_access_key_id_leads_from_the_sidecar_by_the_broker_to_awss_own_records() {
+fn an_access_key_id_links_the_logs_of_sidecar_broker_and_aws() {
     environment_or_skip!();
     let tenant = Tenant::ready("traced");
     tenant.start_recorder("recorder");

@@ -51,7 +51,7 @@ fn signed(token: &str) -> String {
 }
 
 #[test]
-fn a_live_injected_pods_own_token_is_the_one_way_in_and_all_refusals_are_the_same() {
+fn only_the_token_of_a_live_injected_pod_is_accepted() {
     environment_or_skip!();
     let (door, began) = (Door::open(), Timestamp::now());
     let tenant = Tenant::ready("door");

@@ -20,7 +20,7 @@ const NAMESPACE: &str = "--namespace=recording-operator";
 const CONTROLLER: &str = "app.kubernetes.io/component=controller";
 
 #[test]
-fn a_revoked_platform_key_is_the_platforms_fault_and_a_new_one_mends_it() {
+fn a_revoked_platform_key_is_the_platforms_fault_until_replaced() {
     environment_or_skip!();
     let log = ControllerWrites::from_now();
     let (proved, fresh) = (Tenant::ready("proved"), Tenant::new("unproved"));
@@ -105,7 +105,7 @@ impl Drop for ControlRole {
 }
 
 #[test]
-fn where_the_platform_only_warns_a_role_that_lets_anybody_in_is_ready_and_said_to_be_open() {
+fn under_enforcement_warn_an_open_role_is_ready_with_a_warning() {
     environment_or_skip!();
     let tenant = Tenant::new("tolerated");
     tenant.customer(&["trust-open"]).expect_ok();
@@ -184,7 +184,7 @@ fn without_dns_the_unproved_is_unknown_and_the_proved_stays_ready() {
 }
 
 #[test]
-fn while_the_api_server_is_gone_recordings_go_on_and_afterwards_the_controller_does() {
+fn recordings_are_delivered_while_the_api_server_is_down() {
     environment_or_skip!();
     let seconds = if is_long() { 60 } else { 10 };
     let log = ControllerWrites::from_now();

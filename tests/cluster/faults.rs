@@ -67,7 +67,7 @@ fn meet(tenant: &Tenant, kind: &str, options: &[&str]) {
 const PLACES: [Place; 9] = [FIRST_CALL, WRONG_CALLERS, LAST_CALL, PUT, HEAD, GET, CREATE, PART, COMPLETE];
 
 #[test]
-fn whatever_aws_does_the_unproved_is_unknown_until_it_is_proved_and_the_proved_stays_ready() {
+fn aws_faults_leave_unproved_destinations_unknown_and_proved_ones_ready() {
     environment_or_skip!();
     // Each kind once and each place once; whole, every kind at every place.
     let short = [
@@ -124,7 +124,7 @@ fn whatever_aws_does_the_unproved_is_unknown_until_it_is_proved_and_the_proved_s
 }
 
 #[test]
-fn a_probe_that_cannot_be_deleted_is_a_remark_whatever_the_cause() {
+fn a_probe_that_cannot_be_deleted_leaves_ready_unaffected() {
     environment_or_skip!();
     let short = vec!["throttle", "reset", "proxy-403"];
     // S3's own answer to a delete is empty: garbage under a 200 cannot be told from it.
@@ -171,7 +171,7 @@ fn a_fault_at_the_wrong_callers_never_makes_an_open_role_look_closed() {
 }
 
 #[test]
-fn a_secret_that_goes_is_said_and_the_same_value_back_is_noticed_unasked() {
+fn a_deleted_secret_is_reported_and_its_return_noticed() {
     environment_or_skip!();
     let tenant = Tenant::ready("gone");
     tenant.kubectl(&["delete", "secret", "acme-external-id"]).expect_ok();
@@ -182,7 +182,7 @@ fn a_secret_that_goes_is_said_and_the_same_value_back_is_noticed_unasked() {
 }
 
 #[test]
-fn a_secret_that_comes_back_with_a_wrong_value_is_refused_until_it_has_the_right_one() {
+fn a_recreated_secret_is_refused_until_it_holds_the_right_external_id() {
     environment_or_skip!();
     let tenant = Tenant::ready("exchanged");
     tenant.kubectl(&["delete", "secret", "acme-external-id"]).expect_ok();
@@ -195,7 +195,7 @@ fn a_secret_that_comes_back_with_a_wrong_value_is_refused_until_it_has_the_right
 }
 
 #[test]
-fn an_edit_during_a_look_is_looked_at_before_anything_is_said_of_it() {
+fn an_edit_during_a_validation_is_validated_before_it_is_reported() {
     environment_or_skip!();
     let log = ControllerWrites::from_now();
     // The look that is overtaken ends with no answer, or with a proof of the spec as it was.

@@ -322,7 +322,7 @@ fn each_permission_that_lacks_is_named_and_what_is_enough_is_ready() {
 }
 
 #[test]
-fn a_bucket_that_an_upload_has_proved_since_is_left_alone_at_the_enforcement_interval() {
+fn a_bucket_with_a_newer_verified_upload_is_not_probed() {
     environment_or_skip!();
     // The shortest interval is five minutes.
     long_run_or_skip!();

@@ -23,7 +23,7 @@ fn kstatus(object: &Value) -> String {
 }
 
 #[test]
-fn kstatus_waits_while_a_destination_is_not_ready_and_fails_only_where_the_spec_must_be_edited() {
+fn kstatus_waits_while_not_ready_and_fails_only_where_stalled() {
     environment_or_skip!();
     let tenant = Tenant::new("kstatus");
     tenant.apply_secret(&tenant.external_id);

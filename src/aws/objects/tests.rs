@@ -76,7 +76,7 @@ fn chunks(content: &[u8], promised: u64) -> Body {
 }
 
 #[tokio::test]
-async fn a_file_is_put_as_it_is_on_condition_that_the_key_is_free_and_the_bytes_are_right() {
+async fn a_file_is_put_unchanged_if_the_key_is_free_and_the_checksum_matches() {
     let content = vec![b'x'; 100_001];
     let checksum = Crc64Nvme::of(&content);
     let (store, seen) = s3("AAAAAAAAAAA=").await;
@@ -121,7 +121,7 @@ async fn only_a_checksum_of_the_full_object_counts_as_one() {
 }
 
 #[tokio::test]
-async fn bytes_that_end_before_they_should_or_fail_to_come_are_a_call_that_broke_off() {
+async fn a_body_that_ends_early_or_fails_ends_the_call_as_a_connection_error() {
     let (store, _) = s3("").await;
     let (sender, failing) = tokio::sync::mpsc::channel(1);
     sender.try_send(Err(std::io::ErrorKind::Other.into())).unwrap();

@@ -50,7 +50,7 @@ async fn wait_while(bench: &Bench, tag: &str, change: impl FnOnce()) -> (bench::
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_news_hears_each_within_the_second_and_of_others_destinations_nothing() {
+async fn a_long_poll_answers_own_changes_within_a_second_and_no_others() {
     let bench = Bench::new();
     let first = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
     let tag = first.headers["etag"].to_str().unwrap();
@@ -87,7 +87,7 @@ async fn who_waits_for_news_hears_each_within_the_second_and_of_others_destinati
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_a_request_may_take_nor_unasked() {
+async fn no_request_waits_longer_than_its_limit_or_without_asking_to() {
     let bench = Bench::new();
     let first = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
     for (prefer, waited) in [

@@ -27,7 +27,7 @@ async fn a_thousand_pods_at_once_make_a_review_each_and_one_assume_role() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_hangs_up_does_not_take_the_others_along() {
+async fn a_cancelled_request_does_not_cancel_the_others() {
     let bench = Arc::new(Bench::new());
     let call = || {
         tokio::spawn({
@@ -56,7 +56,7 @@ async fn pods_of_one_destination_share_a_session_until_it_is_renewed_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_credentials_from_the_moment_that_ready_is_lost_and_new_ones_after_recovery() {
+async fn losing_ready_ends_credentials_and_recovery_issues_new_ones() {
     let bench = Bench::new();
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
     for status in ["False", "Unknown"] {
@@ -73,7 +73,7 @@ async fn no_credentials_from_the_moment_that_ready_is_lost_and_new_ones_after_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_whose_destination_goes_before_it_starts_is_refused_until_there_is_one_again() {
+async fn a_pod_without_its_destination_is_refused_until_it_exists_again() {
     let bench = Bench::new();
     *bench.world.destination.lock().unwrap() = None;
     for path in [CREDENTIALS_PATH, DESTINATION_PATH] {
@@ -103,7 +103,7 @@ async fn a_pod_that_is_gone_gets_nothing_after_thirty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_remembered_as_well() {
+async fn a_refusal_is_cached_as_well() {
     let bench = Bench::new();
     for _ in 0..3 {
         bench.get(CREDENTIALS_PATH, "forged-1").await;
@@ -115,7 +115,7 @@ async fn a_refusal_is_remembered_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_sts_fails_the_session_is_served_for_as_long_as_it_lives_and_the_log_says_so() {
+async fn while_sts_fails_the_session_is_served_to_its_end_and_logged() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(log.reopen().unwrap()));
     let _logging = tracing::subscriber::set_default(lines.finish());
@@ -145,7 +145,7 @@ async fn while_sts_fails_the_session_is_served_for_as_long_as_it_lives_and_the_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edited_external_id_is_sent_when_it_is_proved_and_until_then_the_session_is_served() {
+async fn an_edited_external_id_is_not_sent_until_it_is_proved() {
     let bench = Bench::new();
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
     *bench.world.secret_version.lock().unwrap() = "813".to_owned();
@@ -161,7 +161,7 @@ async fn an_edited_external_id_is_sent_when_it_is_proved_and_until_then_the_sess
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_sts_is_not_asked_more_often_for_being_asked_by_many() {
+async fn a_failing_sts_is_not_called_more_often_for_many_callers() {
     let bench = Bench::new();
     *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Unavailable("throttled".into()));
     for key in join_all((0..100).map(|_| bench.key())).await {
@@ -181,7 +181,7 @@ async fn a_session_without_life_is_neither_served_nor_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_api_server_is_away_known_pods_are_served_for_five_minutes_and_nobody_new() {
+async fn without_an_api_server_only_known_pods_are_served_for_five_minutes() {
     let bench = Bench::new();
     bench.set_pod("recorder-1", json!({}));
     assert_eq!(bench.key().await, Ok("ASIA1".into()));

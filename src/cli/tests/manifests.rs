@@ -38,7 +38,7 @@ fn external_id(text: &str) -> String {
 }
 
 #[test]
-fn a_new_tenants_manifests_are_in_order_and_its_external_id_stands_in_the_secret_alone() {
+fn init_writes_valid_manifests_with_the_external_id_in_the_secret_alone() {
     let mut all = String::new();
     for line in [
         "acme --account 111111111111",

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_is_succeeded_in_time_and_its_successor_is_published_before_it_signs() {
+    fn a_new_ca_is_made_in_time_and_published_before_it_signs() {
         for (signing, successor, now, expected) in [
             (None, None, 0, AuthorityStep::Create),
             (days(0, 3000), None, 0, AuthorityStep::Keep),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_certificate_stays_for_two_thirds_of_its_life_and_while_it_fits() {
+    fn a_server_certificate_is_kept_for_two_thirds_of_its_life_while_valid() {
         let names = BTreeSet::from(["a.svc".to_owned()]);
         let good = ServerCertificate {
             validity: Validity { from: day(0), until: day(90) },

@@ -139,7 +139,7 @@ fn is_trusted(cluster: &Cluster, service: &str, bundle: &str, now: Timestamp) ->
 }
 
 #[tokio::test]
-async fn the_first_look_makes_everything_and_the_second_nothing() {
+async fn the_first_reconciliation_writes_everything_and_the_second_nothing() {
     let cluster = Cluster::new();
     look(&cluster.client(), &config(), day(0)).await.unwrap();
     for service in ["webhook", "broker"] {
@@ -152,7 +152,7 @@ async fn the_first_look_makes_everything_and_the_second_nothing() {
 }
 
 #[tokio::test]
-async fn over_fifteen_years_whoever_learned_of_the_ca_ten_days_ago_trusts_the_servers() {
+async fn for_fifteen_years_a_ten_day_old_ca_bundle_trusts_the_servers() {
     let cluster = Cluster::new();
     look(&cluster.client(), &config(), day(0)).await.unwrap();
     let (mut authorities, mut servers) = (BTreeSet::new(), BTreeSet::new());
@@ -171,7 +171,7 @@ async fn over_fifteen_years_whoever_learned_of_the_ca_ten_days_ago_trusts_the_se
 }
 
 #[tokio::test]
-async fn damaged_secrets_and_a_lost_publication_are_mended() {
+async fn damaged_secrets_and_a_lost_ca_bundle_are_repaired() {
     let cluster = Cluster::new();
     look(&cluster.client(), &config(), day(0)).await.unwrap();
     for (name, pointer) in [

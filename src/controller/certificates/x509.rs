@@ -162,7 +162,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_server_certificate_is_trusted_by_its_ca_alone_for_its_names_and_ninety_days() {
+    fn a_server_certificate_is_trusted_by_its_ca_alone_for_ninety_days() {
         let (authority, other) = (new_authority(now()).unwrap(), new_authority(now()).unwrap());
         let names = BTreeSet::from([NAME.to_owned(), "broker".to_owned()]);
         let server = new_server(&authority, &names, now()).unwrap();

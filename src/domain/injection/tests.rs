@@ -62,7 +62,7 @@ fn pods_become_the_golden_pods_and_a_second_injection_changes_nothing() {
 }
 
 #[test]
-fn a_bandwidth_limit_is_one_more_variable_of_the_sidecar_and_goes_with_the_operators() {
+fn a_bandwidth_limit_is_an_environment_variable_of_the_sidecar() {
     let limited = Settings { bandwidth_limit: Some(10 << 20), ..settings() };
     let without = inject(&recorder(), &settings()).unwrap();
     let with_one = inject(&recorder(), &limited).unwrap();
@@ -75,7 +75,7 @@ fn a_bandwidth_limit_is_one_more_variable_of_the_sidecar_and_goes_with_the_opera
 
 /// Each row is one thing wrong, beside the same thing in order. `GOLDEN=write` writes the sentences anew.
 #[test]
-fn a_pod_that_cannot_be_served_is_refused_with_the_sentence_in_the_golden_file() {
+fn a_pod_that_cannot_be_served_is_refused_with_the_golden_sentence() {
     let annotation = |name: &str| format!("/metadata/annotations/recordings.revenue.io~1{name}");
     let volume = |source: Value| {
         let mut volume = json!({"name": "recordings"});
@@ -167,7 +167,7 @@ fn annotations_that_are_in_order_are_taken() {
 }
 
 #[test]
-fn the_sidecar_runs_as_whom_the_recorder_runs() {
+fn the_sidecar_runs_as_the_recorders_user() {
     for (container, pod, expected) in [
         (json!({}), json!({}), (65532, 65532)),
         (json!({}), json!({"runAsUser": 7, "runAsGroup": 8}), (7, 8)),
@@ -199,7 +199,7 @@ fn the_token_outlasts_the_grace_period_within_bounds() {
 }
 
 #[test]
-fn a_short_grace_period_is_made_long_enough_to_drain_in_and_a_long_one_is_kept() {
+fn a_grace_period_too_short_to_drain_in_is_raised_and_a_long_one_kept() {
     for (grace, expected) in
         [(Value::Null, 120), (json!(0), 120), (json!(30), 120), (json!(120), 120), (json!(600), 600)]
     {

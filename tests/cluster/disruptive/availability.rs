@@ -11,7 +11,7 @@ use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, kubectl, wait_for};
 
 #[test]
-fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admission_fails() {
+fn a_rollout_fails_no_credentials_request_and_no_admission() {
     environment_or_skip!();
     let tenant = Tenant::ready("rolled");
     let deployments = ["deployment/recording-operator-broker", "deployment/recording-operator-webhook"];
@@ -26,7 +26,7 @@ fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admis
 }
 
 #[test]
-fn while_there_is_no_controller_pods_are_admitted_and_their_recordings_arrive() {
+fn without_a_controller_pods_are_admitted_and_recordings_delivered() {
     environment_or_skip!();
     let tenant = Tenant::ready("headless");
     let stopped = Stopped::controller();
@@ -39,7 +39,7 @@ fn while_there_is_no_controller_pods_are_admitted_and_their_recordings_arrive() 
 }
 
 #[test]
-fn while_there_is_no_webhook_labelled_pods_are_refused_and_all_others_admitted() {
+fn without_a_webhook_labelled_pods_are_refused_and_others_admitted() {
     environment_or_skip!();
     let tenant = Tenant::new("unanswered");
     tenant.apply_destination("acme", json!({}));
@@ -61,7 +61,7 @@ fn while_there_is_no_webhook_labelled_pods_are_refused_and_all_others_admitted()
 }
 
 #[test]
-fn without_an_api_server_known_pods_get_credentials_and_nobody_new_does_and_the_metric_says_so() {
+fn without_an_api_server_only_known_pods_get_credentials() {
     environment_or_skip!();
     let tenant = Tenant::ready("cut-off");
     for pod in ["known", "stranger"] {

@@ -57,7 +57,7 @@ impl Drop for CertManager {
 
 /// What docs/operations.md says of a way from one to the other that nobody notices.
 #[test]
-fn cert_manager_takes_over_with_the_ca_that_there_is_and_gives_back_and_nobody_notices() {
+fn switching_to_cert_manager_and_back_interrupts_nothing() {
     environment_or_skip!();
     long_run_or_skip!();
     let tenant = Tenant::ready("handed-over");
@@ -105,7 +105,7 @@ fn cert_manager_takes_over_with_the_ca_that_there_is_and_gives_back_and_nobody_n
 }
 
 #[test]
-fn by_a_ca_of_the_charts_cert_manager_renews_certificates_and_that_ca_and_nobody_notices() {
+fn cert_manager_renews_certificates_and_ca_without_interruption() {
     environment_or_skip!();
     long_run_or_skip!();
     let tenant = Tenant::ready("renewed");

@@ -78,7 +78,7 @@ fn with_small_spool(name: &str) -> Tenant {
 }
 
 #[test]
-fn prometheus_finds_all_and_each_query_of_the_dashboard_and_each_alert_about_a_fault_has_an_answer() {
+fn every_dashboard_query_and_alert_has_series_in_prometheus() {
     environment_or_skip!();
     long_run_or_skip!();
     let prometheus = Prometheus::up();

@@ -18,7 +18,7 @@ pub const SERVERS: [&str; 2] = ["recording-operator-webhook", "recording-operato
 const SERVER_PODS: &str = "--selector=app.kubernetes.io/component in (webhook,broker)";
 
 #[test]
-fn certificates_and_their_ca_are_replaced_under_load_and_nobody_notices() {
+fn certificates_and_ca_are_replaced_under_load_without_a_failure() {
     environment_or_skip!();
     let rounds = if is_long() { 50 } else { 5 };
     let tenant = Tenant::ready("rotated");

@@ -164,7 +164,7 @@ fn a_token_must_be_valid_for_us_and_bound_to_a_pod() {
 }
 
 #[test]
-fn what_no_api_server_could_accept_is_not_put_before_it() {
+fn a_token_that_no_api_server_could_accept_is_refused_first() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let claims = || {
         json!({
@@ -276,7 +276,7 @@ fn a_pod_must_be_the_tokens_alive_injected_and_name_a_destination() {
 }
 
 #[test]
-fn a_destination_must_exist_allow_the_service_account_and_be_proved_as_it_stands() {
+fn a_destination_must_exist_allow_the_service_account_and_be_proved() {
     const READY: &str = "/status/conditions/0/status";
     const PROVED_GENERATION: &str = "/status/conditions/0/observedGeneration";
     const TYPE: &str = "/status/conditions/0/type";

@@ -44,7 +44,7 @@ fn open() -> RoleEvidence {
 }
 
 #[test]
-fn who_comes_second_is_told_so_and_keeps_its_proof() {
+fn a_later_claim_is_refused_and_keeps_its_proof() {
     let verdict = judged(&destination(), &evidence(sound()), &rules(), conflict());
     assert_said(&verdict, ConditionType::Exclusive, "False", Reason::DestinationConflict);
     assert_said(&verdict, ConditionType::Ready, "False", Reason::DestinationConflict);
@@ -64,7 +64,7 @@ fn who_comes_second_is_told_so_and_keeps_its_proof() {
 }
 
 #[test]
-fn a_first_claim_that_is_overtaken_is_told_so_without_a_look() {
+fn an_overtaken_claim_is_reported_without_a_validation() {
     assert!(matches!(due_with(&proved(), &Ok(()), now()), Due::NotBefore(_)));
     assert_eq!(due_with(&proved(), &conflict(), now()), Due::Reconsider);
     let verdict = judged(&proved(), &Evidence::Reconsidered, &rules(), conflict());
@@ -111,7 +111,7 @@ fn the_unproved_sees_only_its_own_failure() {
 }
 
 #[test]
-fn a_namespace_that_may_not_use_the_account_has_nothing_asked_in_its_name() {
+fn no_aws_call_is_made_for_a_namespace_that_may_not_use_the_account() {
     let Due::ReportNotAllowed(objection) = due_with(&destination(), &not_allowed(), now()) else { panic!() };
     let verdict = judged(&destination(), &Evidence::NotAllowed(objection), &rules(), not_allowed());
     assert_said(&verdict, ConditionType::Ready, "False", Reason::AccountNotAllowed);
@@ -175,7 +175,7 @@ fn where_the_platform_only_warns_a_role_that_was_opened_loses_its_claim() {
 }
 
 #[test]
-fn a_platform_that_warned_and_now_requires_says_so_without_a_look() {
+fn switching_to_enforcement_require_is_reported_without_a_validation() {
     let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
     let warned = with_status(destination(), judged(&destination(), &evidence(open()), &warn, Ok(())));
     assert!(warned.is_ready());
@@ -188,7 +188,7 @@ fn a_platform_that_warned_and_now_requires_says_so_without_a_look() {
 }
 
 #[test]
-fn refusals_prove_nothing_while_the_platforms_own_control_role_refuses_too() {
+fn refusals_prove_nothing_while_the_control_role_refuses_too() {
     for (what, control, status, reason) in [
         ("no control role", vec![], "True", Reason::Validated),
         ("it accepts", vec![Answer::Granted(()); 2], "True", Reason::Validated),
@@ -219,7 +219,7 @@ fn refusals_prove_nothing_while_the_platforms_own_control_role_refuses_too() {
 }
 
 #[test]
-fn a_destination_that_becomes_ready_with_an_open_role_is_warned_of_where_the_platform_only_warns() {
+fn an_open_role_raises_a_warning_event_under_enforcement_warn() {
     let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
     let told = |before: &RecordingDestination| -> Vec<(bool, String)> {
         let news = judged(before, &evidence(open()), &warn, Ok(())).transitions;

@@ -43,7 +43,7 @@ fn each_call_of_an_uploader_has_its_own_line() {
 
 /// An answer to HEAD has no body to say why.
 #[test]
-fn why_a_head_is_refused_is_said_in_the_words_of_the_get_that_is_refused_too() {
+fn a_refused_head_is_explained_by_the_get_that_is_refused_too() {
     for (get, reason) in [
         (refused(403, "AccessDenied"), Reason::GetObjectDenied),
         (denied("kms:Decrypt"), Reason::KMSAccessDenied),
@@ -139,7 +139,7 @@ fn a_proof_does_not_stand_for_another_secret_or_generation() {
 }
 
 #[test]
-fn a_look_at_the_role_alone_leaves_the_rest_as_it_was() {
+fn a_validation_of_the_role_alone_leaves_the_rest_as_it_was() {
     let mut role_only = sound();
     (role_only.enforcement, role_only.bucket) = (None, None);
     let before = proved();
@@ -188,7 +188,7 @@ fn nothing_aws_wrote_and_no_secret_reaches_the_status() {
 }
 
 #[test]
-fn a_bucket_that_gives_no_clear_answer_loses_its_proof_in_time_although_the_role_is_sound() {
+fn an_inconclusive_bucket_loses_its_proof_though_the_role_is_proved() {
     let (secret, role) = bucket(BucketCall::PutObject, Answer::Silent(Silence::Connection));
     let (mut seen, mut time) = (proved(), now());
     for _ in 0..5 {

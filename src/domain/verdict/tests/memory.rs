@@ -22,7 +22,7 @@ fn looked(version: &str) -> Evidence {
 }
 
 #[test]
-fn a_look_is_remembered_and_a_report_without_one_is_none() {
+fn a_validation_is_remembered_and_a_mere_report_is_not() {
     let later = now() + hours(1);
     let after = after_look(Some(&before()), &destination(), &looked("900"), later);
     assert_eq!(after.secret_version.as_deref(), Some("900"), "what was sent, proved or not");
@@ -41,7 +41,7 @@ fn a_look_is_remembered_and_a_report_without_one_is_none() {
 }
 
 #[test]
-fn trouble_is_young_again_after_an_edit_and_after_a_request() {
+fn an_edit_and_a_revalidate_request_reset_the_backoff() {
     let later = now() + hours(1);
     let annotated = |mut destination: RecordingDestination, value: &str| {
         destination.metadata.annotations =
@@ -70,7 +70,7 @@ fn trouble_is_young_again_after_an_edit_and_after_a_request() {
 }
 
 #[test]
-fn another_external_id_makes_trouble_young_again_and_a_relabelled_secret_does_not() {
+fn a_new_external_id_resets_the_backoff_and_a_relabelled_secret_does_not() {
     let later = now() + hours(1);
     for (what, version, known, changed) in [
         ("the same Secret", "812", false, false),
@@ -89,7 +89,7 @@ fn another_external_id_makes_trouble_young_again_and_a_relabelled_secret_does_no
 }
 
 #[test]
-fn doubt_is_as_old_as_its_first_look() {
+fn an_inconclusive_check_is_as_old_as_its_first_occurrence() {
     let doubtful = || {
         let mut role = sound();
         role.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Silent(Silence::Timeout));
@@ -114,7 +114,7 @@ fn a_restarted_process_sends_an_external_id_that_it_has_not_sent_yet() {
 }
 
 #[test]
-fn a_secret_that_has_come_back_is_looked_at_to_the_end() {
+fn a_recreated_secret_is_validated_completely() {
     let lost = look(&proved(), SecretObservation::NotFound, None, now()).status;
     assert_eq!(Work::Secret.given(&resolved(), Some(&lost), Some(&before())), Work::Everything);
     assert_eq!(Work::Secret.given(&SecretObservation::NotFound, Some(&lost), None), Work::Secret);
@@ -123,7 +123,7 @@ fn a_secret_that_has_come_back_is_looked_at_to_the_end() {
 
 /// `Exclusive` as the status has it, how the claim stands by now → whether that has to be said.
 #[test]
-fn a_claim_that_moved_is_said_to() {
+fn a_claim_whose_standing_changed_is_reported() {
     let conflict = |message: &str| Objection {
         reason: Reason::DestinationConflict,
         message: message.into(),
@@ -202,7 +202,7 @@ fn doubts_about_something_else_put_no_more_probes_into_a_bucket() {
 
 /// Permissions that were just given take a while to be seen everywhere.
 #[test]
-fn a_bucket_that_keeps_what_is_put_is_tried_half_a_dozen_times_within_ten_minutes_of_a_change() {
+fn a_bucket_that_keeps_probe_objects_is_probed_six_times_after_a_change() {
     let mut refusing = sound();
     for (call, answer) in refusing.bucket.as_mut().unwrap().calls.iter_mut() {
         if matches!(call, BucketCall::HeadObject | BucketCall::GetObject | BucketCall::DeleteObject) {

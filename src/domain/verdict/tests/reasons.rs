@@ -4,7 +4,7 @@ use super::*;
 
 /// One thing wrong with a sound destination → Ready's status and reason.
 #[test]
-fn each_trouble_has_its_own_reason() {
+fn each_failure_has_its_own_reason() {
     use Reason::*;
     let role = |change: fn(&mut RoleEvidence)| {
         let mut evidence = sound();

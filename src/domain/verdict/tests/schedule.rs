@@ -98,7 +98,7 @@ fn what_is_due_when() {
 
 /// Whatever a look comes to, the next one is not due at once.
 #[test]
-fn no_look_calls_for_another_at_once() {
+fn no_validation_is_due_at_once_after_another() {
     let mut silent = sound();
     silent.assumed = Answer::Silent(Silence::Timeout);
     let (_, unwritable) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
@@ -160,7 +160,7 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
 }
 
 #[test]
-fn a_changed_secret_is_proved_anew() {
+fn a_changed_secret_is_proved_again() {
     let status = proved().status;
     let changed = SecretObservation::Resolved { version: "900".into(), known: false };
     assert_eq!(Work::Role.given(&changed, status.as_ref(), None), Work::Everything);
@@ -180,7 +180,7 @@ fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
 }
 
 #[test]
-fn a_wrong_value_in_the_secret_is_tried_once_and_a_mended_one_at_the_next_look() {
+fn a_wrong_external_id_is_tried_once_and_a_corrected_one_at_the_next_read() {
     let changed = |version: &str| SecretObservation::Resolved { version: version.into(), known: false };
     let tried = |version: &str| Recent {
         spec: destination().spec,
@@ -230,7 +230,7 @@ fn no_probe_object_is_put_where_the_role_is_open_or_the_last_one_stayed() {
 }
 
 #[test]
-fn a_target_changed_while_suspended_is_established_anew() {
+fn a_target_changed_while_suspended_is_established_again() {
     let before = Recent {
         spec: destination().spec,
         generation: Some(GENERATION),
@@ -366,7 +366,7 @@ fn a_secret_that_was_only_relabelled_keeps_claim_and_proof() {
 }
 
 #[test]
-fn after_a_restart_only_what_is_due_is_looked_at_and_an_edit_is_still_told_from_another() {
+fn after_a_restart_only_what_is_due_is_validated() {
     let seen = proved();
     let recent = Recent::at_first_sight(&seen, now() + hours(0));
     assert!(matches!(due(&seen, recent.as_ref(), "aws", now()), Due::NotBefore(_)));

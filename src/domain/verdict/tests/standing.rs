@@ -11,7 +11,7 @@ fn denied_role() -> RoleEvidence {
 }
 
 #[test]
-fn what_a_role_that_refuses_leaves_out_of_sight_is_unknown_and_its_lines_go() {
+fn what_a_refusing_role_hides_is_unknown_and_its_checks_are_removed() {
     let silent = RoleEvidence { assumed: Answer::Silent(Silence::Timeout), ..role_only() };
     for (what, before, role, reason) in [
         ("refused, never proved", destination(), denied_role(), Reason::NotEvaluated),
@@ -72,7 +72,7 @@ fn what_kstatus_reads_as_work_in_progress_goes_when_the_work_is_done() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_leaves_the_proof_standing_until_it_is_twice_its_interval_old() {
+fn an_unreadable_secret_keeps_the_proof_until_twice_its_interval() {
     for (age, status) in [(hours(1), "True"), (hours(2), "Unknown")] {
         let verdict = look(&proved(), SecretObservation::Unreadable(500), None, now() + age);
         assert_eq!(said(&verdict, ConditionType::Ready).0, status, "{age}");
@@ -97,7 +97,7 @@ fn a_claim_outlives_its_secret_and_ends_with_another_external_id() {
 }
 
 #[test]
-fn what_was_asked_for_is_answered_by_a_look_and_by_nothing_less() {
+fn a_revalidate_request_is_handled_only_by_a_validation() {
     let mut asked = proved();
     asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
     for (what, evidence, answered) in [

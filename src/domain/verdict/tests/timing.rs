@@ -35,7 +35,7 @@ fn denied() -> RecordingDestination {
 }
 
 #[test]
-fn trouble_is_retried_every_30_s_for_ten_minutes_and_then_ever_more_rarely() {
+fn failures_are_retried_every_30_s_for_ten_minutes_then_with_backoff() {
     let due_at = |age: SignedDuration, uid: &str| {
         let denied = with_uid(denied(), uid);
         let tried = now() + age;
@@ -79,7 +79,7 @@ fn a_proof_is_renewed_up_to_a_tenth_of_its_interval_sooner() {
 }
 
 #[test]
-fn when_secret_and_bucket_are_due_together_all_is_looked_at() {
+fn when_secret_and_bucket_are_due_together_all_is_validated() {
     let denied = with_uid(denied(), "");
     let at = |secret_look: Timestamp, time: Timestamp| {
         let recent = Recent { last_secret_look: secret_look, ..looked(&denied, now(), now()) };
@@ -94,7 +94,7 @@ fn when_secret_and_bucket_are_due_together_all_is_looked_at() {
 }
 
 #[test]
-fn what_is_said_and_waits_for_somebody_is_thought_of_again_after_15_minutes() {
+fn a_status_that_waits_for_an_edit_is_reconsidered_after_15_minutes() {
     let objection = |message: &str| Objection {
         reason: Reason::AccountNotAllowed,
         message: message.into(),
@@ -122,7 +122,7 @@ fn what_is_said_and_waits_for_somebody_is_thought_of_again_after_15_minutes() {
 }
 
 #[test]
-fn what_is_due_already_after_a_look_is_done_after_a_second() {
+fn what_is_still_due_after_a_validation_follows_after_a_second() {
     let mut asked = proved();
     asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
     let recent = looked(&asked, now() - hours(1), now());
@@ -131,8 +131,7 @@ fn what_is_due_already_after_a_look_is_done_after_a_second() {
 
 /// Without a clear answer its time does not move, so it is the pause that keeps it from being due for ever.
 #[test]
-fn what_got_no_clear_answer_is_asked_again_after_30_s_but_for_callers_that_a_warning_platform_does_not_count()
-{
+fn inconclusive_checks_are_retried_after_30_s_if_they_count() {
     let silent = || Answer::Silent(Silence::Timeout);
     let mut caller = sound();
     caller.enforcement.as_mut().unwrap().negatives[0].answer = Some(silent());
@@ -160,7 +159,7 @@ fn what_got_no_clear_answer_is_asked_again_after_30_s_but_for_callers_that_a_war
 }
 
 #[test]
-fn a_doubt_that_lasts_is_looked_at_ever_more_rarely() {
+fn a_lasting_inconclusive_check_is_retried_with_backoff() {
     let mut caller = sound();
     caller.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Silent(Silence::Timeout));
     let seen = with_uid(proved(), "");

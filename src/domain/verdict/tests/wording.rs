@@ -10,7 +10,7 @@ fn refused_put(texts: &Texts) -> Transition {
 }
 
 #[test]
-fn ready_is_the_first_condition_and_its_parts_follow_in_the_order_in_which_they_are_proved() {
+fn ready_is_the_first_condition_and_its_parts_follow_in_order() {
     let status = proved().status.unwrap();
     let kinds: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
     let order = [
