@@ -1,4 +1,4 @@
-//! What the broker tells a sidecar, and is told by it.
+//! The documents between broker and sidecar.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

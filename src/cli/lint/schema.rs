@@ -1,4 +1,4 @@
-//! What the API server says of a destination at apply: the schema and the CEL rules of the CustomResourceDefinition.
+//! The checks of the API server at apply: the schema and the CEL rules of the CustomResourceDefinition.
 
 use std::sync::LazyLock;
 
