@@ -5,10 +5,11 @@
 //!
 //! | room | holds | may use |
 //! |---|---|---|
-//! | [`api`] | the custom resource, condition types and reasons, names, what AWS can say | – |
+//! | [`api`] | the custom resource, condition types, reasons and checks, names, the answers of AWS | – |
 //! | [`secret`] | types that never show what they hold | – |
+//! | [`concurrency`] | how much is done at the same time, by key | – |
 //! | [`domain`] | the decisions, as pure functions: no `async`, client, clock, randomness or logging | `api`, `secret` |
-//! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `domain` types |
+//! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `concurrency`, `domain` types |
 //! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `domain` types |
 //! | [`serve`] | TLS serving and certificate reload, health, metrics endpoint | – |
 //! | [`telemetry`] | logs and metrics | – |
@@ -17,10 +18,10 @@
 //!
 //! The rooms of `domain` do not use each other: `verdict` (observations → conditions, events, next
 //! check), `trust` (wrong callers to try, session policies, texts for the customer), `ownership`
-//! (who owns a claim), `grant` (who gets credentials, and when they are refreshed), `injection`
+//! (which claim comes first), `grant` (which pod gets credentials, and when they are renewed), `injection`
 //! (pod → pod), `delivery` (what to do with a recording).
 //!
-//! A tenant's broken role is an observation; an error means that our own side failed.
+//! A tenant's broken role is an observation; an error means that the operator's own side failed.
 //!
 //! `tests/house` holds these rules.
 
@@ -29,6 +30,7 @@ pub mod aws;
 pub mod broker;
 pub mod cli;
 pub mod cluster;
+pub mod concurrency;
 pub mod controller;
 pub mod domain;
 pub mod secret;

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_controller_keeps_certificates_where_all_is_said_of_them_and_none_where_nothing_is() {
+    fn certificate_flags_are_given_all_together_or_not_at_all() {
         let all = [
             "--certificates-namespace=operator",
             "--webhook-service=webhook",

@@ -6,11 +6,12 @@ use std::env;
 use std::num::NonZeroU32;
 
 use recording_operator::api::{
-    Answer, BucketTarget, Crc64Nvme, Encryption, Endpoint, ObjectACL, PROBE_DIRECTORY, Refusal, RoleARN,
+    Answer, BucketTarget, Crc64Nvme, Endpoint, PROBE_DIRECTORY, RecordingDestination, Refusal, RoleARN,
 };
 use recording_operator::aws::{AssumeRole, Body, Connection, ObjectStore, PlatformKey, Sts};
-use recording_operator::domain::trust::{DENY_EVERYTHING, Purpose, negative_probes, session_policy};
-use recording_operator::secret::{ExternalID, SessionCredentials};
+use recording_operator::domain::trust::{Purpose, negative_probes};
+use recording_operator::secret::ExternalID;
+use serde_json::json;
 
 fn setting(name: &str) -> String {
     env::var(name)
@@ -24,7 +25,7 @@ struct Customer {
     _key: tempfile::TempDir,
     role: RoleARN,
     external_id: ExternalID,
-    target: BucketTarget,
+    destination: RecordingDestination,
 }
 
 impl Customer {
@@ -36,15 +37,15 @@ impl Customer {
         let endpoint = env::var("AWS_ENDPOINT_URL").ok().map(|url| Endpoint { url, ca_bundle: None });
         let connection = Connection::new(endpoint);
         let role: RoleARN = setting("TEST_ROLE_ARN").parse().expect("TEST_ROLE_ARN is a role's ARN");
-        let target = BucketTarget {
-            bucket: setting("TEST_BUCKET"),
-            region: setting("TEST_REGION"),
-            prefix: "recording-operator-test/".into(),
-            expected_bucket_owner: role.account.clone(),
-            object_acl: ObjectACL::BucketOwnerFullControl,
-            storage_class: None,
-            encryption: Encryption::default(),
-        };
+        let destination = json!({
+            "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
+            "metadata": {"namespace": "recording-operator", "name": "test"},
+            "spec": {
+                "bucket": setting("TEST_BUCKET"), "region": setting("TEST_REGION"), "roleARN": role.to_string(),
+                "prefix": "recording-operator-test/", "externalIDSecretRef": {"name": "test"},
+                "sessionDurationSeconds": 900,
+            },
+        });
         Customer {
             sts: Sts::new(&connection, &setting("TEST_REGION"), key, NonZeroU32::new(5).unwrap()),
             connection,
@@ -52,26 +53,21 @@ impl Customer {
             role,
             external_id: ExternalID::parse(&setting("TEST_EXTERNAL_ID"))
                 .expect("TEST_EXTERNAL_ID is an External ID"),
-            target,
+            destination: serde_json::from_value(destination).unwrap(),
         }
     }
 
-    async fn assume(&self, external_id: Option<&ExternalID>, policy: &str) -> Answer<SessionCredentials> {
-        let call = AssumeRole {
-            tenant: "test",
-            role_arn: &self.role.to_string(),
-            external_id,
-            session_name: "recording-operator@test",
-            duration_seconds: 900,
-            policy,
-        };
-        self.sts.assume_role(call).await
+    fn call(&self, purpose: Purpose) -> AssumeRole<'_> {
+        AssumeRole::of(&self.destination, &self.external_id, &self.role.partition, purpose)
+    }
+
+    fn target(&self) -> BucketTarget {
+        BucketTarget::from(&self.destination.spec)
     }
 
     async fn store(&self, purpose: Purpose) -> ObjectStore {
-        let policy = session_policy(&self.target, &self.role.partition, purpose);
-        match self.assume(Some(&self.external_id), &policy).await {
-            Answer::Granted(session) => ObjectStore::new(&self.connection, self.target.clone(), &session),
+        match self.sts.assume_role(self.call(purpose)).await {
+            Answer::Granted(session) => ObjectStore::new(&self.connection, self.target(), &session),
             other => panic!("the right caller is not let in: {other:?}"),
         }
     }
@@ -85,9 +81,11 @@ fn is_denied<T>(answer: &Answer<T>) -> bool {
 async fn every_wrong_caller_is_refused_between_two_right_ones() {
     let customer = Customer::from_environment();
     customer.store(Purpose::Probe).await;
+    let right = customer.call(Purpose::Probe);
     for probe in negative_probes(&customer.external_id, 7) {
         let Some(wrong) = probe.external_id else { continue };
-        let answer = customer.assume(wrong.as_ref(), DENY_EVERYTHING).await;
+        let call = right.by_wrong_caller(&customer.destination.spec.role_arn, wrong.as_ref());
+        let answer = customer.sts.assume_role(call).await;
         let code = match &answer {
             Answer::Refused(refusal) => refusal.code.as_str(),
             _ => "not refused",
@@ -98,10 +96,10 @@ async fn every_wrong_caller_is_refused_between_two_right_ones() {
 }
 
 #[tokio::test]
-async fn the_four_permissions_let_a_recording_through_and_the_session_holds_the_rest_back() {
+async fn four_permissions_deliver_a_recording_and_the_session_denies_the_rest() {
     let customer = Customer::from_environment();
     let (probe, upload) = (customer.store(Purpose::Probe).await, customer.store(Purpose::Upload).await);
-    let prefix = format!("{}{PROBE_DIRECTORY}", customer.target.prefix);
+    let prefix = format!("{}{PROBE_DIRECTORY}", customer.target().prefix);
     let (whole, parts) = (format!("{prefix}whole.probe"), format!("{prefix}parts.probe"));
     let content = b"recording-operator test".to_vec();
     let checksum = Crc64Nvme::of(&content);

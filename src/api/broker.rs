@@ -1,9 +1,9 @@
-//! What the broker tells a sidecar, and is told by it.
+//! The documents between broker and sidecar.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Encryption, ObjectACL, RecordingDestinationSpec, StorageClass};
+use super::destination::{Encryption, ObjectACL, RecordingDestinationSpec, StorageClass};
 
 /// Answer of `GET /v1/destination`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check_name::CheckName;
+use super::condition::ConditionType;
+
 /// Where one tenant's recordings go: a bucket, the role that may write to it, and the External ID
 /// under which the platform assumes that role.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,7 +148,6 @@ pub enum ObjectACL {
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs)]
 pub enum StorageClass {
     Standard,
     StandardIa,
@@ -349,16 +351,23 @@ pub enum CheckResult {
     Inconclusive,
 }
 
+impl Check {
+    /// The step that it is of; `None` when the status was written by a release with other steps.
+    pub fn step(&self) -> Option<CheckName> {
+        CheckName::parse(&self.name)
+    }
+}
+
 impl RecordingDestination {
     /// The condition of that type, if the status has it.
-    pub fn condition(&self, kind: super::ConditionType) -> Option<&Condition> {
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         let name: &str = kind.into();
         self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == name)
     }
 
     /// Whether Ready is True for the spec as it now stands.
     pub fn is_ready(&self) -> bool {
-        self.condition(super::ConditionType::Ready).is_some_and(|ready| {
+        self.condition(ConditionType::Ready).is_some_and(|ready| {
             ready.status == "True" && ready.observed_generation == self.metadata.generation
         })
     }

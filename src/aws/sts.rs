@@ -1,4 +1,4 @@
-//! AWS Security Token Service, as the platform's principal.
+//! AWS Security Token Service, called with the platform's key.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,49 +12,34 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::answer::{answer, repeat_if_cut_off};
+use super::assume_role::AssumeRole;
 use super::calls::Calls;
+use super::connection::{Connection, timeouts};
+use super::rate_limiter::RateLimiter;
 use super::size::BoundedAnswers;
-use super::{Connection, again_if_cut_off, answer, timeouts};
 use crate::api::{Answer, Silence};
-use crate::secret::{ExternalID, SessionCredentials};
-
-/// One AssumeRole call.
-#[derive(Clone, Debug)]
-pub struct AssumeRole<'a> {
-    /// Whose share of the budget the call is on: a namespace.
-    pub tenant: &'a str,
-    /// ARN of the role.
-    pub role_arn: &'a str,
-    /// The External ID to send; a negative probe sends a wrong one or none.
-    pub external_id: Option<&'a ExternalID>,
-    /// Session name, 2 to 64 characters.
-    pub session_name: &'a str,
-    /// Life of the session, in seconds.
-    pub duration_seconds: i32,
-    /// Session policy, JSON of at most 2,048 characters.
-    pub policy: &'a str,
-}
+use crate::secret::SessionCredentials;
 
 /// STS in one region, called with the platform's key.
 #[derive(Clone, Debug)]
 pub struct Sts {
     client: aws_sdk_sts::Client,
     calls: Calls,
-    budget: Budget,
-    identity: Arc<Mutex<Option<Identity>>>,
+    rate_limiter: RateLimiter,
+    caller_identity: Arc<Mutex<Option<CallerIdentity>>>,
 }
 
-/// What was last said of the platform's key.
+/// The last answer to GetCallerIdentity.
 #[derive(Debug)]
-struct Identity {
+struct CallerIdentity {
     asked: Instant,
     answer: Answer<String>,
 }
 
 impl Sts {
-    /// STS at the regional endpoint of `region`, or at the connection's endpoint override. No more calls than
-    /// `calls_per_second` are made, and no tenant's calls wait for those of another.
+    /// STS at the regional endpoint of `region`, or at the connection's endpoint override. At most `calls_per_second` calls
+    /// are made, and no tenant's calls wait for those of another.
     pub fn new(
         connection: &Connection,
         region: &str,
@@ -71,7 +56,7 @@ impl Sts {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(connection.clock.clone())
             .interceptor(connection.clock.clone())
-            // The SDK's own correction would come on top.
+            // The SDK's own correction would be added to ours.
             .disable_clock_skew_correction(true)
             .interceptor(BoundedAnswers)
             .interceptor(connection.calls.clone());
@@ -81,26 +66,26 @@ impl Sts {
         Sts {
             client: aws_sdk_sts::Client::from_conf(config.build()),
             calls: connection.calls.clone(),
-            budget: Budget::new(calls_per_second),
-            identity: Arc::default(),
+            rate_limiter: RateLimiter::new(calls_per_second),
+            caller_identity: Arc::default(),
         }
     }
 
-    /// Calls AssumeRole, when it is the tenant's turn.
+    /// Calls AssumeRole, within the rate and the tenant's limit.
     pub async fn assume_role(&self, call: AssumeRole<'_>) -> Answer<SessionCredentials> {
         let ask = || async {
-            let _leave = self.budget.leave(call.tenant).await;
+            let _permit = self.rate_limiter.acquire(call.tenant).await;
             self.client
                 .assume_role()
                 .role_arn(call.role_arn)
-                .role_session_name(call.session_name)
+                .role_session_name(&call.session_name)
                 .duration_seconds(call.duration_seconds)
-                .policy(call.policy)
+                .policy(&*call.policy)
                 .set_external_id(call.external_id.map(|id| id.expose().to_owned()))
                 .send()
                 .await
         };
-        let answer = match answer(again_if_cut_off(ask).await) {
+        let answer = match answer(repeat_if_cut_off(ask).await) {
             Answer::Granted(output) => {
                 session(output.credentials).map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
             }
@@ -110,22 +95,21 @@ impl Sts {
         self.calls.count("AssumeRole", answer)
     }
 
-    /// The ARN of whom the platform's key belongs to. It is no tenant's question: all who asked before a
-    /// call was made share its answer.
+    /// The ARN of the principal of the platform's key. Concurrent callers share one call.
     pub async fn caller_identity(&self) -> Answer<String> {
         let asked = Instant::now();
-        let mut last = self.identity.lock().await;
+        let mut last = self.caller_identity.lock().await;
         if let Some(last) = last.as_ref().filter(|last| last.asked >= asked) {
             return last.answer.clone();
         }
-        let _leave = self.budget.leave("").await;
+        let _permit = self.rate_limiter.acquire("").await;
         let asked = Instant::now();
         let answer = match answer(self.client.get_caller_identity().send().await) {
             Answer::Granted(output) => output.arn.map_or(Answer::Silent(Silence::Garbled), Answer::Granted),
             Answer::Refused(refusal) => Answer::Refused(refusal),
             Answer::Silent(silence) => Answer::Silent(silence),
         };
-        *last = Some(Identity { asked, answer: answer.clone() });
+        *last = Some(CallerIdentity { asked, answer: answer.clone() });
         self.calls.count("GetCallerIdentity", answer)
     }
 }

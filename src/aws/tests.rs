@@ -1,14 +1,14 @@
-//! What becomes of answers, also of those that AWS would not give.
+//! How answers are read, including those that do not come from AWS.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::date_time::{DateTime, Format};
@@ -16,9 +16,14 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
+use prometheus_client::registry::Registry;
 
+use super::answer::denied_action;
+use super::clock::AwsClock;
+use super::connection::{READ_TIMEOUT, root_certificates};
 use super::*;
-use crate::api::{BucketTarget, Crc64Nvme, Encryption, ObjectACL};
+use crate::api::{Answer, BucketTarget, Crc64Nvme, Encryption, ObjectACL, Refusal, Silence};
+use crate::secret::SessionCredentials;
 
 #[test]
 fn of_a_denial_only_the_action_is_kept() {
@@ -110,9 +115,9 @@ impl Aws {
             tenant: "tenant-acme",
             role_arn: "arn:aws:iam::111111111111:role/writer",
             external_id: None,
-            session_name: "session",
+            session_name: "session".to_owned(),
             duration_seconds: 900,
-            policy: "{}",
+            policy: "{}".into(),
         };
         self.sts.assume_role(call).await.map(|_| ())
     }
@@ -136,7 +141,7 @@ impl Aws {
 
 fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
     let mut response = HttpResponse::new(status.try_into().unwrap(), body.into());
-    // Which S3 says of every object, and nobody else.
+    // Only S3 sends one with every object.
     response.headers_mut().insert("etag", "\"e1\"");
     response
 }
@@ -226,7 +231,7 @@ async fn an_answer_that_trickles_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_end_does_not_fill_memory() {
+async fn an_endless_answer_does_not_fill_memory() {
     const CHUNK: &[u8] = &[b' '; 64 * 1024];
     let endless =
         |status| Aws::that_says(move || response(status, in_chunks(CHUNK, usize::MAX, Duration::ZERO)));
@@ -276,7 +281,7 @@ async fn calls_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_key_it_is_is_asked_once_for_all_who_wait() {
+async fn concurrent_callers_share_one_get_caller_identity_call() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let aws = Aws::that_says(move || {
@@ -310,7 +315,7 @@ fn that_closes(connections: usize) -> (Aws, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_always_closed_is_silence() {
+async fn a_call_is_repeated_once_where_its_connection_was_closed() {
     let (aws, asked) = that_closes(1);
     assert_eq!(aws.bucket.delete("a").await, Answer::Granted(Deleted::Gone));
     assert_eq!(asked.load(SeqCst), 2);
@@ -323,7 +328,7 @@ async fn a_connection_that_was_closed_by_chance_is_no_answer_and_one_that_is_alw
 }
 
 #[tokio::test]
-async fn requests_are_signed_with_the_time_that_the_answer_before_told() {
+async fn requests_are_signed_with_the_time_of_the_previous_answer() {
     let seconds = |time: SystemTime| DateTime::from(time).secs();
     for (ahead, corrected) in [(7200, 7200), (-7200, -7200), (60, 0)] {
         let signed = Arc::new(Mutex::new(Vec::new()));
@@ -331,12 +336,12 @@ async fn requests_are_signed_with_the_time_that_the_answer_before_told() {
         let aws = Aws::that_reads(move |request| {
             let date = request.headers().get("x-amz-date").unwrap().to_owned();
             read.lock().unwrap().push(date);
-            let told = DateTime::from_secs(seconds(SystemTime::now()) + ahead);
+            let date = DateTime::from_secs(seconds(SystemTime::now()) + ahead);
             let mut response = response(200, if request.method() == "POST" { GRANTED } else { "" });
-            response.headers_mut().insert("date", told.fmt(Format::HttpDate).unwrap());
+            response.headers_mut().insert("date", date.fmt(Format::HttpDate).unwrap());
             Ok(response)
         });
-        // What one service tells counts with the other.
+        // The Date of one service corrects calls to the other.
         for _ in 0..3 {
             assert_eq!(aws.put().await, Answer::Granted(()));
         }
@@ -353,7 +358,7 @@ async fn requests_are_signed_with_the_time_that_the_answer_before_told() {
 }
 
 #[tokio::test]
-async fn a_role_that_eks_gives_the_pod_is_asked_for_once_and_the_nodes_role_never() {
+async fn the_role_of_the_pod_is_fetched_once_and_that_of_the_node_never() {
     const SESSION: &str = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
         <AccessKeyId>ASIAOFTHEPOD</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
         <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
@@ -366,18 +371,18 @@ async fn a_role_that_eks_gives_the_pod_is_asked_for_once_and_the_nodes_role_neve
     });
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&token, "the.pods.token").unwrap();
-    let told = |name: &str| match name {
+    let variable = |name: &str| match name {
         "AWS_WEB_IDENTITY_TOKEN_FILE" => Some(token.path().display().to_string()),
         "AWS_ROLE_ARN" => Some("arn:aws:iam::103850359708:role/recording-operator".to_owned()),
         _ => None,
     };
-    let identity = WorkloadIdentity::told_by(&aws.connection, "us-east-1", told).unwrap();
+    let identity = WorkloadIdentity::from_variables(&aws.connection, "us-east-1", variable).unwrap();
     for _ in 0..3 {
         let credentials = identity.provide_credentials().await.unwrap();
         assert_eq!(credentials.access_key_id(), "ASIAOFTHEPOD");
     }
     assert_eq!(calls.load(SeqCst), 1);
 
-    let none = WorkloadIdentity::told_by(&aws.connection, "us-east-1", |_| None).map(|_| ());
+    let none = WorkloadIdentity::from_variables(&aws.connection, "us-east-1", |_| None).map(|_| ());
     assert!(none.unwrap_err().to_string().contains("serviceAccount.annotations"));
 }

@@ -1,4 +1,4 @@
-//! The cluster and AWS behind the broker.
+//! The broker's ports, on the real cluster and AWS.
 
 use std::sync::Arc;
 
@@ -8,17 +8,16 @@ use kube::{Client, ResourceExt as _};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::grants::{Cluster, IssueSession};
-use crate::api::{BucketTarget, RecordingDestination, RoleARN, Transition};
+use super::ports::{Cluster, IssueSession};
+use crate::api::{RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
-use crate::cluster::{DestinationCache, Events, destinations, pods, secrets, tokens};
+use crate::cluster::{self, DestinationCache, Events, destinations, pods, secrets, tokens};
 use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, Denial, NotIssued};
-use crate::domain::trust::{Purpose, session_name, session_policy};
+use crate::domain::trust::Purpose;
 use crate::domain::verdict::SecretObservation;
 use crate::secret::SessionCredentials;
 
-/// The cluster that the broker runs in.
 pub(super) struct LiveCluster {
     pub(super) client: Client,
     pub(super) destinations: DestinationCache,
@@ -26,11 +25,11 @@ pub(super) struct LiveCluster {
 }
 
 impl Cluster for LiveCluster {
-    async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+    async fn review(&self, token: &SecretString) -> cluster::Result<TokenReviewStatus> {
         tokens::review(&self.client, token).await
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
+    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
         pods::get(&self.client, namespace, name).await
     }
 
@@ -42,7 +41,11 @@ impl Cluster for LiveCluster {
         self.destinations.changes()
     }
 
-    async fn write_delivery(&self, destination: &RecordingDestination, entry: &Entry) -> kube::Result<bool> {
+    async fn write_delivery(
+        &self,
+        destination: &RecordingDestination,
+        entry: &Entry,
+    ) -> cluster::Result<bool> {
         let (uploaders, upload) = (entry.uploaders.as_ref(), entry.last_upload_time.as_ref());
         destinations::write_delivery(&self.client, destination, uploaders, upload).await
     }
@@ -51,12 +54,12 @@ impl Cluster for LiveCluster {
         &self,
         destination: &RecordingDestination,
         transition: &Transition,
-    ) -> kube::Result<()> {
+    ) -> cluster::Result<()> {
         self.events.publish(destination, transition).await
     }
 }
 
-/// Sessions from STS. The External ID is read for each, and dropped with the call.
+/// Sessions from STS. The External ID is read for each call, and dropped with it.
 pub(super) struct LiveSessions {
     pub(super) client: Client,
     pub(super) sts: Sts,
@@ -65,32 +68,23 @@ pub(super) struct LiveSessions {
 impl IssueSession for LiveSessions {
     async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
         let spec = &destination.spec;
-        let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+        let namespace = destination.namespace().unwrap_or_default();
         // The CRD admits no other text than a role's ARN.
         let role: RoleARN =
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
         let found = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref).await;
-        let found = found.map_err(|error| {
-            NotIssued::Unavailable(format!("the External ID's Secret could not be read: {error}"))
-        })?;
+        let found = found.map_err(|error| NotIssued::Unavailable(error.to_string()))?;
         let (version, external_id) = match found {
             (SecretObservation::Resolved { version, .. }, Some(external_id)) => (version, external_id),
             (SecretObservation::Unreadable(status), _) => {
-                let cause =
-                    format!("the API server did not hand out the External ID's Secret: HTTP {status}");
-                return Err(NotIssued::Unavailable(cause));
+                let secret = &spec.external_id_secret_ref.name;
+                let error = format!("get secret {namespace}/{secret} failed: HTTP {status}");
+                return Err(NotIssued::Unavailable(error));
             }
             _ => return Err(NotIssued::Denied(Denial::ExternalIDUnusable)),
         };
         grant::may_send(&version, destination)?;
-        let call = AssumeRole {
-            tenant: &namespace,
-            role_arn: &spec.role_arn,
-            external_id: Some(&external_id),
-            session_name: &session_name(&namespace, &name),
-            duration_seconds: spec.session_duration_seconds,
-            policy: &session_policy(&BucketTarget::from(spec), &role.partition, Purpose::Upload),
-        };
+        let call = AssumeRole::of(destination, &external_id, &role.partition, Purpose::Upload);
         grant::issued(self.sts.assume_role(call).await)
     }
 }

@@ -1,12 +1,12 @@
-//! Completion in shells: for kubectl, which asks a command of its own, and for those who type the plugin's own name.
+//! Shell completion, for `kubectl recordings` and for `kubectl-recordings`.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::output::Outcome;
+use super::output::CommandOutcome;
 
 /// Which script to print.
 ///
@@ -18,13 +18,13 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let mut command = super::Arguments::command();
+/// Prints the script that completes `command`.
+pub(super) fn run(arguments: &Arguments, mut command: Command) -> CommandOutcome {
     clap_complete::generate(arguments.shell, &mut command, "kubectl-recordings", &mut std::io::stdout());
-    Outcome::Well
+    CommandOutcome::Well
 }
 
-/// The words to complete, if this process was started under the name by which kubectl asks.
+/// The words to complete, if the process was started under the name that kubectl uses for completion.
 pub(super) fn asked_by_kubectl() -> Option<Vec<OsString>> {
     let mut words = std::env::args_os();
     let name = words.next()?;
@@ -33,8 +33,7 @@ pub(super) fn asked_by_kubectl() -> Option<Vec<OsString>> {
 
 /// What the last word may become, in the form of Cobra's completions: candidates with a tab before their help, and a
 /// directive, of which 0 lets the shell add files and 4 does not.
-pub(super) fn answer(words: Vec<OsString>) -> String {
-    let mut command = super::Arguments::command();
+pub(super) fn answer(words: Vec<OsString>, mut command: Command) -> String {
     let all: Vec<_> = std::iter::once(OsString::from("kubectl-recordings")).chain(words).collect();
     let last = all.len() - 1;
     // Without a directory no files are listed: the shell does that better.

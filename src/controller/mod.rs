@@ -1,11 +1,11 @@
-//! The controller: proves destinations and says so in their status.
+//! The controller: validates destinations and writes their status.
 
 mod certificates;
 mod claims;
+mod context;
 mod gather;
 mod metrics;
 mod reconcile;
-mod turns;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -18,14 +18,20 @@ use kube::runtime::Controller;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
 use crate::cluster::{self, Events, NamespaceAccounts, destinations};
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
-use metrics::Looks;
-use reconcile::{Context, on_error, reconcile};
-use turns::Turns;
+use context::Context;
+use metrics::ValidationDurations;
+use reconcile::{on_error, reconcile};
+
+/// Validations under way at the same time: bounds what they hold in memory.
+const TOTAL: usize = 32;
+/// Those of one namespace. The rest of its destinations wait without delaying other namespaces.
+const PER_NAMESPACE: usize = 4;
 
 /// How the controller is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,16 +73,13 @@ pub struct Config {
     pub certificates: Option<certificates::Config>,
 }
 
-/// The controller ended for a fault on our side.
+/// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No way to the API server.
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
     Cluster(#[from] kube::Error),
-    /// The platform has no credentials.
     #[error(transparent)]
     NoRole(#[from] NoRole),
-    /// An address is taken.
     #[error(transparent)]
     Serve(#[from] serve::Error),
 }
@@ -93,14 +96,14 @@ pub async fn run(
     let (wake, woken) = mpsc::channel(1);
     let changed = wake.clone();
     let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
-        // Full means that all are about to be looked at anyway.
+        // A full channel means that all are about to be reconciled anyway.
         _ = changed.clone().try_send(());
     });
     let controller =
         Controller::new(destinations::everywhere(&client), cluster::watch_pages(50)).reconcile_all_on(woken);
     let listed = controller.store();
     metrics::register(&mut registry, controller.store());
-    let looks = Looks::register(&mut registry);
+    let validation_durations = ValidationDurations::register(&mut registry);
     let (keeper, kept) = (client.clone(), config.certificates);
     let certificates = async {
         match kept {
@@ -112,7 +115,7 @@ pub async fn run(
     let key = source.provider(&connection, &config.aws_region, directory)?;
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let examiner = Examiner::new(connection, sts, config.platform_principal_arn, config.control_role_arn);
-    // Every role is in the partition of the platform's principal: `due` refuses others.
+    // Every role is in the partition of the platform's principal, because `due` refuses others.
     let partition = examiner.partition().to_owned();
     let context = Arc::new(Context {
         examiner,
@@ -120,8 +123,8 @@ pub async fn run(
         client,
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
-        turns: Turns::default(),
-        looks,
+        limiter: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
+        validation_durations,
         recent: Default::default(),
         failures: Default::default(),
         destinations: controller.store(),
@@ -137,7 +140,7 @@ pub async fn run(
     };
     let work = async {
         context.report_platform_identity().await;
-        // Our own status writes wake us as well, and find nothing due.
+        // The controller's own status writes trigger reconciliations too, which find nothing due.
         controller
             .graceful_shutdown_on(shutdown)
             .run(reconcile, on_error, context)

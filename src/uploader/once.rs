@@ -69,7 +69,7 @@ pub enum CannotStart {
     },
     /// Nothing to send with.
     #[error(transparent)]
-    Aws(#[from] aws::NotFound),
+    Aws(#[from] aws::NoDefaultCredentials),
 }
 
 /// How it ended. As an exit code: 0, or 3 when something is left or in quarantine.
@@ -95,7 +95,7 @@ pub async fn run_once(
         Ok(destination) => destination,
         Err(problem) => return Err(CannotStart::Destination { path: filename, problem }),
     };
-    let found = aws::Found::look(&destination.spec.region).await?;
+    let found = aws::DefaultCredentials::load(&destination.spec.region).await?;
     found.credentials().await?;
     let storage = S3::over(found.connection().clone());
     let local = Rc::new(LocalBroker { document: document(&destination, found.connection()), found });
@@ -160,7 +160,7 @@ fn document(destination: &RecordingDestination, connection: &aws::Connection) ->
 /// Stands in for the broker: the destination from the file, and the caller's own credentials.
 struct LocalBroker {
     document: DestinationDocument,
-    found: aws::Found,
+    found: aws::DefaultCredentials,
 }
 
 impl Broker for LocalBroker {

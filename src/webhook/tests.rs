@@ -115,7 +115,7 @@ fn patched(pod: &Value, response: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_labelled_pod_gets_its_sidecar_and_when_asked_about_again_nothing_more() {
+async fn a_labelled_pod_gets_its_sidecar_once() {
     let bench = bench();
     let response = bench.ask("calls", &recorder()).await;
     let injected = patched(&recorder(), &response);
@@ -151,7 +151,7 @@ async fn a_pod_is_refused_for_its_own_fault_with_403_and_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_fault_of_ours_refuses_the_pod_with_500_and_says_whose_it_is() {
+async fn a_fault_of_the_operator_refuses_the_pod_with_500_and_says_so() {
     let bench = bench();
     let response = bench.ask("unreachable", &recorder()).await;
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(500)));
@@ -168,7 +168,7 @@ async fn a_fault_of_ours_refuses_the_pod_with_500_and_says_whose_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_no_review_of_a_pod_is_a_bad_request() {
+async fn a_body_that_is_no_review_of_a_pod_is_a_bad_request() {
     let bench = bench();
     let mut without_object = review("calls", &recorder());
     without_object["request"]["object"] = Value::Null;
@@ -351,7 +351,7 @@ mod anything {
         }
 
         #[test]
-        fn whatever_is_sent_for_a_pod_is_injected_so_that_a_second_look_changes_nothing_or_is_refused(
+        fn any_pod_is_refused_or_injected_idempotently(
             metadata in pods(), spec in pods(), labelled in any::<bool>(),
         ) {
             let mut pod = json!({"metadata": metadata, "spec": spec});

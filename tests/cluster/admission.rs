@@ -28,7 +28,7 @@ fn a_labelled_pod_gets_the_sidecar_and_others_are_left_alone() {
 }
 
 #[test]
-fn a_pod_that_names_a_destination_which_does_not_exist_is_refused_with_a_sentence() {
+fn a_pod_that_names_an_unknown_destination_is_refused_with_a_sentence() {
     environment_or_skip!();
     let tenant = Tenant::new("unknown");
     let done = tenant.apply(&tenant.recorder("recorder"));

@@ -11,7 +11,7 @@ use crate::environment_or_skip;
 use crate::logs::ControllerWrites;
 use crate::support::{Tenant, kubectl, kubectl_with, repository, wait_for};
 
-/// What a role of the customer's account may do, and whom it lets in.
+/// What a role of the customer's account may do, and which callers it accepts.
 fn add_role(tenant: &Tenant, role: &str, external_id: &str) -> String {
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow",
@@ -41,7 +41,7 @@ fn bind(tenant: &Tenant, accounts: &str) {
 }
 
 #[test]
-fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when_the_first_is_gone() {
+fn a_later_claim_is_refused_until_the_first_is_deleted() {
     environment_or_skip!();
     type Arrange = fn(&Tenant, &Tenant) -> Value;
     let rows: [(&str, Arrange); 3] = [
@@ -84,7 +84,7 @@ fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when
         assert_eq!(ready["status"], "True", "{name}: the first keeps it");
         first.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
         second.wait_ready("acme");
-        // Whoever is created again has to prove again, and is the later one.
+        // A destination that is created again has to prove again, and is the later claim.
         first.apply_destination("acme", json!({}));
         first.wait_reason("acme", "False", "DestinationConflict");
     }
@@ -94,7 +94,7 @@ fn whoever_comes_second_is_refused_without_learning_whose_it_is_and_follows_when
 const LONGER_THAN_A_LOOK: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_trouble_of_the_first_that_passes_hands_its_bucket_to_nobody() {
+fn a_passing_fault_of_the_first_claim_does_not_give_its_bucket_away() {
     environment_or_skip!();
     let (first, second) = (Tenant::ready("first"), Tenant::new("second"));
     second.apply_secret(&second.external_id);

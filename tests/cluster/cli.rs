@@ -26,7 +26,7 @@ fn assert_answer(done: &Done, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn status_explain_and_validate_tell_who_can_mend_what_and_when_it_is_mended() {
+fn status_explain_and_validate_name_the_side_and_the_remedy() {
     environment_or_skip!();
     let tenant = Tenant::ready("cli");
     assert_answer(&ask(&tenant, &["status"]), 0, &["acme", "True", "1 in all: 1 well"]);
@@ -136,7 +136,7 @@ fn what_init_writes_and_check_proves_turns_ready() {
         0,
         &["acme is ready", "✓ AssumeRoleAgain", "✓ PutObject", "✓ DeleteObject"],
     );
-    // Somebody else is let in by no role, which must not pass for enforcement.
+    // No role accepts another principal, which must not pass for enforcement.
     assert_answer(&check(account, "test"), 3, &["inconclusive", account, "nothing was asked of any role"]);
     tenant.customer(&["trust-open"]).expect_ok();
     assert_answer(&as_platform(), 1, &["ExternalIDNotEnforced", "✗ AssumeRoleWithoutExternalID"]);

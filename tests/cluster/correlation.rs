@@ -14,7 +14,7 @@ fn log_lines(arguments: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn the_access_key_id_leads_from_the_sidecar_by_the_broker_to_awss_own_records() {
+fn an_access_key_id_links_the_logs_of_sidecar_broker_and_aws() {
     environment_or_skip!();
     let tenant = Tenant::ready("traced");
     tenant.start_recorder("recorder");
@@ -51,7 +51,7 @@ fn the_access_key_id_leads_from_the_sidecar_by_the_broker_to_awss_own_records() 
     };
     let served = of("credentials served");
     assert_eq!((&served["pod"], &served["uid"]), (&json!("recorder"), &uid));
-    assert_eq!((&served["namespace"], &served["destination"]), (&json!(tenant.namespace), &json!("acme")));
+    assert_eq!((&served["namespace"], &served["name"]), (&json!(tenant.namespace), &json!("acme")));
     assert_eq!(of("session issued")["role"], json!(tenant.role_arn()));
 
     let calls = aws_calls(&tenant.account);

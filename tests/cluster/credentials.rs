@@ -68,7 +68,7 @@ impl Clients {
 }
 
 #[test]
-fn stock_sdks_use_the_pods_own_session_and_lose_it_when_the_destination_is_suspended() {
+fn stock_sdks_use_the_pods_session_until_its_destination_is_suspended() {
     environment_or_skip!();
     let clients = Clients::built();
     let tenant = Tenant::new("sdk");

@@ -1,4 +1,4 @@
-//! Tests that break what others stand on, or count what the operator does while nobody else asks for anything: run
+//! Tests that break what others depend on, or count what an idle operator does: run
 //! alone, and last.
 
 mod availability;
@@ -21,7 +21,7 @@ const NAMESPACE: &str = "--namespace=recording-operator";
 const CONTROLLER: &str = "app.kubernetes.io/component=controller";
 
 #[test]
-fn a_revoked_platform_key_is_the_platforms_fault_and_a_new_one_mends_it() {
+fn a_revoked_platform_key_is_the_platforms_fault_until_replaced() {
     environment_or_skip!();
     let log = ControllerWrites::from_now();
     let (proved, fresh) = (Tenant::ready("proved"), Tenant::new("unproved"));
@@ -56,7 +56,8 @@ impl Drop for NewKey {
     }
 }
 
-/// The control role is the platform's own and lets anybody in: where it refuses, so does every role, for a reason of ours.
+/// The control role is the platform's own and accepts any caller: where it refuses, every role does, for a reason of the
+/// platform.
 #[test]
 fn while_the_control_role_refuses_a_refusal_proves_nothing() {
     environment_or_skip!();
@@ -106,7 +107,7 @@ impl Drop for ControlRole {
 }
 
 #[test]
-fn where_the_platform_only_warns_a_role_that_lets_anybody_in_is_ready_and_said_to_be_open() {
+fn under_enforcement_warn_an_open_role_is_ready_with_a_warning() {
     environment_or_skip!();
     let tenant = Tenant::new("tolerated");
     tenant.customer(&["trust-open"]).expect_ok();
@@ -185,7 +186,7 @@ fn without_dns_the_unproved_is_unknown_and_the_proved_stays_ready() {
 }
 
 #[test]
-fn while_the_api_server_is_gone_recordings_go_on_and_afterwards_the_controller_does() {
+fn recordings_are_delivered_while_the_api_server_is_down() {
     environment_or_skip!();
     let seconds = if is_long() { 60 } else { 10 };
     let log = ControllerWrites::from_now();
@@ -288,7 +289,7 @@ impl Drop for Stopped {
     }
 }
 
-/// A process of the environment that answers nobody, until this is dropped.
+/// A process of the environment that is stopped until this is dropped.
 struct Frozen(&'static str);
 
 impl Frozen {

@@ -270,13 +270,13 @@ fn a_directory_of_the_node_survives_the_pod() {
 }
 
 #[test]
-fn a_claim_on_a_volume_of_the_node_survives_the_pod() {
+fn a_local_persistent_volume_survives_the_pod() {
     environment_or_skip!();
     row(Spool::LocalClaim, [(Event::ContainerCrash, true), (Event::Deletion, true), (Event::Eviction, true)]);
 }
 
 #[test]
-fn a_claim_on_network_storage_survives_the_pod() {
+fn network_storage_survives_the_pod() {
     environment_or_skip!();
     row(
         Spool::NetworkClaim,
@@ -285,7 +285,7 @@ fn a_claim_on_network_storage_survives_the_pod() {
 }
 
 #[test]
-fn a_pod_that_is_given_its_grace_period_drains_whatever_its_spool() {
+fn a_pod_drains_within_its_grace_period_whatever_its_spool() {
     environment_or_skip!();
     let row = Row::new(Spool::EmptyDir, FIRST_NODE);
     let grace = &row.tenant.get(&["pod", "recorder"]).unwrap()["spec"]["terminationGracePeriodSeconds"];

@@ -64,7 +64,7 @@ fn on_board(tenant: &Tenant) {
 }
 
 #[test]
-fn after_the_script_in_a_new_account_the_destination_turns_ready_and_after_its_revocation_it_is_denied() {
+fn the_setup_script_makes_a_destination_ready_and_its_revocation_denies() {
     environment_or_skip!();
     let tenant = Tenant::before_set_up("guide-script", None);
     let customer = Administrator::with_pack(&tenant);

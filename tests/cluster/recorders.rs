@@ -36,7 +36,7 @@ fn pod(tenant: &Tenant, name: &str, group: u32, writers: &[Writer]) -> Value {
 }
 
 #[test]
-fn what_recorders_of_several_users_and_umasks_write_is_delivered_where_the_sidecar_may_unlink_it() {
+fn recordings_of_any_user_and_umask_are_delivered_if_removable() {
     environment_or_skip!();
     let tenant = Tenant::ready("writers");
     let writer = |user, umask, directory| Writer { user, umask, directory };
@@ -63,7 +63,7 @@ fn what_recorders_of_several_users_and_umasks_write_is_delivered_where_the_sidec
 }
 
 #[test]
-fn a_directory_that_does_not_let_files_go_is_said_and_its_recording_is_uploaded_once_and_stays() {
+fn a_recording_that_cannot_be_unlinked_is_uploaded_once_and_reported() {
     environment_or_skip!();
     let tenant = Tenant::ready("stuck");
     let writer = |user, umask, directory| Writer { user, umask, directory };

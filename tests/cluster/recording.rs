@@ -55,7 +55,7 @@ fn a_recording_lands_in_the_bucket_byte_for_byte_and_leaves_the_spool() {
 }
 
 #[test]
-fn a_destination_that_is_not_ready_keeps_recordings_spooled_and_delivers_them_once_it_is() {
+fn recordings_wait_in_the_spool_until_the_destination_is_ready() {
     environment_or_skip!();
     let tenant = Tenant::ready("paused");
     tenant.start_recorder("recorder");
@@ -90,7 +90,7 @@ fn wait_said(tenant: &Tenant, words: &str, times: usize) {
 }
 
 #[test]
-fn a_running_sidecar_follows_edits_suspension_and_deletion_without_a_restart() {
+fn a_running_sidecar_follows_edits_suspension_and_deletion() {
     environment_or_skip!();
     let tenant = Tenant::ready("followed");
     tenant.start_recorder("recorder");
@@ -137,7 +137,7 @@ fn a_pod_that_ends_delivers_what_it_has_spooled() {
 }
 
 #[test]
-fn under_pod_security_restricted_an_injected_pod_delivers_and_one_that_may_gain_rights_is_refused() {
+fn an_injected_pod_delivers_under_pod_security_restricted() {
     environment_or_skip!();
     let tenant = Tenant::ready("restricted");
     let enforced = "pod-security.kubernetes.io/enforce=restricted";
@@ -167,7 +167,7 @@ fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
         ended.is_object().then_some(ended)
     };
     let ended = wait_for("its end", || tenant.describe(), ended);
-    held.let_go().expect_ok();
+    held.release().expect_ok();
     let message = ended["message"].as_str().unwrap_or_else(|| panic!("no message: {ended}"));
     for words in ["1 recordings (65536 bytes) are not uploaded", "is suspended", "2026/last.wav"] {
         assert!(message.contains(words), "{words} is not in: {message}");
@@ -226,7 +226,7 @@ pub fn kill_sidecar(tenant: &Tenant, pod: &str) {
 }
 
 #[test]
-fn a_sidecar_killed_in_the_middle_of_a_long_recording_goes_on_with_the_same_upload() {
+fn a_killed_sidecar_resumes_the_same_multipart_upload() {
     environment_or_skip!();
     let tenant = Tenant::ready("resumed");
     tenant.start_recorder("recorder");

@@ -25,7 +25,7 @@ fn has_event(tenant: &Tenant, reason: &str) -> Option<()> {
 }
 
 #[test]
-fn a_sidecar_in_trouble_is_named_in_the_status_until_it_is_well_and_ready_stands() {
+fn a_late_sidecar_is_named_in_the_status_until_it_recovers() {
     environment_or_skip!();
     let tenant = Tenant::ready("reported");
     wait_delivering(&tenant, "Unknown", "NotYetReported");
@@ -53,7 +53,7 @@ fn a_sidecar_in_trouble_is_named_in_the_status_until_it_is_well_and_ready_stands
 }
 
 #[test]
-fn the_broker_may_write_what_uploaders_report_and_nothing_else_of_a_status() {
+fn the_broker_may_write_only_the_reported_fields_of_a_status() {
     environment_or_skip!();
     let tenant = Tenant::ready("brokered");
     let patch = |status: Value| {
@@ -88,7 +88,7 @@ fn the_broker_may_write_what_uploaders_report_and_nothing_else_of_a_status() {
         "reportTime": "2026-01-01T00:00:00Z",
     }]});
     patch(json!({"uploaders": uploaders, "lastUploadTime": "2026-01-01T00:00:00Z"})).expect_ok();
-    // A report that old is nobody's any more: the controller drops it.
+    // The controller drops a report that old.
     let dropped = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
     wait_for("it to be dropped", || tenant.describe(), dropped);
     assert_eq!(status(&tenant)["lastUploadTime"], "2026-01-01T00:00:00Z");

@@ -21,7 +21,7 @@ const REPLACED: &str = "AssumeRoleWithCharacterReplaced";
 
 const PRESENT: [&str; 6] = [RANDOM, APPENDED, PREPENDED, CASE_FLIPPED, LAST_REPLACED, REPLACED];
 const EVERYBODY: [&str; 7] = [WITHOUT, RANDOM, APPENDED, PREPENDED, CASE_FLIPPED, LAST_REPLACED, REPLACED];
-/// Drawn anew in each window, so a policy that matches some of them lets them in by chance.
+/// Random in each window, so a policy that matches some of them accepts them by chance.
 const DRAWN: [&str; 2] = [RANDOM, REPLACED];
 
 /// What a trust policy comes to.
@@ -82,7 +82,7 @@ fn on_id(operator: &str, value: impl Into<Value>) -> Option<Value> {
 }
 
 #[test]
-fn each_trust_policy_is_found_out_or_proved_and_the_remedy_says_what_to_paste() {
+fn each_trust_policy_is_judged_and_the_remedy_says_what_to_paste() {
     environment_or_skip!();
     let tenant = Tenant::new("trust");
     let id = tenant.external_id.clone();
@@ -195,7 +195,7 @@ fn each_trust_policy_is_found_out_or_proved_and_the_remedy_says_what_to_paste() 
 }
 
 #[test]
-fn every_form_of_external_id_is_proved_where_it_is_demanded_and_found_out_where_it_is_not() {
+fn every_form_of_external_id_is_proved_only_where_it_is_enforced() {
     environment_or_skip!();
     let tenant = Tenant::new("forms");
     let number: String = tenant.account.chars().rev().collect();
@@ -227,7 +227,7 @@ fn every_form_of_external_id_is_proved_where_it_is_demanded_and_found_out_where_
 }
 
 #[test]
-fn a_question_mark_in_the_middle_is_found_in_the_window_that_replaces_that_character() {
+fn a_wildcard_in_the_middle_is_found_when_that_character_is_replaced() {
     environment_or_skip!();
     // It is a matter of chance which window that is, and each takes ten seconds.
     long_run_or_skip!();
@@ -264,7 +264,7 @@ fn a_question_mark_in_the_middle_is_found_in_the_window_that_replaces_that_chara
 }
 
 #[test]
-fn a_role_that_is_opened_is_found_at_the_enforcement_interval_though_nobody_asks() {
+fn an_opened_role_is_found_at_the_enforcement_interval() {
     environment_or_skip!();
     // The shortest interval is five minutes.
     long_run_or_skip!();

@@ -28,7 +28,7 @@ const SMALL: [Recording; 2] = [("a.wav", 16), ("b.wav", 16)];
 const LONG: [Recording; 1] = [("long.wav", 33 * 1024)];
 
 #[test]
-fn whatever_meets_the_calls_of_an_upload_each_recording_arrives_once_and_byte_for_byte() {
+fn each_recording_arrives_once_and_unaltered_whatever_faults_occur() {
     environment_or_skip!();
     // Every object that ever was is seen.
     let tenant = Tenant::with("faulty", None, &["--versioned"]);

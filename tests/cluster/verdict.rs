@@ -25,7 +25,7 @@ fn a_sound_destination_turns_ready_and_leaves_no_probe_behind() {
 }
 
 #[test]
-fn each_mistake_has_its_own_reason_and_remedy_and_disturbs_nobody_else() {
+fn each_mistake_has_its_own_reason_and_remedy_and_affects_no_other() {
     environment_or_skip!();
     let tenant = Tenant::new("mistakes");
     tenant.apply_secret(&tenant.external_id);
@@ -106,7 +106,7 @@ fn each_mistake_has_its_own_reason_and_remedy_and_disturbs_nobody_else() {
 }
 
 #[test]
-fn a_mended_secret_is_noticed_without_being_watched() {
+fn a_corrected_secret_is_noticed_without_a_watch() {
     environment_or_skip!();
     let tenant = Tenant::new("mended");
     tenant.apply_destination("acme", json!({}));
@@ -116,7 +116,7 @@ fn a_mended_secret_is_noticed_without_being_watched() {
 }
 
 #[test]
-fn a_role_that_lets_anybody_in_is_found_out_and_recovers_when_mended() {
+fn an_open_role_is_found_and_recovers_when_corrected() {
     environment_or_skip!();
     let tenant = Tenant::ready("open");
     tenant.customer(&["trust-open"]).expect_ok();

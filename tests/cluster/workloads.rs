@@ -18,7 +18,7 @@ fn workload(tenant: &Tenant, version: &str, kind: &str, script: &str, spec: Valu
 }
 
 #[test]
-fn a_job_completes_once_its_recording_is_delivered_and_a_deployment_delivers_while_it_runs() {
+fn a_job_completes_after_delivery_and_a_deployment_delivers_while_running() {
     environment_or_skip!();
     let tenant = Tenant::ready("workload");
     let record =

@@ -1,13 +1,20 @@
-//! Against an S3 that says what the test wants, and remembers what was sent.
+//! Against a fake S3 with scripted answers, which records what was sent.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::*;
-use crate::api::{Encryption, Endpoint, Part, StorageClass};
+use super::body::{Body, LEAST_TRANSFER, transfer_time};
+use super::store::{Deleted, ObjectStore, content_type};
+use crate::api::{
+    Answer, BucketTarget, Crc64Nvme, Encryption, EncryptionType, Endpoint, ObjectACL, Part, Silence,
+    StorageClass,
+};
+use crate::aws::Connection;
+use crate::secret::SessionCredentials;
 
 /// Bytes of a request that reached the bucket, and its headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
@@ -69,7 +76,7 @@ fn chunks(content: &[u8], promised: u64) -> Body {
 }
 
 #[tokio::test]
-async fn a_file_is_put_as_it_is_on_condition_that_the_key_is_free_and_the_bytes_are_right() {
+async fn a_file_is_put_unchanged_if_the_key_is_free_and_the_checksum_matches() {
     let content = vec![b'x'; 100_001];
     let checksum = Crc64Nvme::of(&content);
     let (store, seen) = s3("AAAAAAAAAAA=").await;
@@ -114,7 +121,7 @@ async fn only_a_checksum_of_the_full_object_counts_as_one() {
 }
 
 #[tokio::test]
-async fn bytes_that_end_before_they_should_or_fail_to_come_are_a_call_that_broke_off() {
+async fn a_body_that_ends_early_or_fails_ends_the_call_as_a_connection_error() {
     let (store, _) = s3("").await;
     let (sender, failing) = tokio::sync::mpsc::channel(1);
     sender.try_send(Err(std::io::ErrorKind::Other.into())).unwrap();
@@ -146,7 +153,7 @@ fn a_large_object_is_given_the_time_a_slow_line_needs() {
     assert!(transfer_time(five_gib) > Duration::from_secs(5 * 3600));
 }
 
-/// What S3 says to each step of an upload in parts.
+/// The answers of S3 to the steps of a multipart upload.
 fn multipart(call: &str) -> Response {
     let created =
         "<InitiateMultipartUploadResult><UploadId>upload/1</UploadId></InitiateMultipartUploadResult>";

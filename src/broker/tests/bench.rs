@@ -1,4 +1,4 @@
-//! A broker whose cluster and STS the test holds in its hand. Time is tokio's, paused.
+//! A broker whose cluster and STS the test controls. Time is tokio's, paused.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -19,16 +19,18 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use super::super::grants::{Cluster, Grants, IssueSession};
+use super::super::grants::Grants;
 use super::super::metrics::Requests;
+use super::super::ports::{Cluster, IssueSession};
 use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
+use crate::cluster::{self, CallError};
 use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::telemetry::Metrics;
 
-/// The API server and STS, as the test sets them up. For whom each token is, [`spelled`] says.
+/// The API server and STS of a test. [`spelled`] makes the tokens.
 #[derive(Default)]
 pub(super) struct World {
     pub(super) away: AtomicBool,
@@ -53,12 +55,13 @@ pub(super) struct World {
 struct Fake(Arc<World>);
 
 impl Cluster for Fake {
-    async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+    async fn review(&self, token: &SecretString) -> cluster::Result<TokenReviewStatus> {
         self.0.reviews.fetch_add(1, SeqCst);
         let takes = *self.0.review_takes.lock().unwrap();
         tokio::time::sleep(takes).await;
         if self.0.away.load(SeqCst) {
-            return Err(kube::Error::Service("connection refused".into()));
+            let error = kube::Error::Service("connection refused".into());
+            return Err(CallError::cluster_wide("create", "tokenreview", "", error));
         }
         let (claims, signature) = token.expose_secret().rsplit_once('.').unwrap();
         if signature != SIGNATURE {
@@ -81,7 +84,7 @@ impl Cluster for Fake {
         .unwrap())
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
+    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
         assert_eq!(namespace, "tenant-acme");
         let pods = self.0.pods.lock().unwrap();
         Ok(pods.get(name).map(|pod| serde_json::from_value(pod.clone()).unwrap()))
@@ -96,7 +99,7 @@ impl Cluster for Fake {
         self.0.changed.subscribe()
     }
 
-    async fn write_delivery(&self, seen: &RecordingDestination, entry: &Entry) -> kube::Result<bool> {
+    async fn write_delivery(&self, seen: &RecordingDestination, entry: &Entry) -> cluster::Result<bool> {
         self.0.writes.fetch_add(1, SeqCst);
         if self.0.write_conflicts.load(SeqCst) > 0 {
             self.0.write_conflicts.fetch_sub(1, SeqCst);
@@ -111,7 +114,7 @@ impl Cluster for Fake {
         Ok(true)
     }
 
-    async fn announce(&self, _: &RecordingDestination, transition: &Transition) -> kube::Result<()> {
+    async fn announce(&self, _: &RecordingDestination, transition: &Transition) -> cluster::Result<()> {
         self.0.announced.lock().unwrap().push(transition.reason.clone());
         Ok(())
     }
@@ -195,11 +198,11 @@ impl Bench {
             secret_version: Mutex::new("812".to_owned()),
             ..World::default()
         });
-        let (authorities, told) = watch::channel("the CA".to_owned());
+        let (authorities, receiver) = watch::channel("the CA".to_owned());
         let mut registry = Registry::default();
         let requests = Requests::register(&mut registry);
         let fake = || Fake(world.clone());
-        let grants = Grants::new(fake(), fake(), told, None, now);
+        let grants = Grants::new(fake(), fake(), receiver, None, now);
         let broker = Arc::new(Broker { grants, requests });
         let app = router(broker.clone());
         tokio::spawn(async move { broker.grants.write_reports().await });
@@ -267,7 +270,7 @@ impl Bench {
         self.send(request(path, token).body(Body::empty()).unwrap()).await
     }
 
-    /// Asks for credentials as `recorder-0`; the access key ID, or the status of the refusal.
+    /// Requests credentials as `recorder-0`: the access key ID, or the status of the refusal.
     pub(super) async fn key(&self) -> Result<String, StatusCode> {
         let seen = self.get(CREDENTIALS_PATH, "token-of-recorder-0").await;
         if seen.status != StatusCode::OK {

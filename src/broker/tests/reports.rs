@@ -32,7 +32,7 @@ async fn a_report_is_entered_into_the_status_of_the_pods_own_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_use_the_destination_reports_nothing_and_learns_nothing() {
+async fn a_pod_that_may_not_use_the_destination_cannot_report_on_it() {
     let bench = Bench::new();
     for token in ["token-of-nobody", "nonsense"] {
         let refused = bench.report(token, LATE).await;
@@ -54,7 +54,7 @@ async fn a_report_is_taken_while_the_destination_is_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_report_is_said_to_be_none() {
+async fn a_malformed_report_is_rejected_as_such() {
     let bench = Bench::new();
     let many = format!("{{{}", " ".repeat(5000));
     for (body, problem) in [

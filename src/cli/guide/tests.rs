@@ -70,7 +70,7 @@ fn customers() -> Vec<(&'static str, Pack)> {
     ]
 }
 
-/// `golden/CUSTOMER/FILE`, of one customer the page too. `GOLDEN=write` writes them anew.
+/// `golden/CUSTOMER/FILE`, of one customer the page too. `GOLDEN=write` updates them.
 #[test]
 fn what_is_handed_over_is_what_the_golden_files_say() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/guide/golden");
@@ -214,7 +214,7 @@ fn role_and_bucket_in_two_accounts_are_refused() {
 }
 
 #[test]
-fn a_directory_gets_all_files_and_keeps_what_is_somebody_elses() {
+fn a_directory_gets_all_files_and_keeps_those_of_others() {
     let directory = tempfile::tempdir().unwrap();
     let pack = directory.path().join("for/acme");
     let into = [PLAIN, &["--directory", pack.to_str().unwrap()]].concat();

@@ -1,6 +1,7 @@
-//! `lint`: what is wrong with manifests, before they meet a cluster.
+//! `lint`: what is wrong with manifests, before they are applied.
 
-mod marks;
+mod findings;
+mod labels_and_annotations;
 mod schema;
 mod secrets;
 mod tenants;
@@ -9,14 +10,15 @@ mod tests;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+pub(super) use findings::Findings;
 
 use super::files::{self, Source};
-use super::output::{BAD, DIM, DOUBTFUL, Failure, GOOD, Outcome, Report, paint};
+use super::output::Failure;
 use super::pods;
 use super::yaml::{Content, Node};
 use crate::api::RecordingDestination;
 use crate::secret::ExternalID;
+use findings::{Document, Finding, KIND, Severity, did_you_mean};
 
 /// What to lint.
 #[derive(clap::Args)]
@@ -27,114 +29,18 @@ pub(super) struct Arguments {
     files: Vec<PathBuf>,
 }
 
-/// All that was found.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Findings {
-    /// Documents that were read.
-    documents: usize,
-    /// RecordingDestinations among them.
-    destinations: usize,
-    findings: Vec<Finding>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Severity {
-    /// It is refused, or cannot work, or lets others in.
-    Error,
-    /// It may be meant.
-    Warning,
-}
-
-#[derive(PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Finding {
-    file: String,
-    line: usize,
-    severity: Severity,
-    /// Kind and name; empty when the text could not be read.
-    object: String,
-    field: String,
-    /// The rule and the fix.
-    message: String,
-}
-
-/// One object of one file.
-pub(super) struct Document<'a> {
-    file: &'a str,
-    node: &'a Node,
-}
-
-impl Document<'_> {
-    fn kind(&self) -> &str {
-        self.node.text(&["kind"]).unwrap_or_default()
-    }
-
-    fn name(&self) -> &str {
-        self.node.text(&["metadata", "name"]).unwrap_or_default()
-    }
-
-    /// `None` for the namespace that it is applied in.
-    fn namespace(&self) -> Option<&str> {
-        self.node.text(&["metadata", "namespace"])
-    }
-
-    /// Line of the key under a path, or of the nearest above it that is there.
-    fn line(&self, path: &[&str]) -> usize {
-        let mut node = self.node;
-        let mut line = node.line;
-        for key in path {
-            let Some(field) = node.fields().iter().rev().find(|field| field.name == *key) else { break };
-            (node, line) = (&field.value, field.line);
-        }
-        line
-    }
-}
-
-impl Findings {
-    fn add(&mut self, severity: Severity, document: &Document, line: usize, field: &str, message: String) {
-        let object = format!("{} {}", document.kind(), document.name()).trim().to_owned();
-        let (file, field) = (document.file.to_owned(), field.to_owned());
-        self.findings.push(Finding { file, line, severity, object, field, message });
-    }
-
-    fn error(&mut self, document: &Document, line: usize, field: &str, message: String) {
-        self.add(Severity::Error, document, line, field, message);
-    }
-
-    fn warning(&mut self, document: &Document, line: usize, field: &str, message: String) {
-        self.add(Severity::Warning, document, line, field, message);
-    }
-
-    fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity == severity).count()
-    }
-
-    /// Field and message of the first.
-    pub(super) fn first(&self) -> Option<(&str, &str)> {
-        self.findings.first().map(|finding| (finding.field.as_str(), finding.message.as_str()))
-    }
-
-    fn errors(&self) -> usize {
-        self.count(Severity::Error)
-    }
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<Findings, Failure> {
     Ok(Manifests::read(&files::read(&arguments.files)?).findings)
 }
 
-/// Manifests, looked through.
+/// Manifests with what lint found.
 pub(super) struct Manifests {
-    /// What is wrong with them.
     pub findings: Findings,
-    /// Those destinations that the API server would take, each with the External ID that the files have for it.
+    /// The destinations that the API server would accept, each with its External ID from the files.
     pub destinations: Vec<(RecordingDestination, Option<ExternalID>)>,
 }
 
 impl Manifests {
-    /// Looks through files.
     pub(super) fn read(sources: &[Source]) -> Self {
         let mut findings = Findings { documents: 0, destinations: 0, findings: Vec::new() };
         let mut documents = Vec::new();
@@ -154,7 +60,7 @@ impl Manifests {
         findings.documents = documents.len();
         let mut destinations = Vec::new();
         for (index, document) in documents.iter().enumerate() {
-            alone(document, &documents[..index], &mut findings);
+            check_object(document, &documents[..index], &mut findings);
             if is_destination(document) {
                 findings.destinations += 1;
                 destinations.extend(destination(document, &mut findings).map(|read| (document, read)));
@@ -170,17 +76,17 @@ impl Manifests {
     }
 }
 
-/// What any object can have wrong.
-fn alone(document: &Document, earlier: &[Document], findings: &mut Findings) {
+/// Checks that apply to any object.
+fn check_object(document: &Document, earlier: &[Document], findings: &mut Findings) {
     duplicate_keys(document, document.node, "", findings);
     namesakes(document, earlier, findings);
-    marks::check(document, findings);
+    labels_and_annotations::check(document, findings);
     for refusal in pods::of(document.node).iter().filter_map(pods::Pod::refusal) {
         findings.error(document, document.node.line, "", format!("its pod would be refused: {refusal}"));
     }
 }
 
-/// A List is what it holds.
+/// A List counts as its items.
 fn collect<'a>(file: &'a str, node: &'a Node, documents: &mut Vec<Document<'a>>) {
     match node.at(&["items"]) {
         Some(items) if node.text(&["kind"]).is_some_and(|kind| kind.ends_with("List")) => {
@@ -230,7 +136,6 @@ fn is_destination(document: &Document) -> bool {
     version.starts_with("recordings.revenue.io/") || document.kind() == KIND
 }
 
-const KIND: &str = "RecordingDestination";
 const VERSION: &str = "recordings.revenue.io/v1alpha1";
 
 /// The destination, if the API server would take it.
@@ -279,40 +184,4 @@ fn destination(document: &Document, findings: &mut Findings) -> Option<Recording
         return None;
     }
     serde_json::from_value(document.node.value()).ok()
-}
-
-/// The known word that was probably meant.
-fn did_you_mean<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
-    let likeness = |known: &str| strsim::jaro_winkler(&given.to_lowercase(), &known.to_lowercase());
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.85).then_some(best)
-}
-
-impl Report for Findings {
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for Finding { file, line, severity, field, message, .. } in &self.findings {
-            let severity = match severity {
-                Severity::Error => paint(BAD, "error"),
-                Severity::Warning => paint(DOUBTFUL, "warning"),
-            };
-            let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-            text.push_str(&format!("{file}:{line}: {severity}: {field}{message}\n"));
-        }
-        let counted = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-        let (errors, warnings) = (self.errors(), self.count(Severity::Warning));
-        let read =
-            format!("{}, {}", counted(self.documents, "document"), counted(self.destinations, "destination"));
-        let summary = match (errors, warnings) {
-            (0, 0) => paint(GOOD, "nothing is wrong with them"),
-            _ => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
-        };
-        text.push_str(&format!("{} {summary}\n", paint(DIM, &format!("{read}:"))));
-        text
-    }
-
-    /// Warnings leave it well.
-    fn outcome(&self) -> Outcome {
-        if self.errors() > 0 { Outcome::Wrong } else { Outcome::Well }
-    }
 }

@@ -1,11 +1,11 @@
-//! What the API server says of a destination at apply: the schema and the CEL rules of the CustomResourceDefinition.
+//! The checks of the API server at apply: the schema and the CEL rules of the CustomResourceDefinition.
 
 use std::sync::LazyLock;
 
 use kube::core::cel::Validator;
 use serde_json::{Map, Value};
 
-use super::{Document, Findings};
+use super::findings::{Document, Findings, did_you_mean};
 use crate::api::crd;
 use crate::cli::yaml::{Content, Node};
 
@@ -68,7 +68,7 @@ impl Walk<'_, '_> {
                 Some(schema) => self.node(schema, &field.value, &path),
                 None => {
                     let known: Vec<_> = properties.keys().map(String::as_str).collect();
-                    let fix = match super::did_you_mean(&field.name, &known) {
+                    let fix = match did_you_mean(&field.name, &known) {
                         Some(known) => {
                             meant.push(known);
                             format!("did you mean {known}?")
@@ -120,7 +120,7 @@ fn scalar(schema: &Value, value: &Value) -> Option<String> {
         return match value.as_str() {
             Some(text) if allowed.contains(&text) => None,
             given => {
-                let meant = given.and_then(|text| super::did_you_mean(text, &allowed));
+                let meant = given.and_then(|text| did_you_mean(text, &allowed));
                 let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
                 Some(format!("it must be one of {}{meant}", allowed.join(", ")))
             }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{Document, Findings, did_you_mean};
+use super::findings::{Document, Findings, did_you_mean};
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, RecordingDestination};
 use crate::cli::yaml::{Content, Field, Node};
 use crate::domain::trust::weakness;
@@ -68,7 +68,7 @@ pub(super) fn external_id(
     entry_in_order(secret, path, field, &names, findings)
 }
 
-/// Looks at Secrets of our type that no destination of the files names.
+/// Checks Secrets of the operator's type that no destination of the files names.
 pub(super) fn unnamed(
     destinations: &[(&Document, RecordingDestination)],
     documents: &[Document],
@@ -91,7 +91,7 @@ pub(super) fn unnamed(
     }
 }
 
-/// The External ID of an entry; says what is wrong with it, and whether who knows `names` could guess it.
+/// The External ID of an entry; finds what is wrong with it, and whether `names` make it easy to guess.
 fn entry_in_order(
     secret: &Document,
     path: &str,

@@ -1,79 +1,88 @@
 //! Pod → pod: what a labelled pod gets, the same for the webhook and for a preview.
 //!
-//! The pod is read as a type and changed as JSON: fields that are newer than our types stay as they
-//! were. Injecting twice gives the same pod as injecting once.
+//! The pod is read as a type and changed as JSON, so that fields unknown to the types stay as they are. Injecting twice
+//! gives the same pod as injecting once.
 
-mod identity;
-mod place;
+mod entries;
 mod refusal;
 mod request;
+mod settings;
 mod sidecar;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod user;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 pub use refusal::Refusal;
 pub use request::Request;
+pub use settings::Settings;
+pub use spool::Spool;
 
-/// What the operator says about every sidecar.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Image of the sidecar.
-    pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`.
-    pub image_pull_policy: String,
-    /// Most bytes that each sidecar sends in a second.
-    pub bandwidth_limit: Option<u64>,
-    /// Base URL of the broker.
-    pub broker_url: String,
-    /// CA certificates by which the broker is trusted, PEM.
-    pub broker_ca: String,
+use crate::api::UPLOADER_CONTAINER;
+
+/// A pod that asks for a sidecar, read once.
+#[derive(Debug)]
+pub struct Injection<'a> {
+    pod: &'a Value,
+    spec: PodSpec,
+    request: Request,
 }
 
-/// What a pod asks for, by its label and annotations; `None` when it asks for nothing. Whether the
-/// destination exists is for the caller to find out.
-pub fn request(pod: &Value) -> Result<Option<Request>, Refusal> {
-    Request::of(&read(pod)?)
+impl<'a> Injection<'a> {
+    /// Reads what a pod asks for, by its label and annotations; `None` when it asks for nothing. Whether the
+    /// destination exists is for the caller to find out.
+    pub fn read(pod: &'a Value) -> Result<Option<Self>, Refusal> {
+        let seen = Pod::deserialize(pod).map_err(|error| Refusal::NotAPod(error.to_string()))?;
+        let Some(request) = Request::of(&seen)? else { return Ok(None) };
+        Ok(Some(Injection { pod, spec: seen.spec.unwrap_or_default(), request }))
+    }
+
+    /// What the pod asks for.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The pod with the sidecar it asks for; the same pod when it has it already.
+    pub fn inject(&self, settings: &Settings) -> Result<Value, Refusal> {
+        let Injection { pod, spec, request } = self;
+        if spec.host_network == Some(true) {
+            return Err(Refusal::HostNetwork);
+        }
+        let user = user::of_recorder(spec, &request.spool)?;
+
+        let grace_period = sidecar::grace_period(spec.termination_grace_period_seconds);
+        let mut pod = (*pod).clone();
+        let written = &mut pod["spec"];
+        written["terminationGracePeriodSeconds"] = grace_period.into();
+        for volume in [sidecar::state_volume(), sidecar::token_volume(grace_period)] {
+            entries::set(written, "volumes", &volume.name, &volume);
+        }
+        if request.loopback {
+            let volume = sidecar::credentials_volume();
+            entries::set(written, "volumes", &volume.name, &volume);
+            for container in written["containers"].as_array_mut().into_iter().flatten() {
+                for variable in sidecar::credentials_variables() {
+                    entries::set(container, "env", &variable.name, &variable);
+                }
+                let mount = sidecar::credentials_mount(true);
+                entries::set(container, "volumeMounts", &mount.name, &mount);
+            }
+        }
+        let before = spec.init_containers.iter().flatten().find(|c| c.name == UPLOADER_CONTAINER);
+        let container = sidecar::container(request, user, settings, before);
+        entries::set_last(written, "initContainers", &container.name, &container);
+        Ok(pod)
+    }
 }
 
 /// The pod with the sidecar it asks for; the same pod when it asks for none or has it already.
 pub fn inject(pod: &Value, settings: &Settings) -> Result<Value, Refusal> {
-    let seen = read(pod)?;
-    let Some(request) = Request::of(&seen)? else { return Ok(pod.clone()) };
-    let spec = seen.spec.unwrap_or_default();
-    if spec.host_network == Some(true) {
-        return Err(Refusal::HostNetwork);
+    match Injection::read(pod)? {
+        Some(injection) => injection.inject(settings),
+        None => Ok(pod.clone()),
     }
-    let user = identity::of_recorder(&spec, &request)?;
-
-    let grace_period = sidecar::grace_period(spec.termination_grace_period_seconds);
-    let mut pod = pod.clone();
-    let written = &mut pod["spec"];
-    written["terminationGracePeriodSeconds"] = grace_period.into();
-    for volume in [sidecar::state_volume(), sidecar::token_volume(grace_period)] {
-        place::where_it_was(written, "volumes", &volume.name, &volume);
-    }
-    if request.loopback {
-        let volume = sidecar::credentials_volume();
-        place::where_it_was(written, "volumes", &volume.name, &volume);
-        for container in written["containers"].as_array_mut().into_iter().flatten() {
-            for variable in sidecar::credentials_variables() {
-                place::where_it_was(container, "env", &variable.name, &variable);
-            }
-            let mount = sidecar::credentials_mount(true);
-            place::where_it_was(container, "volumeMounts", &mount.name, &mount);
-        }
-    }
-    let before = spec.init_containers.iter().flatten().find(|c| c.name == crate::api::UPLOADER_CONTAINER);
-    let container = sidecar::container(&request, user, settings, before);
-    place::last(written, "initContainers", &container.name, &container);
-    Ok(pod)
-}
-
-fn read(pod: &Value) -> Result<Pod, Refusal> {
-    Pod::deserialize(pod).map_err(|error| Refusal::NotAPod(error.to_string()))
 }

@@ -1,28 +1,26 @@
-//! What a pod asks for, by its label and annotations.
+//! The request of a pod, by its label and annotations.
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Refusal, spool};
+use super::refusal::Refusal;
+use super::spool::Spool;
 use crate::api::{
     CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
     SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
 };
 
-/// What a pod asks for, checked against the pod itself.
+/// The request of a pod, checked against the pod itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Name of the destination, in the pod's namespace.
     pub destination: String,
-    /// A volume of the pod.
-    pub spool_volume: String,
-    /// Directory within the volume; all of it when absent.
-    pub spool_path: Option<String>,
-    /// Whether AWS SDKs in the pod's other containers may have the destination's credentials.
+    pub spool: Spool,
+    /// Whether AWS SDKs in the pod's other containers may use the destination's credentials.
     pub loopback: bool,
 }
 
 impl Request {
-    /// Reads label and annotations. A pod without the label asks for nothing.
+    /// Reads label and annotations; `None` without the label.
     pub(super) fn of(pod: &Pod) -> Result<Option<Self>, Refusal> {
         let labels = pod.metadata.labels.as_ref();
         if labels.and_then(|labels| labels.get(INJECT_LABEL)).is_none_or(|value| value != "true") {
@@ -36,14 +34,16 @@ impl Request {
         };
         let request = Request {
             destination: annotation(DESTINATION_ANNOTATION).ok_or(Refusal::NoDestination)?,
-            spool_volume: annotation(SPOOL_VOLUME_ANNOTATION).unwrap_or(DEFAULT_SPOOL_VOLUME.to_owned()),
-            spool_path: annotation(SPOOL_PATH_ANNOTATION),
+            spool: Spool {
+                volume: annotation(SPOOL_VOLUME_ANNOTATION).unwrap_or(DEFAULT_SPOOL_VOLUME.to_owned()),
+                path: annotation(SPOOL_PATH_ANNOTATION),
+            },
             loopback,
         };
         if !is_object_name(&request.destination) {
             return Err(Refusal::MalformedDestination(request.destination));
         }
-        spool::check(pod, &request)?;
+        request.spool.check(pod)?;
         if pod.spec.iter().flat_map(|spec| &spec.containers).any(|c| c.name == UPLOADER_CONTAINER) {
             return Err(Refusal::NameTaken);
         }
@@ -51,8 +51,8 @@ impl Request {
     }
 }
 
-/// Whether an object can have that name (RFC 1123 subdomain). It goes into the path of a request to
-/// the API server, so nothing else may pass.
+/// Whether it is a valid object name (RFC 1123 subdomain). The name becomes part of a URL path at the API server, so
+/// nothing else may pass.
 fn is_object_name(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.len() <= 253

@@ -1,55 +1,77 @@
-//! Where the recordings are: a volume that can be written to, and a directory in it that the recorder reaches.
+//! The spool: a writable volume, and a directory in it that the recorder writes to.
 
 use std::path::{Component, Path};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount};
 use serde_json::Value;
 
-use super::{Refusal, Request};
+use super::refusal::Refusal;
 use crate::api::{
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
 };
 
-/// Kinds of volumes that no container can write to, as a volume names them.
+/// Kinds of volumes that no container can write to.
 const NEVER_WRITABLE: [&str; 5] = ["configMap", "secret", "projected", "downwardAPI", "image"];
 
-/// Refuses a spool in which no recording can be, or from which none could be removed.
-pub(super) fn check(pod: &Pod, request: &Request) -> Result<(), Refusal> {
-    let spec = pod.spec.as_ref();
-    let name = &request.spool_volume;
-    let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME, UPLOADER_CREDENTIALS_VOLUME];
-    let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
-    let volume = volumes.find(|volume| volume.name == *name && !ours.contains(&name.as_str()));
-    let volume = volume.ok_or_else(|| Refusal::NoSpoolVolume(name.clone()))?;
-    if let Some(because) = never_writable(volume) {
-        return Err(Refusal::ReadOnlySpool { volume: name.clone(), because });
-    }
-    let Some(path) = &request.spool_path else { return Ok(()) };
-    if !is_within(path) {
-        return Err(Refusal::MalformedSpoolPath(path.clone()));
-    }
-    if path.contains("$(") {
-        return Err(Refusal::UnexpandedSpoolPath(path.clone()));
-    }
-    let elsewhere = spec.and_then(|spec| others(spec).find_map(|container| writes(container, name)));
-    match elsewhere {
-        Some(mount) if spec.is_some_and(|spec| recorder(spec, request).is_none()) => {
-            let directory = directory(mount).to_owned();
-            Err(Refusal::RecorderElsewhere { directory, volume: name.clone(), path: path.clone() })
+/// A directory of a volume of the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// A volume of the pod.
+    pub volume: String,
+    /// Directory within the volume; all of it when absent.
+    pub path: Option<String>,
+}
+
+impl Spool {
+    /// Refuses a spool in which no recording can be, or from which none could be removed.
+    pub(super) fn check(&self, pod: &Pod) -> Result<(), Refusal> {
+        let spec = pod.spec.as_ref();
+        let name = &self.volume;
+        let ours = [UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME, UPLOADER_CREDENTIALS_VOLUME];
+        let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+        let volume = volumes.find(|volume| volume.name == *name && !ours.contains(&name.as_str()));
+        let volume = volume.ok_or_else(|| Refusal::NoSpoolVolume(name.clone()))?;
+        if let Some(because) = never_writable(volume) {
+            return Err(Refusal::ReadOnlySpool { volume: name.clone(), because });
         }
-        _ => Ok(()),
+        let Some(path) = &self.path else { return Ok(()) };
+        if !is_within(path) {
+            return Err(Refusal::MalformedSpoolPath(path.clone()));
+        }
+        if path.contains("$(") {
+            return Err(Refusal::UnexpandedSpoolPath(path.clone()));
+        }
+        let elsewhere = spec.and_then(|spec| others(spec).find_map(|container| writes(container, name)));
+        match elsewhere {
+            Some(mount) if spec.is_some_and(|spec| self.recorder(spec).is_none()) => {
+                let directory = directory(mount).to_owned();
+                Err(Refusal::RecorderElsewhere { directory, volume: name.clone(), path: path.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The first container that writes to the spool.
+    pub(super) fn recorder<'a>(&self, spec: &'a PodSpec) -> Option<&'a Container> {
+        others(spec).find(|container| {
+            let mut mounts = container.volume_mounts.iter().flatten();
+            mounts.any(|mount| is_written(mount, &self.volume) && self.is_reached_by(mount))
+        })
+    }
+
+    /// Whether a mount can reach the spool: one directory is the other or contains it. A variable in the path may have any
+    /// value.
+    fn is_reached_by(&self, mount: &VolumeMount) -> bool {
+        let spool = Path::new(self.path.as_deref().unwrap_or_default());
+        let is_expanded = mount.sub_path_expr.is_some();
+        let known = Path::new(directory(mount))
+            .components()
+            .take_while(|part| !(is_expanded && part.as_os_str().to_string_lossy().contains("$(")));
+        known.zip(spool.components()).all(|(theirs, ours)| theirs == ours)
     }
 }
 
-/// The first container that writes to the spool.
-pub(super) fn recorder<'a>(spec: &'a PodSpec, request: &Request) -> Option<&'a Container> {
-    others(spec).find(|container| {
-        let mut mounts = container.volume_mounts.iter().flatten();
-        mounts.any(|mount| is_written(mount, &request.spool_volume) && reaches(mount, request))
-    })
-}
-
-/// All containers but ours, those that may record first.
+/// All containers but the sidecar, regular ones first.
 fn others(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let init = spec.init_containers.iter().flatten().filter(|c| c.name != UPLOADER_CONTAINER);
     spec.containers.iter().chain(init)
@@ -63,24 +85,12 @@ fn is_written(mount: &VolumeMount, volume: &str) -> bool {
     mount.name == volume && mount.read_only != Some(true)
 }
 
-/// Whether what is written there can be in the spool: one directory is the other or above it. Where a
-/// variable's value decides, it can.
-fn reaches(mount: &VolumeMount, request: &Request) -> bool {
-    let spool = Path::new(request.spool_path.as_deref().unwrap_or_default());
-    let is_expanded = mount.sub_path_expr.is_some();
-    let known = Path::new(directory(mount))
-        .components()
-        .take_while(|part| !(is_expanded && part.as_os_str().to_string_lossy().contains("$(")));
-    known.zip(spool.components()).all(|(theirs, ours)| theirs == ours)
-}
-
-/// The directory of the volume that is mounted.
 fn directory(mount: &VolumeMount) -> &str {
     let path = mount.sub_path.as_deref().filter(|path| !path.is_empty());
     path.or(mount.sub_path_expr.as_deref()).unwrap_or_default()
 }
 
-/// Why nobody can write to the volume. Looked up by name, as a dozen kinds have the field `readOnly`.
+/// Why the volume cannot be written to. Fields are compared by name, because a dozen kinds have `readOnly`.
 fn never_writable(volume: &Volume) -> Option<String> {
     let Ok(Value::Object(fields)) = serde_json::to_value(volume) else { return None };
     fields.iter().filter(|(kind, _)| *kind != "name").find_map(|(kind, source)| {
@@ -91,7 +101,7 @@ fn never_writable(volume: &Volume) -> Option<String> {
     })
 }
 
-/// Whether the path stays within the directory it is relative to, by its text.
+/// Whether a relative path stays within its directory, judged by its text.
 fn is_within(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -39,7 +39,7 @@ fn sidecar(pod: &Value) -> &Value {
     pod["spec"]["initContainers"].as_array().unwrap().last().unwrap()
 }
 
-/// Every `golden/NAME.in.yaml` becomes `golden/NAME.out.yaml`. `GOLDEN=write` writes the outputs anew.
+/// Every `golden/NAME.in.yaml` becomes `golden/NAME.out.yaml`. `GOLDEN=write` updates the outputs.
 #[test]
 fn pods_become_the_golden_pods_and_a_second_injection_changes_nothing() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain/injection/golden");
@@ -62,7 +62,7 @@ fn pods_become_the_golden_pods_and_a_second_injection_changes_nothing() {
 }
 
 #[test]
-fn a_bandwidth_limit_is_one_more_variable_of_the_sidecar_and_goes_with_the_operators() {
+fn a_bandwidth_limit_is_an_environment_variable_of_the_sidecar() {
     let limited = Settings { bandwidth_limit: Some(10 << 20), ..settings() };
     let without = inject(&recorder(), &settings()).unwrap();
     let with_one = inject(&recorder(), &limited).unwrap();
@@ -73,9 +73,9 @@ fn a_bandwidth_limit_is_one_more_variable_of_the_sidecar_and_goes_with_the_opera
     assert_eq!(inject(&with_one, &settings()).unwrap(), without);
 }
 
-/// Each row is one thing wrong, beside the same thing in order. `GOLDEN=write` writes the sentences anew.
+/// Each row is one thing wrong, beside the same thing in order. `GOLDEN=write` updates the sentences.
 #[test]
-fn a_pod_that_cannot_be_served_is_refused_with_the_sentence_in_the_golden_file() {
+fn a_pod_that_cannot_be_served_is_refused_with_the_golden_sentence() {
     let annotation = |name: &str| format!("/metadata/annotations/recordings.revenue.io~1{name}");
     let volume = |source: Value| {
         let mut volume = json!({"name": "recordings"});
@@ -160,13 +160,14 @@ fn a_pod_that_cannot_be_served_is_refused_with_the_sentence_in_the_golden_file()
 #[test]
 fn annotations_that_are_in_order_are_taken() {
     let pod = with(recorder(), "/metadata/annotations/recordings.revenue.io~1spool-path", json!("calls/eu"));
-    let asked = request(&pod).unwrap().unwrap();
-    assert_eq!((asked.destination.as_str(), asked.spool_path.as_deref()), ("acme", Some("calls/eu")));
-    assert_eq!(request(&with(recorder(), "/metadata/labels", json!({}))).unwrap(), None);
+    let injection = Injection::read(&pod).unwrap().unwrap();
+    let asked = injection.request();
+    assert_eq!((asked.destination.as_str(), asked.spool.path.as_deref()), ("acme", Some("calls/eu")));
+    assert!(Injection::read(&with(recorder(), "/metadata/labels", json!({}))).unwrap().is_none());
 }
 
 #[test]
-fn the_sidecar_runs_as_whom_the_recorder_runs() {
+fn the_sidecar_runs_as_the_recorders_user() {
     for (container, pod, expected) in [
         (json!({}), json!({}), (65532, 65532)),
         (json!({}), json!({"runAsUser": 7, "runAsGroup": 8}), (7, 8)),
@@ -198,7 +199,7 @@ fn the_token_outlasts_the_grace_period_within_bounds() {
 }
 
 #[test]
-fn a_short_grace_period_is_made_long_enough_to_drain_in_and_a_long_one_is_kept() {
+fn a_grace_period_too_short_to_drain_in_is_raised_and_a_long_one_kept() {
     for (grace, expected) in
         [(Value::Null, 120), (json!(0), 120), (json!(30), 120), (json!(120), 120), (json!(600), 600)]
     {

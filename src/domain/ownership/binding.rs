@@ -1,6 +1,5 @@
 //! A namespace's AWS accounts.
 
-use super::Claim;
 use crate::api::{ALLOWED_ACCOUNTS_ANNOTATION, Objection, Reason};
 
 /// Whether namespaces must be bound to AWS accounts.
@@ -17,10 +16,10 @@ pub enum AccountBinding {
 /// The AWS accounts that a namespace may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Binding {
-    /// The namespace does not say.
+    /// The namespace has no annotation.
     #[default]
     Absent,
-    /// These and no others. Entries are as written: one that is no account matches none.
+    /// Only these. Entries are kept as written; one that is no account matches none.
     Accounts(Vec<String>),
 }
 
@@ -32,9 +31,13 @@ impl Binding {
         Binding::Accounts(entries.map(str::to_owned).collect())
     }
 
-    /// Why the claim's role and bucket may not be used from its namespace.
-    pub(super) fn objection(&self, claim: &Claim, rule: AccountBinding) -> Option<Objection> {
-        let namespace = &claim.namespace;
+    /// Why a role and a bucket of those accounts may not be used from that namespace.
+    pub(super) fn objection(
+        &self,
+        namespace: &str,
+        accounts: &[String],
+        rule: AccountBinding,
+    ) -> Option<Objection> {
         let refused = |message: String| {
             Some(Objection {
                 reason: Reason::AccountNotAllowed,
@@ -42,7 +45,7 @@ impl Binding {
                 remedy: format!(
                     "Whoever administers the platform binds the namespace:\n\
                      kubectl annotate namespace {namespace} --overwrite {ALLOWED_ACCOUNTS_ANNOTATION}={}",
-                    claim.accounts().join(",")
+                    accounts.join(",")
                 ),
             })
         };
@@ -50,7 +53,7 @@ impl Binding {
             Binding::Absent if rule == AccountBinding::WhenPresent => None,
             Binding::Absent => refused(format!("namespace {namespace} is not bound to any AWS account")),
             Binding::Accounts(allowed) => {
-                let stranger = claim.accounts().into_iter().find(|account| !allowed.contains(account))?;
+                let stranger = accounts.iter().find(|account| !allowed.contains(account))?;
                 refused(format!("namespace {namespace} is not bound to AWS account {stranger}"))
             }
         }

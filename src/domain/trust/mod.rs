@@ -1,5 +1,5 @@
-//! What the customer's role is asked, and what sessions of it may do: the wrong callers to try,
-//! session policies and names, and the texts that the customer pastes.
+//! Trust of the customer's role: the wrong callers to try, session policies and names, and the policies that the customer
+//! pastes.
 
 mod policy;
 mod principal;
@@ -12,7 +12,7 @@ mod texts;
 
 pub use policy::{DENY_EVERYTHING, Purpose, session_policy};
 pub use principal::is_principal;
-pub use probes::{NegativeProbe, WrongCaller, negative_probes};
+pub use probes::{NegativeProbe, is_unlike_the_right_one, negative_probes};
 pub use session_name::session_name;
 pub use strength::{Weakness, weakness};
 pub use texts::{

@@ -1,47 +1,26 @@
-//! The wrong callers that a role must refuse before it is called safe.
+//! The wrong callers that a role must refuse.
 //!
-//! Each near miss differs from the right External ID in one respect, so that a trust policy with a
-//! wildcard, an `IgnoreCase` or an `IfExists` is found out by one of them.
+//! Each near miss differs from the right External ID in one respect, so that one of them finds a trust policy with a
+//! wildcard, an `IgnoreCase` or an `IfExists`.
 
+use crate::api::WrongCaller;
 use crate::secret::ExternalID;
 
-/// A wrong caller, by what is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
-pub enum WrongCaller {
-    /// No External ID at all.
-    AssumeRoleWithoutExternalID,
-    /// A random one of the same length and character classes.
-    AssumeRoleWithRandomExternalID,
-    /// The right one and one character more.
-    AssumeRoleWithExternalIDAppended,
-    /// One character before the right one.
-    AssumeRoleWithExternalIDPrepended,
-    /// The right one with the case of its letters flipped.
-    AssumeRoleWithExternalIDCaseFlipped,
-    /// The right one with its last character replaced: a wildcard at the end is the usual slip.
-    AssumeRoleWithLastCharacterReplaced,
-    /// The right one with another character replaced, at another position in each window.
-    AssumeRoleWithCharacterReplaced,
-}
-
-impl WrongCaller {
-    /// Whether it shows nothing of the right External ID, so that others than its owner may be shown it.
-    pub fn is_unlike_the_right_one(self) -> bool {
-        matches!(self, Self::AssumeRoleWithoutExternalID | Self::AssumeRoleWithRandomExternalID)
-    }
+/// Whether a wrong caller reveals nothing of the right External ID, so that other roles may be tried with it.
+pub fn is_unlike_the_right_one(caller: WrongCaller) -> bool {
+    matches!(caller, WrongCaller::AssumeRoleWithoutExternalID | WrongCaller::AssumeRoleWithRandomExternalID)
 }
 
 /// One wrong caller to try.
 #[derive(Clone, Debug)]
 pub struct NegativeProbe {
-    /// What is wrong with it.
     pub caller: WrongCaller,
     /// What it sends; `None` for no External ID. The outer `None` means that this External ID has
     /// no such near miss (no letters to flip).
     pub external_id: Option<Option<ExternalID>>,
 }
 
-/// Longest External ID; a longer one would be refused for its length, which proves nothing.
+/// Longest External ID. A longer one would be refused for its length, which proves nothing.
 const LONGEST: usize = 1224;
 
 /// The wrong callers for one window. `random` decides the random External ID and the position of
@@ -109,7 +88,7 @@ fn flip_case(byte: u8) -> u8 {
     if byte.is_ascii_lowercase() { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() }
 }
 
-/// Same length and character classes, every letter and digit drawn anew; never the right value.
+/// Same length and character classes, with random letters and digits; never the right value.
 fn random_like(right: &[u8], random: &mut Random) -> Vec<u8> {
     let mut drawn: Vec<u8> = right
         .iter()
@@ -221,7 +200,7 @@ mod tests {
     #[test]
     fn the_platforms_own_control_role_is_shown_nothing_of_an_external_id() {
         let right = "c7f1e0b2-8f0a-4a52";
-        let shown = values(right, 3).into_iter().filter(|(caller, _)| caller.is_unlike_the_right_one());
+        let shown = values(right, 3).into_iter().filter(|(caller, _)| is_unlike_the_right_one(*caller));
         let shown: Vec<_> = shown.filter_map(|(_, sent)| sent).collect();
         assert_eq!(shown.len(), 1, "and none");
         let same = shown[0].bytes().zip(right.bytes()).filter(|(a, b)| a == b && *a != b'-').count();

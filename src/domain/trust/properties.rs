@@ -141,7 +141,7 @@ fn near(target: &BucketTarget, partition: &str, which: u8, key: &str) -> String 
 
 proptest! {
     #[test]
-    fn no_session_reaches_further_than_its_prefix_whatever_other_policies_grant(
+    fn no_session_reaches_beyond_its_prefix_whatever_policies_grant(
         (target, partition) in targets(),
         action in actions(),
         which in 0_u8..8,

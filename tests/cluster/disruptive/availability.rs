@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::load::under_load;
 use super::{Frozen, NAMESPACE, Stopped};
-use crate::door::Door;
+use crate::broker_client::BrokerClient;
 use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, kubectl, wait_for};
 
 #[test]
-fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admission_fails() {
+fn a_rollout_fails_no_credentials_request_and_no_admission() {
     environment_or_skip!();
     let tenant = Tenant::ready("rolled");
     let deployments = ["deployment/recording-operator-broker", "deployment/recording-operator-webhook"];
@@ -26,7 +26,7 @@ fn while_broker_and_webhook_are_replaced_no_request_for_credentials_and_no_admis
 }
 
 #[test]
-fn while_there_is_no_controller_pods_are_admitted_and_their_recordings_arrive() {
+fn without_a_controller_pods_are_admitted_and_recordings_delivered() {
     environment_or_skip!();
     let tenant = Tenant::ready("headless");
     let stopped = Stopped::controller();
@@ -39,7 +39,7 @@ fn while_there_is_no_controller_pods_are_admitted_and_their_recordings_arrive() 
 }
 
 #[test]
-fn while_there_is_no_webhook_labelled_pods_are_refused_and_all_others_admitted() {
+fn without_a_webhook_labelled_pods_are_refused_and_others_admitted() {
     environment_or_skip!();
     let tenant = Tenant::new("unanswered");
     tenant.apply_destination("acme", json!({}));
@@ -61,30 +61,30 @@ fn while_there_is_no_webhook_labelled_pods_are_refused_and_all_others_admitted()
 }
 
 #[test]
-fn without_an_api_server_known_pods_get_credentials_and_nobody_new_does_and_the_metric_says_so() {
+fn without_an_api_server_only_known_pods_get_credentials() {
     environment_or_skip!();
     let tenant = Tenant::ready("cut-off");
     for pod in ["known", "stranger"] {
         tenant.start_recorder(pod);
     }
     let (known, stranger) = (tenant.pod_token("default", "known"), tenant.pod_token("default", "stranger"));
-    let door = Door::open();
-    let is_served = |token: &str| door.credentials(token).starts_with("HTTP/1.1 200");
+    let broker = BrokerClient::open();
+    let is_served = |token: &str| broker.credentials(token).starts_with("HTTP/1.1 200");
     assert!(is_served(&known));
-    let undecided = door.counted("Unavailable");
+    let undecided = broker.counted("Unavailable");
 
     let (frozen, gone) = (Frozen::new("kube-apiserver"), Instant::now());
-    // Longer than a decision stands where there is somebody to ask.
+    // Longer than a decision is used while the API server answers.
     let seconds = if is_long() { 60 } else { 35 };
     let mut rounds = 0;
     while gone.elapsed() < Duration::from_secs(seconds) {
         assert!(is_served(&known), "after {:?}", gone.elapsed());
-        let answer = door.credentials(&stranger);
+        let answer = broker.credentials(&stranger);
         assert!(answer.starts_with("HTTP/1.1 503"), "after {:?}: {}", gone.elapsed(), answer.len());
         rounds += 1;
         std::thread::sleep(Duration::from_secs(1));
     }
-    assert!(rounds > 1 && door.counted("Unavailable") >= undecided + rounds);
+    assert!(rounds > 1 && broker.counted("Unavailable") >= undecided + rounds);
     drop(frozen);
 
     let served = || is_served(&stranger).then_some(());

@@ -86,7 +86,7 @@ fn schema() -> Value {
 }
 
 #[test]
-fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
+fn install_upgrade_rollback_and_uninstall_keep_the_tenants_objects() {
     environment_or_skip!();
     long_run_or_skip!();
     let tenant = Tenant::ready("lived");
@@ -155,7 +155,7 @@ fn installs_upgrades_rolls_back_and_uninstalls_and_keeps_what_is_the_tenants() {
 const NEXT_IMAGE: &str = "--set=image.repository=docker.io/library/recording-operator";
 
 #[test]
-fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_are_let_in_and_served() {
+fn an_image_upgrade_keeps_serving_pods_with_the_previous_sidecar() {
     environment_or_skip!();
     let tenant = Tenant::ready("upgraded");
     let held = tenant.start_held(tenant.recorder("held"));
@@ -186,7 +186,7 @@ fn while_the_image_is_upgraded_nobody_notices_and_pods_with_the_sidecar_before_a
     // Neither an edit of the pod before nor its end is held up.
     tenant.kubectl(&["label", "pod", "held", "edited=after"]).expect_ok();
     tenant.kubectl(&["delete", "pod", "held", "--wait=false"]).expect_ok();
-    held.let_go().expect_ok();
+    held.release().expect_ok();
     wait_for("its end", || tenant.describe(), || tenant.get(&["pod", "held"]).is_none().then_some(()));
 }
 

@@ -36,7 +36,7 @@ impl Drop for SecondNode {
 }
 
 #[test]
-fn network_storage_survives_the_node_a_disk_waits_for_it_and_an_empty_dir_is_gone() {
+fn each_spool_survives_the_loss_of_its_node_as_documented() {
     environment_or_skip!();
     long_run_or_skip!();
     let node = SecondNode::join();

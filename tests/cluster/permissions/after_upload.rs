@@ -6,7 +6,7 @@ use crate::support::{Tenant, kubectl, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
 
 #[test]
-fn a_bucket_that_an_upload_has_proved_since_is_left_alone_at_the_enforcement_interval() {
+fn a_bucket_with_a_newer_verified_upload_is_not_probed() {
     environment_or_skip!();
     // The shortest interval is five minutes.
     long_run_or_skip!();

@@ -61,7 +61,7 @@ fn what_is_injected_breaks_no_rule_of_pod_security_restricted() {
             continue;
         };
         let after = golden(&name);
-        if request(&after).unwrap().is_none() {
+        if Injection::read(&after).unwrap().is_none() {
             continue;
         }
         assert_eq!(broken_by_container(sidecar(&after)), Vec::<&str>::new(), "{name}");

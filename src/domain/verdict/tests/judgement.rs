@@ -1,10 +1,10 @@
-//! What is seen → what is said.
+//! What is seen → what is outcome.
 
 use super::*;
 
 #[test]
 fn a_sound_destination_is_ready() {
-    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    let verdict = validate(&destination(), resolved(), Some(sound()), now());
     for kind in ["Ready", "SecretResolved", "RoleAssumable", "ExternalIDEnforced", "BucketWritable"] {
         assert_said(&verdict, kind.parse().unwrap(), "True", Reason::Validated);
     }
@@ -18,387 +18,9 @@ fn a_sound_destination_is_ready() {
     assert!(conditions::find(status, ConditionType::Reconciling).is_none(), "nothing is left to do");
 }
 
-/// One thing wrong with a sound destination → Ready's status and reason.
-#[test]
-fn each_trouble_has_its_own_reason() {
-    use Reason::*;
-    let role = |change: fn(&mut RoleEvidence)| {
-        let mut evidence = sound();
-        change(&mut evidence);
-        (resolved(), Some(evidence))
-    };
-    let secret = |observation| (observation, None);
-    let malformed = crate::secret::MalformedExternalID::Length;
-    let rows = [
-        ("no Secret", secret(SecretObservation::NotFound), "False", SecretNotFound),
-        ("a Secret of another type", secret(SecretObservation::TypeMismatch), "False", SecretTypeMismatch),
-        (
-            "the Secret cannot be read",
-            secret(SecretObservation::Unreadable(500)),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        ("no such key", secret(SecretObservation::KeyMissing), "False", SecretKeyMissing),
-        ("not an External ID", secret(SecretObservation::Malformed(malformed)), "False", ExternalIDMalformed),
-        (
-            "denied, and the key is ours",
-            role(|r| {
-                r.assumed = refused(403, "AccessDenied");
-                r.platform = Platform::AsConfigured
-            }),
-            "False",
-            AssumeRoleDenied,
-        ),
-        (
-            "denied, and whose key it is nobody knows",
-            role(|r| r.assumed = refused(403, "AccessDenied")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "denied, as the key is somebody else's",
-            role(|r| {
-                r.assumed = refused(403, "AccessDenied");
-                r.platform = Platform::SomebodyElse("arn:x".into())
-            }),
-            "Unknown",
-            PlatformCredentialsInvalid,
-        ),
-        (
-            "the key is not known to AWS",
-            role(|r| r.assumed = refused(403, "InvalidClientTokenId")),
-            "Unknown",
-            PlatformCredentialsInvalid,
-        ),
-        (
-            "the key's secret is wrong",
-            role(|r| r.assumed = refused(403, "SignatureDoesNotMatch")),
-            "Unknown",
-            PlatformCredentialsInvalid,
-        ),
-        (
-            "denied, as the platform's own control role is",
-            role(|r| {
-                r.assumed = refused(403, "AccessDenied");
-                r.platform = Platform::AsConfigured;
-                r.control = Some(refused(403, "AccessDenied"))
-            }),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "denied, though the platform's own control role is not",
-            role(|r| {
-                r.assumed = refused(403, "AccessDenied");
-                r.platform = Platform::AsConfigured;
-                r.control = Some(Answer::Granted(()))
-            }),
-            "False",
-            AssumeRoleDenied,
-        ),
-        (
-            "AWS does not accept the key when asked whose it is",
-            role(|r| {
-                r.assumed = refused(403, "AccessDenied");
-                r.platform = Platform::Refused
-            }),
-            "Unknown",
-            PlatformCredentialsInvalid,
-        ),
-        (
-            "the key is a session's, and it has expired",
-            role(|r| r.assumed = refused(400, "ExpiredToken")),
-            "Unknown",
-            PlatformCredentialsInvalid,
-        ),
-        (
-            "the key cannot be read",
-            role(|r| {
-                r.assumed = Answer::Silent(Silence::Unsendable);
-                r.platform = Platform::Unreadable
-            }),
-            "Unknown",
-            PlatformCredentialsInvalid,
-        ),
-        (
-            "the STS region is not enabled",
-            role(|r| r.assumed = refused(403, "RegionDisabledException")),
-            "False",
-            STSRegionDisabled,
-        ),
-        ("STS throttles", role(|r| r.assumed = refused(400, "Throttling")), "Unknown", Throttled),
-        (
-            "STS is out of order",
-            role(|r| r.assumed = refused(503, "ServiceUnavailable")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "STS does not answer",
-            role(|r| r.assumed = Answer::Silent(Silence::Timeout)),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "a wrong caller is let in",
-            role(|r| r.enforcement.as_mut().unwrap().negatives[1].answer = Some(Answer::Granted(()))),
-            "False",
-            ExternalIDNotEnforced,
-        ),
-        (
-            "a wrong caller is throttled",
-            role(|r| r.enforcement.as_mut().unwrap().negatives[1].answer = Some(refused(400, "Throttling"))),
-            "Unknown",
-            Throttled,
-        ),
-        (
-            "a wrong caller gets a 403 that is no denial",
-            role(|r| {
-                r.enforcement.as_mut().unwrap().negatives[1].answer =
-                    Some(refused(403, "InvalidClientTokenId"))
-            }),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "a wrong caller gets no answer",
-            role(|r| {
-                r.enforcement.as_mut().unwrap().negatives[1].answer =
-                    Some(Answer::Silent(Silence::Connection))
-            }),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "the right caller is refused after the wrong ones",
-            role(|r| r.enforcement.as_mut().unwrap().assumed_again = refused(403, "AccessDenied")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "no such bucket",
-            bucket(BucketCall::PutObject, refused(404, "NoSuchBucket")),
-            "False",
-            BucketNotFound,
-        ),
-        (
-            "the bucket is elsewhere",
-            bucket(BucketCall::PutObject, elsewhere("eu-west-1")),
-            "False",
-            WrongRegion,
-        ),
-        (
-            "the bucket is elsewhere, and nobody says where",
-            bucket(BucketCall::PutObject, refused(301, "PermanentRedirect")),
-            "False",
-            WrongRegion,
-        ),
-        (
-            "the call is signed for another region",
-            bucket(BucketCall::PutObject, refused(400, "AuthorizationHeaderMalformed")),
-            "False",
-            WrongRegion,
-        ),
-        (
-            "the platform's clock is wrong",
-            bucket(BucketCall::PutObject, refused(403, "RequestTimeTooSkewed")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "a signature is refused with the ACL, and granted without",
-            role(|r| {
-                r.bucket.as_mut().unwrap().calls = vec![
-                    (BucketCall::PutObject, refused(403, "SignatureDoesNotMatch")),
-                    (BucketCall::PutObjectWithoutACL, Answer::Granted(())),
-                ]
-            }),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "put is denied",
-            bucket(BucketCall::PutObject, refused(403, "AccessDenied")),
-            "False",
-            PutObjectDenied,
-        ),
-        (
-            "put is denied for its ACL",
-            bucket(BucketCall::PutObject, denied("s3:PutObjectAcl")),
-            "False",
-            ACLDenied,
-        ),
-        (
-            "the bucket takes no ACL",
-            bucket(BucketCall::PutObject, refused(400, "AccessControlListNotSupported")),
-            "False",
-            ACLDenied,
-        ),
-        (
-            "the KMS key denies",
-            bucket(BucketCall::PutObject, denied("kms:GenerateDataKey")),
-            "False",
-            KMSAccessDenied,
-        ),
-        (
-            "the KMS key is disabled",
-            bucket(BucketCall::PutObject, refused(400, "KMS.DisabledException")),
-            "False",
-            KMSKeyUnusable,
-        ),
-        (
-            "the KMS key is another account's and not shared",
-            bucket(BucketCall::PutObject, refused(403, "KMS.AccessDeniedException")),
-            "False",
-            KMSAccessDenied,
-        ),
-        ("S3 is slow", bucket(BucketCall::PutObject, refused(503, "SlowDown")), "Unknown", Throttled),
-        (
-            "the session expired on the way",
-            bucket(BucketCall::GetObject, refused(400, "ExpiredToken")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "get is denied",
-            bucket(BucketCall::GetObject, refused(403, "AccessDenied")),
-            "False",
-            GetObjectDenied,
-        ),
-        (
-            "head is denied and get, which needs the same, is not",
-            role(|r| r.bucket.as_mut().unwrap().calls[1].1 = refused(403, "")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "head and get are denied",
-            role(|r| {
-                let calls = &mut r.bucket.as_mut().unwrap().calls;
-                calls[1].1 = refused(403, "");
-                calls[2].1 = refused(403, "AccessDenied");
-            }),
-            "False",
-            GetObjectDenied,
-        ),
-        (
-            "the KMS key denies reading, which only the answer to get can say",
-            role(|r| {
-                let calls = &mut r.bucket.as_mut().unwrap().calls;
-                calls[1].1 = refused(403, "");
-                calls[2].1 = denied("kms:Decrypt");
-            }),
-            "False",
-            KMSAccessDenied,
-        ),
-        (
-            "an upload in parts is denied at its beginning",
-            bucket(BucketCall::CreateMultipartUpload, refused(403, "AccessDenied")),
-            "False",
-            MultipartUploadDenied,
-        ),
-        (
-            "a part is denied",
-            bucket(BucketCall::UploadPart, refused(403, "AccessDenied")),
-            "False",
-            MultipartUploadDenied,
-        ),
-        (
-            "a part needs the key",
-            bucket(BucketCall::UploadPart, denied("kms:Decrypt")),
-            "False",
-            KMSAccessDenied,
-        ),
-        (
-            "the end of an upload in parts is denied",
-            bucket(BucketCall::CompleteMultipartUpload, refused(403, "AccessDenied")),
-            "False",
-            MultipartUploadDenied,
-        ),
-        (
-            "reading back is slow, and an upload in parts is denied",
-            role(|r| {
-                let calls = &mut r.bucket.as_mut().unwrap().calls;
-                calls[1].1 = Answer::Silent(Silence::Timeout);
-                calls.truncate(4);
-                calls[3].1 = refused(403, "AccessDenied");
-            }),
-            "False",
-            MultipartUploadDenied,
-        ),
-        (
-            "the end of an upload in parts is an error under a 200",
-            bucket(BucketCall::CompleteMultipartUpload, refused(200, "InternalError")),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "the probe ended early",
-            role(|r| _ = r.bucket.as_mut().unwrap().calls.drain(5..)),
-            "Unknown",
-            ProbeInconclusive,
-        ),
-        (
-            "put is denied with the ACL and granted without",
-            role(|r| {
-                r.bucket.as_mut().unwrap().calls = vec![
-                    (BucketCall::PutObject, refused(403, "AccessDenied")),
-                    (BucketCall::PutObjectWithoutACL, Answer::Granted(())),
-                ]
-            }),
-            "False",
-            ACLDenied,
-        ),
-        (
-            "put is denied with the ACL and without",
-            role(|r| {
-                r.bucket.as_mut().unwrap().calls = vec![
-                    (BucketCall::PutObject, refused(403, "AccessDenied")),
-                    (BucketCall::PutObjectWithoutACL, refused(403, "AccessDenied")),
-                ]
-            }),
-            "False",
-            PutObjectDenied,
-        ),
-        (
-            "the bucket is versioned",
-            role(|r| r.bucket.as_mut().unwrap().marker_left = true),
-            "True",
-            Validated,
-        ),
-        (
-            "another object comes back",
-            role(|r| r.bucket.as_mut().unwrap().read_back_matches = Some(false)),
-            "False",
-            ReadBackMismatch,
-        ),
-        (
-            "only delete is denied",
-            bucket(BucketCall::DeleteObject, refused(403, "AccessDenied")),
-            "True",
-            Validated,
-        ),
-        ("nothing", (resolved(), Some(sound())), "True", Validated),
-    ];
-    for (trouble, (secret, role), status, reason) in rows {
-        let verdict = look(&destination(), secret, role, now());
-        let expected = (status.to_owned(), reason.to_string());
-        assert_eq!(said(&verdict, ConditionType::Ready), expected, "{trouble}");
-        let reconciling = conditions::find(&verdict.status, ConditionType::Reconciling).is_some();
-        assert_eq!(reconciling, status != "True", "{trouble}: what is not Ready is retried");
-        for check in verdict.status.checks.iter().filter(|check| check.result == CheckResult::Failed) {
-            assert!(
-                !check.remedy.is_empty(),
-                "{trouble}: {} failed, and nothing says what to do",
-                check.name
-            );
-        }
-    }
-}
-
 #[test]
 fn each_call_of_an_uploader_has_its_own_line() {
-    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    let verdict = validate(&destination(), resolved(), Some(sound()), now());
     let line = |verdict: &Verdict, name: &str| {
         verdict.status.checks.iter().find(|c| c.name == name).map(|c| (c.result, c.reason.clone()))
     };
@@ -408,20 +30,20 @@ fn each_call_of_an_uploader_has_its_own_line() {
     }
     assert_eq!(line(&verdict, "PutObjectWithoutACL"), None, "only made to tell two causes apart");
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    let stopped = look(&destination(), secret, role, now());
+    let stopped = validate(&destination(), secret, role, now());
     for call in &CALLS[1..] {
         let name: &str = call.into();
         assert_eq!(line(&stopped, name), Some((CheckResult::Skipped, "NotEvaluated".into())), "{name}");
     }
     let mut versioned = sound();
     versioned.bucket.as_mut().unwrap().marker_left = true;
-    let kept = look(&destination(), resolved(), Some(versioned), now());
+    let kept = validate(&destination(), resolved(), Some(versioned), now());
     assert_eq!(line(&kept, "DeleteObject"), Some((CheckResult::Passed, "DeleteMarkerLeft".into())));
 }
 
 /// An answer to HEAD has no body to say why.
 #[test]
-fn why_a_head_is_refused_is_said_in_the_words_of_the_get_that_is_refused_too() {
+fn a_refused_head_is_explained_by_the_get_that_is_refused_too() {
     for (get, reason) in [
         (refused(403, "AccessDenied"), Reason::GetObjectDenied),
         (denied("kms:Decrypt"), Reason::KMSAccessDenied),
@@ -429,7 +51,7 @@ fn why_a_head_is_refused_is_said_in_the_words_of_the_get_that_is_refused_too() {
         let mut role = sound();
         let calls = &mut role.bucket.as_mut().unwrap().calls;
         (calls[1].1, calls[2].1) = (refused(403, ""), get);
-        let verdict = look(&destination(), resolved(), Some(role), now());
+        let verdict = validate(&destination(), resolved(), Some(role), now());
         for name in ["HeadObject", "GetObject"] {
             let check = verdict.status.checks.iter().find(|check| check.name == name).unwrap();
             assert_eq!((check.result, &check.reason), (CheckResult::Failed, &reason.to_string()), "{name}");
@@ -440,7 +62,7 @@ fn why_a_head_is_refused_is_said_in_the_words_of_the_get_that_is_refused_too() {
 #[test]
 fn the_wrong_region_is_answered_with_the_right_one() {
     let (secret, role) = bucket(BucketCall::PutObject, elsewhere("eu-west-1"));
-    let verdict = look(&destination(), secret, role, now());
+    let verdict = validate(&destination(), secret, role, now());
     let check = verdict.status.checks.iter().find(|c| c.name == "PutObject").unwrap();
     assert_eq!(check.remedy, "Set spec.region to eu-west-1");
     assert_eq!(verdict.status.bucket_region.as_deref(), Some("eu-west-1"));
@@ -450,7 +72,7 @@ fn the_wrong_region_is_answered_with_the_right_one() {
 fn a_role_that_lets_anybody_in_stays_assumable_and_is_not_ready() {
     let mut role = sound();
     role.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Granted(()));
-    let verdict = look(&destination(), resolved(), Some(role), now());
+    let verdict = validate(&destination(), resolved(), Some(role), now());
     assert_said(&verdict, ConditionType::RoleAssumable, "True", Reason::Validated);
     assert_said(&verdict, ConditionType::ExternalIDEnforced, "False", Reason::ExternalIDNotEnforced);
     assert_said(&verdict, ConditionType::BucketWritable, "True", Reason::Validated);
@@ -462,7 +84,7 @@ fn a_role_that_lets_anybody_in_stays_assumable_and_is_not_ready() {
 
 #[test]
 fn a_condition_that_was_not_reached_is_unknown_and_says_so() {
-    let verdict = look(&destination(), SecretObservation::NotFound, None, now());
+    let verdict = validate(&destination(), SecretObservation::NotFound, None, now());
     for kind in
         [ConditionType::RoleAssumable, ConditionType::ExternalIDEnforced, ConditionType::BucketWritable]
     {
@@ -480,7 +102,7 @@ fn one_hiccup_leaves_a_proof_standing_until_it_is_twice_its_interval_old() {
         (SignedDuration::from_secs(2 * 3600 - 1), "True", Reason::Validated),
         (hours(2), "Unknown", Reason::ProbeInconclusive),
     ] {
-        let verdict = look(&proved(), resolved(), Some(silent.clone()), now() + age);
+        let verdict = validate(&proved(), resolved(), Some(silent.clone()), now() + age);
         assert_said(&verdict, ConditionType::Ready, status, reason);
         let check = verdict.status.checks.iter().find(|c| c.name == "AssumeRole").unwrap();
         assert_eq!(check.result, CheckResult::Inconclusive, "the check tells the truth at {age}");
@@ -496,9 +118,9 @@ fn one_hiccup_leaves_a_proof_standing_until_it_is_twice_its_interval_old() {
 fn a_wrong_key_of_ours_leaves_proved_tenants_ready_and_others_unknown() {
     let mut refused_key = sound();
     refused_key.assumed = refused(403, "InvalidClientTokenId");
-    let verdict = look(&proved(), resolved(), Some(refused_key.clone()), now() + hours(1));
+    let verdict = validate(&proved(), resolved(), Some(refused_key.clone()), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
-    let verdict = look(&destination(), resolved(), Some(refused_key), now());
+    let verdict = validate(&destination(), resolved(), Some(refused_key), now());
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::PlatformCredentialsInvalid);
 }
 
@@ -507,21 +129,21 @@ fn a_proof_does_not_stand_for_another_secret_or_generation() {
     let mut silent = sound();
     silent.assumed = Answer::Silent(Silence::Timeout);
     let other_secret = SecretObservation::Resolved { version: "900".into(), known: false };
-    let verdict = look(&proved(), other_secret, Some(silent.clone()), now() + hours(1));
+    let verdict = validate(&proved(), other_secret, Some(silent.clone()), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
 
     let mut edited = proved();
     edited.metadata.generation = Some(GENERATION + 1);
-    let verdict = look(&edited, resolved(), Some(silent), now() + hours(1));
+    let verdict = validate(&edited, resolved(), Some(silent), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
 }
 
 #[test]
-fn a_look_at_the_role_alone_leaves_the_rest_as_it_was() {
+fn a_validation_of_the_role_alone_leaves_the_rest_as_it_was() {
     let mut role_only = sound();
     (role_only.enforcement, role_only.bucket) = (None, None);
     let before = proved();
-    let verdict = look(&before, resolved(), Some(role_only), now() + hours(1));
+    let verdict = validate(&before, resolved(), Some(role_only), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(verdict.status.last_validation_time, Some(Time(now() + hours(1))));
     assert_eq!(verdict.status.last_enforcement_time, Some(Time(now())));
@@ -533,21 +155,21 @@ fn the_transition_time_moves_only_when_the_status_flips() {
     let since = |verdict: &Verdict| {
         conditions::find(&verdict.status, ConditionType::Ready).unwrap().last_transition_time.0
     };
-    let again = look(&proved(), resolved(), Some(sound()), now() + hours(1));
+    let again = validate(&proved(), resolved(), Some(sound()), now() + hours(1));
     assert_eq!(since(&again), now());
-    let lost = look(&proved(), SecretObservation::NotFound, None, now() + hours(1));
+    let lost = validate(&proved(), SecretObservation::NotFound, None, now() + hours(1));
     assert_eq!(since(&lost), now() + hours(1));
 }
 
 #[test]
 fn events_tell_of_transitions_only() {
-    let first = look(&destination(), resolved(), Some(sound()), now());
+    let first = validate(&destination(), resolved(), Some(sound()), now());
     assert_eq!(first.transitions.len(), 1);
     assert!(!first.transitions[0].warning);
-    let again = look(&proved(), resolved(), Some(sound()), now() + hours(1));
+    let again = validate(&proved(), resolved(), Some(sound()), now() + hours(1));
     assert_eq!(again.transitions, []);
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    let lost = look(&proved(), secret, role, now() + hours(1));
+    let lost = validate(&proved(), secret, role, now() + hours(1));
     assert_eq!(lost.transitions.len(), 1);
     let event = &lost.transitions[0];
     assert!(event.warning && event.reason == "PutObjectDenied", "{event:?}");
@@ -560,18 +182,18 @@ fn nothing_aws_wrote_and_no_secret_reaches_the_status() {
     role.assumed =
         Answer::Refused(Refusal { status: 403, code: "AccessDenied".into(), ..Refusal::default() });
     role.platform = Platform::AsConfigured;
-    let verdict = look(&destination(), resolved(), Some(role), now());
+    let verdict = validate(&destination(), resolved(), Some(role), now());
     let text = serde_json::to_string(&verdict.status).unwrap();
     assert!(text.contains("TRUST POLICY") && !text.contains("RequestId"), "{text}");
 }
 
 #[test]
-fn a_bucket_that_gives_no_clear_answer_loses_its_proof_in_time_although_the_role_is_sound() {
+fn an_inconclusive_bucket_loses_its_proof_though_the_role_is_proved() {
     let (secret, role) = bucket(BucketCall::PutObject, Answer::Silent(Silence::Connection));
     let (mut seen, mut time) = (proved(), now());
     for _ in 0..5 {
         time += hours(12);
-        let verdict = look(&seen, secret.clone(), role.clone(), time);
+        let verdict = validate(&seen, secret.clone(), role.clone(), time);
         seen = with_status(seen, verdict);
     }
     let ready = conditions::find(seen.status.as_ref().unwrap(), ConditionType::Ready).unwrap();

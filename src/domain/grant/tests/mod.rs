@@ -1,5 +1,7 @@
 //! The chain from token to credentials. Every row differs from the one accepted world in one respect.
 
+mod destination;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Denial::*;
 use super::*;
-use crate::api::{DeliveryState, Endpoint, RecordingDestination};
+use crate::api::RecordingDestination;
 
 /// Everything a decision is made from, as JSON that a row can change.
 struct World {
@@ -97,7 +99,7 @@ impl World {
     }
 
     /// The way that the broker goes for credentials.
-    fn credentials(&self) -> Result<Identity, Denial> {
+    fn credentials(&self) -> Result<PodIdentity, Denial> {
         let review: TokenReviewStatus = serde_json::from_value(self.review.clone()).unwrap();
         let pod: Option<Pod> = serde_json::from_value(self.pod.clone()).unwrap();
         let identity = identify(claimed_pod(&review)?, pod.as_ref())?;
@@ -116,7 +118,7 @@ enum Part {
 
 #[test]
 fn there_is_one_way_to_credentials() {
-    let accepted = Identity {
+    let accepted = PodIdentity {
         namespace: "tenant-acme".into(),
         pod: "recorder-0".into(),
         uid: "pod-uid-1".into(),
@@ -162,7 +164,7 @@ fn a_token_must_be_valid_for_us_and_bound_to_a_pod() {
 }
 
 #[test]
-fn what_no_api_server_could_accept_is_not_put_before_it() {
+fn a_token_that_no_api_server_could_accept_is_refused_first() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let claims = || {
         json!({
@@ -274,7 +276,7 @@ fn a_pod_must_be_the_tokens_alive_injected_and_name_a_destination() {
 }
 
 #[test]
-fn a_destination_must_exist_allow_the_service_account_and_be_proved_as_it_stands() {
+fn a_destination_must_exist_allow_the_service_account_and_be_proved() {
     const READY: &str = "/status/conditions/0/status";
     const PROVED_GENERATION: &str = "/status/conditions/0/observedGeneration";
     const TYPE: &str = "/status/conditions/0/type";
@@ -326,79 +328,4 @@ fn a_proof_and_a_spec_that_both_lack_a_generation_do_not_match() {
     world.destination["metadata"]["generation"] = json!(null);
     world.destination["status"]["conditions"][0]["observedGeneration"] = json!(null);
     assert_eq!(world.credentials(), Err(Denial::DestinationNotReady));
-}
-
-#[test]
-fn a_document_says_whether_to_upload_and_if_not_why() {
-    let told = |world: World| {
-        let endpoint = Endpoint { url: "https://aws.test".into(), ca_bundle: Some("its CA".into()) };
-        let document = document(&world.destination().unwrap(), Some(&endpoint), "the CA");
-        assert_eq!(document.endpoint, Some(endpoint));
-        assert_eq!(
-            (document.target.bucket.as_str(), document.ca_bundle.as_str()),
-            ("acme-recordings", "the CA")
-        );
-        (document.state, document.reason)
-    };
-    assert_eq!(told(World::accepted()), (DeliveryState::Active, None));
-
-    let mut refused = World::accepted();
-    refused.destination["status"]["conditions"][0]["status"] = json!("False");
-    refused.destination["status"]["conditions"][0]["reason"] = json!("ExternalIDNotEnforced");
-    refused.destination["status"]["conditions"][0]["message"] = json!("The role let in a stranger.");
-    for (world, reason) in [
-        (refused, "ExternalIDNotEnforced: The role let in a stranger."),
-        (
-            World::with(Part::Destination, "/spec/suspend", json!(true)),
-            "The destination is suspended; set spec.suspend to false to resume.",
-        ),
-        (
-            World::with(Part::Destination, "/metadata/generation", json!(4)),
-            "The destination has not been validated since it was last edited.",
-        ),
-    ] {
-        assert_eq!(told(world), (DeliveryState::Paused, Some(reason.to_owned())));
-    }
-}
-
-#[test]
-fn an_edit_a_new_external_id_and_a_recovery_each_ask_for_a_new_session() {
-    let key = |world: World| SessionKey::from(world.destination().unwrap().as_ref());
-    let first = key(World::accepted());
-    assert_eq!(first, key(World::accepted()));
-    for (change, pointer, value) in [
-        ("a destination made anew", "/metadata/uid", json!("dest-uid-2")),
-        ("an edit", "/metadata/generation", json!(4)),
-        ("another External ID", "/status/externalIDSecretVersion", json!("813")),
-        ("a recovery", "/status/conditions/0/lastTransitionTime", json!("2026-01-02T00:00:00Z")),
-    ] {
-        assert_ne!(first, key(World::with(Part::Destination, pointer, value)), "{change}");
-    }
-    let resync = World::with(Part::Destination, "/metadata/resourceVersion", json!("99"));
-    assert_eq!(first, key(resync), "a write that changes nothing");
-}
-
-#[test]
-fn only_the_external_id_that_was_proved_is_sent() {
-    for (what, proved, version, sent) in [
-        ("the proved one", json!("812"), "812", true),
-        ("an edit since", json!("812"), "813", false),
-        ("the older one, put back under its old version", json!("813"), "812", false),
-        ("a destination without a proof", json!(null), "812", false),
-        ("two versions that nobody knows", json!(""), "", false),
-    ] {
-        let world = World::with(Part::Destination, "/status/externalIDSecretVersion", proved);
-        match may_send(version, &world.destination().unwrap()) {
-            Ok(()) => assert!(sent, "{what}"),
-            Err(NotIssued::Unavailable(cause)) => {
-                assert!(
-                    !sent && cause.starts_with("the Secret acme-external-id was edited"),
-                    "{what}: {cause}"
-                );
-            }
-            Err(denied) => panic!("{what}: the tenant is not to blame: {denied}"),
-        }
-    }
-    let never_looked_at = World::with(Part::Destination, "/status", json!(null)).destination().unwrap();
-    assert!(may_send("812", &never_looked_at).is_err());
 }

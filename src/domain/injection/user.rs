@@ -1,13 +1,13 @@
-//! As whom the sidecar runs: as the recorder, because another user cannot unlink what it wrote.
+//! The user of the sidecar: the recorder's, because another user cannot unlink what the recorder wrote.
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-use super::{Refusal, Request, spool};
+use super::refusal::Refusal;
+use super::spool::Spool;
 
 /// User and group when neither container nor pod names one.
 const NOBODY: i64 = 65532;
 
-/// User and group of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct User {
     pub uid: i64,
@@ -16,8 +16,8 @@ pub(super) struct User {
 
 /// User and group of the container that writes to the spool, else the pod's, else 65532. Of several
 /// such containers, the first.
-pub(super) fn of_recorder(spec: &PodSpec, request: &Request) -> Result<User, Refusal> {
-    let recorder = spool::recorder(spec, request);
+pub(super) fn of_recorder(spec: &PodSpec, spool: &Spool) -> Result<User, Refusal> {
+    let recorder = spool.recorder(spec);
     let its = recorder.and_then(|container| container.security_context.as_ref());
     let pods = spec.security_context.as_ref();
 

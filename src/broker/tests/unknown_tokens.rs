@@ -1,4 +1,4 @@
-//! Tokens that somebody made up, in numbers.
+//! Forged tokens, in large numbers.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{REFUSED, pass};
 use crate::api::CREDENTIALS_PATH;
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_pass_is_not_put_before_the_api_server() {
+async fn a_token_that_cannot_be_valid_is_not_reviewed() {
     let bench = Bench::new();
     let refusal = bench.get(CREDENTIALS_PATH, "forged-1").await;
     assert_eq!((refusal.status, bench.world.reviews.load(SeqCst)), (StatusCode::FORBIDDEN, 1));
@@ -27,7 +27,7 @@ async fn a_token_that_cannot_pass_is_not_put_before_the_api_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_number_of_forged_tokens_makes_a_known_pod_forgotten() {
+async fn no_number_of_forged_tokens_evicts_a_known_pod() {
     let bench = Bench::new();
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
     for number in 0..25_000 {
@@ -42,7 +42,7 @@ async fn no_number_of_forged_tokens_makes_a_known_pod_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_unknown_tokens_a_few_are_asked_about_at_a_time_and_known_pods_do_not_wait_behind_them() {
+async fn known_pods_do_not_wait_behind_reviews_of_unknown_tokens() {
     let bench = Bench::new();
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
     *bench.world.review_takes.lock().unwrap() = Duration::from_secs(4);
@@ -52,7 +52,7 @@ async fn of_unknown_tokens_a_few_are_asked_about_at_a_time_and_known_pods_do_not
     let known = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(bench.world.reviews.load(SeqCst) - before, 16);
-        // One that is due for another look.
+        // One whose review is due again.
         let asked = tokio::time::Instant::now();
         assert_eq!(bench.key().await, Ok("ASIA1".into()));
         asked.elapsed()

@@ -7,7 +7,7 @@ use crate::support::{Tenant, get, kubectl, kubectl_with};
 
 const SIDECAR: &str = "/spec/initContainers/0";
 
-/// The policy on new pods, for pods that the webhook does not see: it would mend most of them. Taken from the cluster,
+/// The policy on new pods, for pods that the webhook does not see, because it would correct most of them. Taken from the cluster,
 /// and the same but for its selectors.
 struct Copy {
     name: String,
@@ -52,7 +52,7 @@ fn with(pod: &Value, pointer: &str, value: Value) -> Value {
 }
 
 #[test]
-fn a_new_pod_whose_sidecar_is_not_ours_in_any_respect_is_refused_and_told_why() {
+fn a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason() {
     environment_or_skip!();
     let tenant = Tenant::new("spoof");
     tenant.apply_destination("acme", json!({}));
@@ -145,7 +145,7 @@ fn a_new_pod_whose_sidecar_is_not_ours_in_any_respect_is_refused_and_told_why() 
 }
 
 #[test]
-fn a_pod_that_lives_keeps_its_label_its_annotations_and_its_sidecar_and_can_be_edited_otherwise() {
+fn label_annotations_and_sidecar_of_a_running_pod_cannot_be_changed() {
     environment_or_skip!();
     let tenant = Tenant::new("altered");
     tenant.apply_destination("acme", json!({}));
@@ -249,7 +249,7 @@ fn a_pod_that_lives_keeps_its_label_its_annotations_and_its_sidecar_and_can_be_e
 }
 
 #[test]
-fn a_debugger_may_look_at_the_recorder_and_not_at_the_sidecar() {
+fn a_debug_container_may_target_the_recorder_but_not_the_sidecar() {
     environment_or_skip!();
     let tenant = Tenant::new("debugged");
     tenant.apply_destination("acme", json!({}));

@@ -1,0 +1,83 @@
+//! What an SDK result comes to: granted, refused or silent.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::api::{Answer, Refusal, Silence};
+
+/// Makes an idempotent call, and repeats it once where the connection failed: the other side may just have closed a
+/// connection that was kept open.
+pub(super) async fn repeat_if_cut_off<T, E, F>(ask: impl Fn() -> F) -> F::Output
+where
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    match ask().await {
+        Err(SdkError::DispatchFailure(failure)) if !failure.is_timeout() && !failure.is_user() => ask().await,
+        result => result,
+    }
+}
+
+/// Reduces an SDK result to what decisions need. AWS's own text goes no further.
+///
+/// An error without a code does not come from AWS, whatever its status: a proxy's 403 denies nothing.
+pub(super) fn answer<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> Answer<T>
+where
+    E: ProvideErrorMetadata,
+{
+    match bare_answer(result) {
+        // A fault or throttle counts the same when a gateway reports it.
+        Answer::Refused(refusal)
+            if refusal.code.is_empty() && !refusal.is_server_fault() && !refusal.is_throttle() =>
+        {
+            Answer::Silent(Silence::Garbled)
+        }
+        answer => answer,
+    }
+}
+
+/// The same for a HEAD, whose answers have a status and no code.
+pub(super) fn bare_answer<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> Answer<T>
+where
+    E: ProvideErrorMetadata,
+{
+    let error = match result {
+        Ok(value) => return Answer::Granted(value),
+        Err(error) => error,
+    };
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    match (&error, status) {
+        (SdkError::ServiceError(service), Some(status)) => {
+            let header = |name: &str| service.raw().headers().get(name).map(str::to_owned);
+            Answer::Refused(Refusal {
+                status,
+                code: service.err().code().unwrap_or_default().to_owned(),
+                denied_action: service.err().message().and_then(denied_action),
+                bucket_region: header("x-amz-bucket-region"),
+            })
+        }
+        // The body of an error was cut off.
+        (SdkError::ResponseError(_), Some(status)) if status >= 300 => {
+            Answer::Refused(Refusal { status, ..Refusal::default() })
+        }
+        (SdkError::TimeoutError(_), _) => Answer::Silent(Silence::Timeout),
+        (SdkError::DispatchFailure(failure), _) if failure.is_timeout() => Answer::Silent(Silence::Timeout),
+        (SdkError::DispatchFailure(failure), _) if failure.is_user() => Answer::Silent(Silence::Unsendable),
+        (SdkError::DispatchFailure(_), _) => Answer::Silent(Silence::Connection),
+        (SdkError::ConstructionFailure(_), _) => Answer::Silent(Silence::Unsendable),
+        _ => Answer::Silent(Silence::Garbled),
+    }
+}
+
+/// The action in "… is not authorized to perform: s3:PutObject on resource …", the one part of
+/// an access-denied text that tells causes apart.
+pub(super) fn denied_action(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    let action = rest.split([' ', ',']).next()?;
+    let plausible = action.split_once(':').is_some_and(|(service, name)| {
+        service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && (1..=64).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    plausible.then(|| action.to_owned())
+}

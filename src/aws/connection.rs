@@ -1,0 +1,123 @@
+//! How AWS is reached: the connection pool, its trusted roots, and what every client shares.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use prometheus_client::registry::Registry;
+use secrecy::ExposeSecret as _;
+
+use super::calls::Calls;
+use super::clock::AwsClock;
+use super::endpoint::{UnusableCA, usable};
+use super::size::BoundedAnswers;
+use crate::api::Endpoint;
+use crate::secret::SessionCredentials;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time from the end of the request to the first byte of the answer.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time from the first byte of the answer to the last.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How AWS is reached: one connection pool, and the endpoint override.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(super) http: SharedHttpClient,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) calls: Calls,
+    pub(super) clock: AwsClock,
+}
+
+impl Connection {
+    /// A pool that trusts the compiled-in roots. `endpoint` replaces AWS's own endpoints for every service; where it has CA
+    /// certificates of its own, only those are trusted.
+    pub fn new(endpoint: Option<Endpoint>) -> Self {
+        let own = endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone());
+        let roots = own.map_or_else(root_certificates, |bundle| usable(&bundle).unwrap_or_default());
+        Self::with_roots(roots, endpoint)
+    }
+
+    /// A pool that trusts these CA certificates, PEM, and no others.
+    pub(super) fn trusting(pem: &str) -> Result<Self, UnusableCA> {
+        Ok(Self::with_roots(usable(pem)?, None))
+    }
+
+    fn with_roots(pem: String, endpoint: Option<Endpoint>) -> Self {
+        let roots = TrustStore::empty().with_pem_certificate(pem);
+        let tls = TlsContext::builder().with_trust_store(roots).build().expect("the roots are well-formed");
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(tls)
+            .build_https();
+        Connection { http, endpoint, calls: Calls::default(), clock: AwsClock::default() }
+    }
+
+    /// The same connection, which counts its calls in these metrics.
+    pub fn counted_by(self, calls: Calls) -> Self {
+        Connection { calls, ..self }
+    }
+
+    pub fn register(&self, registry: &mut Registry) {
+        self.calls.register(registry);
+    }
+
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// An S3 client for one region and one session.
+    pub(super) fn s3(&self, region: &str, session: &SessionCredentials) -> aws_sdk_s3::Client {
+        let credentials = Credentials::new(
+            &session.access_key_id,
+            session.secret_access_key.expose_secret(),
+            // A long-lived key has no session token.
+            Some(session.session_token.expose_secret().to_owned()).filter(|token| !token.is_empty()),
+            None,
+            "recording-operator",
+        );
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts(Duration::ZERO))
+            .time_source(self.clock.clone())
+            .interceptor(self.clock.clone())
+            // The SDK's own correction would be added to ours.
+            .disable_clock_skew_correction(true)
+            .interceptor(BoundedAnswers)
+            .interceptor(self.calls.clone());
+        if let Some(endpoint) = &self.endpoint {
+            // An endpoint override has no DNS name for each bucket.
+            config = config.endpoint_url(&endpoint.url).force_path_style(true);
+        }
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+}
+
+/// `work` is the time that a call needs beyond that of a small one: the SDK counts the sending of a body as waiting.
+pub(super) fn timeouts(work: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT + work)
+        // Up to the last byte, so that an answer of one byte a second ends as well.
+        .operation_attempt_timeout(READ_TIMEOUT + work + ANSWER_TIMEOUT)
+        .build()
+}
+
+/// The roots as PEM, the only form that the SDK's client takes.
+pub(super) fn root_certificates() -> String {
+    let mut pem = String::new();
+    for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        let body = aws_smithy_types::base64::encode(certificate);
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        pem.push_str(&body);
+        pem.push_str("\n-----END CERTIFICATE-----\n");
+    }
+    pem
+}

@@ -1,0 +1,53 @@
+//! What the broker needs from outside: the cluster, and sessions of customers' roles.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use k8s_openapi::api::core::v1::Pod;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::api::{RecordingDestination, Transition};
+use crate::cluster;
+use crate::domain::delivery::Entry;
+use crate::domain::grant::NotIssued;
+use crate::secret::SessionCredentials;
+
+/// The Kubernetes API, as far as the broker needs it.
+pub(super) trait Cluster: Send + Sync + 'static {
+    /// Has the API server review a token.
+    fn review(&self, token: &SecretString)
+    -> impl Future<Output = cluster::Result<TokenReviewStatus>> + Send;
+
+    /// The pod as the API server has it now.
+    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = cluster::Result<Option<Pod>>> + Send;
+
+    /// The destination as the watch last saw it. It is read at every request, so it must not wait.
+    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
+
+    /// Notified of every change of any destination.
+    fn changes(&self) -> watch::Receiver<()>;
+
+    /// Writes what uploaders have reported; `false` when the destination has changed since it was seen.
+    fn write_delivery(
+        &self,
+        destination: &RecordingDestination,
+        entry: &Entry,
+    ) -> impl Future<Output = cluster::Result<bool>> + Send;
+
+    /// Raises an Event on a destination.
+    fn announce(
+        &self,
+        destination: &RecordingDestination,
+        transition: &Transition,
+    ) -> impl Future<Output = cluster::Result<()>> + Send;
+}
+
+/// Issues sessions of customers' roles.
+pub(super) trait IssueSession: Send + Sync + 'static {
+    /// A new session of the destination's role, bounded to what its uploaders may do.
+    fn issue(
+        &self,
+        destination: &RecordingDestination,
+    ) -> impl Future<Output = Result<SessionCredentials, NotIssued>> + Send;
+}

@@ -1,0 +1,72 @@
+//! What every reconciliation works with, and the state that this process keeps between two of them.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use super::claims::Claims;
+use super::metrics::ValidationDurations;
+use crate::api::RecordingDestination;
+use crate::aws::Examiner;
+use crate::cluster::Events;
+use crate::concurrency::ConcurrencyLimiter;
+use crate::domain::verdict::{Due, Recent, Rules, due, next_validation};
+
+pub(super) struct Context {
+    pub client: Client,
+    pub events: Events,
+    pub examiner: Examiner,
+    pub rules: Rules,
+    pub claims: Claims,
+    /// By namespace.
+    pub limiter: ConcurrencyLimiter,
+    pub validation_durations: ValidationDurations,
+    pub destinations: Store<RecordingDestination>,
+    /// By UID.
+    pub recent: Mutex<HashMap<String, Recent>>,
+    /// Consecutive failures of calls to the API server.
+    pub failures: Mutex<HashMap<ObjectRef<RecordingDestination>, u32>>,
+}
+
+impl Context {
+    pub(super) fn due(&self, destination: &RecordingDestination, recent: Option<&Recent>) -> Due {
+        let standing = self.claims.standing(destination);
+        due(destination, recent, &self.rules, &standing, Timestamp::now())
+    }
+
+    /// What this process knows of the last validation; before its first one, what the status shows.
+    pub(super) fn recent(&self, seen: &RecordingDestination) -> Option<Recent> {
+        let uid = seen.metadata.uid.clone()?;
+        let mut all = self.recent.lock().unwrap();
+        if let Some(recent) = all.get(&uid) {
+            return Some(recent.clone());
+        }
+        let recent = Recent::from_status(seen, Timestamp::now())?;
+        all.insert(uid, recent.clone());
+        Some(recent)
+    }
+
+    /// Keeps what is known, and returns when the next validation is due.
+    pub(super) fn keep_recent(
+        &self,
+        destination: &RecordingDestination,
+        recent: Option<Recent>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let (Some(uid), Some(recent)) = (destination.metadata.uid.clone(), recent) else { return now };
+        let standing = self.claims.standing(destination);
+        let next = next_validation(destination, &recent, &self.rules, &standing, now);
+        let mut all = self.recent.lock().unwrap();
+        all.insert(uid, recent);
+        // Entries of deleted destinations are dropped once they are as many as the others.
+        if all.len() > 2 * self.destinations.len() + 64 {
+            let alive: Vec<_> =
+                self.destinations.state().iter().filter_map(|d| d.metadata.uid.clone()).collect();
+            all.retain(|uid, _| alive.contains(uid));
+        }
+        next
+    }
+}
