@@ -85,7 +85,6 @@ pub struct AccessKey {
     pub secret: SecretString,
 }
 
-/// Credentials of one session.
 #[derive(Clone, Debug)]
 pub struct SessionCredentials {
     /// Not secret: AWS and the broker log it.

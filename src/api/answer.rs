@@ -17,7 +17,6 @@ pub enum Answer<T = ()> {
 /// An error that AWS answered with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status.
     pub status: u16,
     /// Error code, such as `AccessDenied`; empty when the answer had none (every HEAD).
     pub code: String,

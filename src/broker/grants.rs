@@ -50,7 +50,7 @@ pub(super) enum Unserved {
 pub(super) struct Subject {
     pub(super) namespace: String,
     pub(super) pod: String,
-    /// Of the destination.
+    /// Name of the destination.
     pub(super) name: String,
 }
 

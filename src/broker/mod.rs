@@ -65,7 +65,6 @@ pub struct Config {
     pub platform_key_dir: PathBuf,
 }
 
-/// Why the broker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]

@@ -42,7 +42,6 @@ pub(super) struct Arguments {
 pub(super) enum Checked {
     /// The manifests have errors, so AWS was not called.
     Unfit(Findings),
-    /// How each destination is.
     Asked(Vec<Explanation>),
 }
 

@@ -22,7 +22,6 @@ pub(super) struct Readiness {
     pub side: Option<Side>,
     /// The same in a sentence.
     pub message: String,
-    /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }

@@ -10,7 +10,6 @@ use crate::domain::injection::{self, Refusal, Settings};
 pub(super) struct Pod {
     /// Kind and name of what makes it, or of itself.
     pub of: String,
-    /// The pod.
     pub value: Value,
     /// Whether the label for a sidecar is on the workload, where it has no effect.
     pub label_is_on_maker: bool,

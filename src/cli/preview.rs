@@ -46,7 +46,6 @@ enum Answer {
     Injected(Value),
     /// The unchanged pod, which requests no sidecar.
     Unchanged(Value),
-    /// Why it is refused.
     Refused(String),
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Context {
     pub limiter: ConcurrencyLimiter,
     pub validation_durations: ValidationDurations,
     pub destinations: Store<RecordingDestination>,
-    /// By UID.
+    /// By UID of the destination.
     pub recent: Mutex<HashMap<String, Recent>>,
     /// Consecutive failures of calls to the API server.
     pub failures: Mutex<HashMap<ObjectRef<RecordingDestination>, u32>>,

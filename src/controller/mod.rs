@@ -73,7 +73,6 @@ pub struct Config {
     pub certificates: Option<certificates::Config>,
 }
 
-/// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]

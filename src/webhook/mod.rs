@@ -57,7 +57,6 @@ pub struct Config {
     pub uploader_bandwidth_limit: Option<u64>,
 }
 
-/// Why the webhook ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]

@@ -7,7 +7,6 @@ use crate::cli::yaml::Node;
 
 pub(super) const KIND: &str = "RecordingDestination";
 
-/// All that was found.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Findings {

@@ -15,7 +15,6 @@ static SPEC: LazyLock<Value> = LazyLock::new(|| {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
 });
 
-/// Checks a destination's spec.
 pub(super) fn check(document: &Document, spec: &Node, findings: &mut Findings) {
     let before = findings.errors();
     let mut walk = Walk { document, findings };

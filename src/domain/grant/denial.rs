@@ -7,7 +7,6 @@
 pub enum Denial {
     /// Not a request that the broker knows.
     UnknownRequest,
-    /// No `Authorization` header.
     NoToken,
     /// More than one `Authorization` header.
     SeveralTokens,
@@ -48,11 +47,9 @@ pub enum Denial {
     ServiceAccountNotAllowed,
     /// The destination is not proved as it now stands.
     DestinationNotReady,
-    /// The destination is suspended.
     DestinationSuspended,
 
     /// The Secret with the External ID is missing, of another type, or malformed.
     ExternalIDUnusable,
-    /// AWS refused the role.
     AssumeRoleDenied,
 }

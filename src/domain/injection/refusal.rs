@@ -11,7 +11,6 @@ pub enum Refusal {
     /// It cannot be decoded as a pod; holds the position.
     #[error("this is not a pod that can be read: {0}; correct the manifest")]
     NotAPod(String),
-    /// No destination is named.
     #[error(
         "the pod is labelled {INJECT_LABEL}=true but does not say where its recordings go: name a RecordingDestination \
          of its namespace in the annotation {DESTINATION_ANNOTATION}, or take the label off"
@@ -28,11 +27,7 @@ pub enum Refusal {
         "destination {name:?} does not exist in namespace {namespace:?}: create the RecordingDestination first, or \
          correct the annotation {DESTINATION_ANNOTATION}"
     )]
-    UnknownDestination {
-        name: String,
-        /// The pod's namespace.
-        namespace: String,
-    },
+    UnknownDestination { name: String, namespace: String },
     /// The pod has no such volume.
     #[error(
         "the pod has no volume {0:?} to hold its recordings: add the volume to spec.volumes, or name the one that the \

@@ -29,18 +29,15 @@ pub enum Evidence {
 /// What reading the Secret reference came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretObservation {
-    /// A well-formed External ID.
     Resolved {
         /// The Secret's `resourceVersion`.
         version: String,
         /// Whether its hash is that of the External ID proved last: a label on a Secret changes the version too.
         known: bool,
     },
-    /// No such Secret.
     NotFound,
     /// A Secret of another type, whose value was dropped unread.
     TypeMismatch,
-    /// No such key.
     KeyMissing,
     /// A value that is not an External ID.
     Malformed(MalformedExternalID),

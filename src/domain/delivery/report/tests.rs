@@ -93,23 +93,23 @@ fn the_status_names_who_is_in_trouble_and_nobody_else() {
         r#"{
   "count": 2,
   "items": [
-{
-  "pod": "a",
-  "uid": "uid-a",
-  "reason": "UploadsLate",
-  "pendingFiles": 3,
-  "oldestPendingTime": "2026-01-01T11:40:00Z",
-  "quarantined": 0,
-  "reportTime": "2026-01-01T12:00:00Z"
-},
-{
-  "pod": "c",
-  "uid": "uid-c",
-  "reason": "RecordingsQuarantined",
-  "pendingFiles": 0,
-  "quarantined": 2,
-  "reportTime": "2026-01-01T12:00:00Z"
-}
+    {
+      "pod": "a",
+      "uid": "uid-a",
+      "reason": "UploadsLate",
+      "pendingFiles": 3,
+      "oldestPendingTime": "2026-01-01T11:40:00Z",
+      "quarantined": 0,
+      "reportTime": "2026-01-01T12:00:00Z"
+    },
+    {
+      "pod": "c",
+      "uid": "uid-c",
+      "reason": "RecordingsQuarantined",
+      "pendingFiles": 0,
+      "quarantined": 2,
+      "reportTime": "2026-01-01T12:00:00Z"
+    }
   ]
 }"#
     );

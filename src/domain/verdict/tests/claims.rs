@@ -122,7 +122,7 @@ fn no_aws_call_is_made_for_a_namespace_that_may_not_use_the_account() {
         "no edit of the spec is needed"
     );
     let refused = with_status(destination(), verdict);
-    assert!(matches!(due_with(&refused, &not_allowed(), now()), Due::NotBefore(_)), "outcome once");
+    assert!(matches!(due_with(&refused, &not_allowed(), now()), Due::NotBefore(_)), "published once");
     assert_eq!(due_with(&refused, &Ok(()), now()), Due::Validate(Work::Everything), "allowed since");
 
     let lost = judged(&proved(), &Evidence::NotAllowed(not_allowed().unwrap_err()), &rules(), not_allowed());
@@ -139,7 +139,7 @@ fn where_the_platform_only_warns_an_open_role_is_ready_and_claims_nothing() {
     let event = &verdict.transitions[0];
     assert!(event.warning && event.reason == "ExternalIDNotEnforced", "{event:?}");
     let warned = with_status(proved(), verdict);
-    assert_eq!(judged(&warned, &evidence(open()), &warn, Ok(())).transitions, [], "outcome once");
+    assert_eq!(judged(&warned, &evidence(open()), &warn, Ok(())).transitions, [], "published once");
 
     let first = judged(&destination(), &evidence(open()), &warn, Ok(()));
     assert_said(&first, ConditionType::Ready, "True", Reason::Validated);
@@ -211,7 +211,7 @@ fn refusals_prove_nothing_while_the_control_role_refuses_too() {
         role.enforcement.as_mut().unwrap().control = control;
         let verdict = judged(&destination(), &evidence(role), &rules(), Ok(()));
         assert_eq!(
-            outcome(&verdict, ConditionType::ExternalIDEnforced).0,
+            shown(&verdict, ConditionType::ExternalIDEnforced).0,
             "False",
             "an open door is one: {what}"
         );

@@ -1,4 +1,4 @@
-//! What is seen → what is outcome.
+//! Evidence → status.
 
 use super::*;
 

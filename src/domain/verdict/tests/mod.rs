@@ -160,14 +160,14 @@ fn proved() -> RecordingDestination {
     with_status(destination(), verdict)
 }
 
-fn outcome(verdict: &Verdict, kind: ConditionType) -> (String, String) {
+fn shown(verdict: &Verdict, kind: ConditionType) -> (String, String) {
     let condition = conditions::find(&verdict.status, kind).unwrap_or_else(|| panic!("{kind} is missing"));
     (condition.status.clone(), condition.reason.clone())
 }
 
 #[track_caller]
 fn assert_said(verdict: &Verdict, kind: ConditionType, status: &str, reason: Reason) {
-    assert_eq!(outcome(verdict, kind), (status.to_owned(), reason.to_string()), "{kind}");
+    assert_eq!(shown(verdict, kind), (status.to_owned(), reason.to_string()), "{kind}");
 }
 
 /// A sound destination whose probe ended at `call` with `answer`.

@@ -367,7 +367,7 @@ fn each_failure_has_its_own_reason() {
     for (trouble, (secret, role), status, reason) in rows {
         let verdict = validate(&destination(), secret, role, now());
         let expected = (status.to_owned(), reason.to_string());
-        assert_eq!(outcome(&verdict, ConditionType::Ready), expected, "{trouble}");
+        assert_eq!(shown(&verdict, ConditionType::Ready), expected, "{trouble}");
         let reconciling = conditions::find(&verdict.status, ConditionType::Reconciling).is_some();
         assert_eq!(reconciling, status != "True", "{trouble}: what is not Ready is retried");
         for check in verdict.status.checks.iter().filter(|check| check.result == CheckResult::Failed) {

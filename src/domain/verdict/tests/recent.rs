@@ -121,7 +121,7 @@ fn a_recreated_secret_is_validated_completely() {
     assert_eq!(Work::Secret.given(&resolved(), proved().status.as_ref(), Some(&before())), Work::Secret);
 }
 
-/// `Exclusive` as the status has it, how the claim stands by now → whether that has to be outcome.
+/// `Exclusive` in the status, the standing of the claim now → whether it has to be reported.
 #[test]
 fn a_claim_whose_standing_changed_is_reported() {
     let conflict = |message: &str| Objection {

@@ -302,7 +302,7 @@ fn a_bucket_that_refuses_reading_and_deleting_is_not_filled_with_probes() {
     let verdict = validate(&destination(), resolved(), Some(refusing), now());
     assert_said(&verdict, ConditionType::Ready, "False", Reason::GetObjectDenied);
     let message = conditions::find(&verdict.status, ConditionType::Ready).unwrap().message.clone();
-    assert!(message.contains("kubectl annotate"), "who mends it is reported to say so: {message}");
+    assert!(message.contains("kubectl annotate"), "the message names the side that can act: {message}");
     assert!(conditions::find(&verdict.status, ConditionType::Reconciling).is_none(), "it waits for that");
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
     let unfilled = validate(&destination(), secret, role, now());

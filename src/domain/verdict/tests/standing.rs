@@ -20,7 +20,7 @@ fn what_a_refusing_role_hides_is_unknown_and_its_checks_are_removed() {
     ] {
         let verdict = validate(&before, resolved(), Some(role), now() + hours(1));
         for kind in [ConditionType::ExternalIDEnforced, ConditionType::BucketWritable] {
-            assert_eq!(outcome(&verdict, kind), ("Unknown".into(), reason.to_string()), "{what}: {kind}");
+            assert_eq!(shown(&verdict, kind), ("Unknown".into(), reason.to_string()), "{what}: {kind}");
         }
         let lines: Vec<_> = verdict.status.checks.iter().map(|check| check.name.as_str()).collect();
         assert_eq!(lines, ["ExternalIDSecret", "AssumeRole"], "{what}");
@@ -34,7 +34,7 @@ fn a_proof_of_the_role_ages_from_the_last_time_that_it_was_assumed() {
     let silent = RoleEvidence { assumed: Answer::Silent(Silence::Timeout), ..role_only() };
     for (age, status) in [(hours(3) - SignedDuration::from_secs(1), "True"), (hours(3), "Unknown")] {
         let verdict = validate(&later, resolved(), Some(silent.clone()), now() + age);
-        assert_eq!(outcome(&verdict, ConditionType::RoleAssumable).0, status, "{age}");
+        assert_eq!(shown(&verdict, ConditionType::RoleAssumable).0, status, "{age}");
     }
 }
 
@@ -50,7 +50,7 @@ fn a_verified_upload_proves_the_bucket_as_well_as_a_probe_does() {
         let mut used = proved();
         used.status.as_mut().unwrap().last_upload_time = upload.map(|upload| Time(now() + upload));
         let verdict = validate(&used, secret.clone(), role.clone(), now() + age);
-        assert_eq!(outcome(&verdict, ConditionType::BucketWritable).0, status, "upload {upload:?}, {age}");
+        assert_eq!(shown(&verdict, ConditionType::BucketWritable).0, status, "upload {upload:?}, {age}");
     }
 }
 
@@ -75,7 +75,7 @@ fn what_kstatus_reads_as_work_in_progress_goes_when_the_work_is_done() {
 fn an_unreadable_secret_keeps_the_proof_until_twice_its_interval() {
     for (age, status) in [(hours(1), "True"), (hours(2), "Unknown")] {
         let verdict = validate(&proved(), SecretObservation::Unreadable(500), None, now() + age);
-        assert_eq!(outcome(&verdict, ConditionType::Ready).0, status, "{age}");
+        assert_eq!(shown(&verdict, ConditionType::Ready).0, status, "{age}");
         assert_eq!(verdict.status.established_time, Some(Time(now())), "{age}: the claim is kept");
     }
 }

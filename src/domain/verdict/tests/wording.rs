@@ -1,4 +1,4 @@
-//! In which words and in which order things are outcome.
+//! The wording and order of conditions, checks and Events.
 
 use super::*;
 
