@@ -1,5 +1,5 @@
-//! How much is done at the same time: so much for each key, such as a namespace, and so much in all. A tenant with
-//! hundreds of things to do waits for itself and delays nobody else.
+//! Concurrency limits by key, such as a namespace, and in total. A tenant with hundreds of calls waits for its own calls
+//! and delays no other tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -5,7 +5,7 @@
 //!
 //! | room | holds | may use |
 //! |---|---|---|
-//! | [`api`] | the custom resource, condition types and reasons, names, what AWS can say | – |
+//! | [`api`] | the custom resource, condition types, reasons and checks, names, the answers of AWS | – |
 //! | [`secret`] | types that never show what they hold | – |
 //! | [`concurrency`] | how much is done at the same time, by key | – |
 //! | [`domain`] | the decisions, as pure functions: no `async`, client, clock, randomness or logging | `api`, `secret` |
@@ -18,10 +18,10 @@
 //!
 //! The rooms of `domain` do not use each other: `verdict` (observations → conditions, events, next
 //! check), `trust` (wrong callers to try, session policies, texts for the customer), `ownership`
-//! (who owns a claim), `grant` (who gets credentials, and when they are refreshed), `injection`
+//! (which claim comes first), `grant` (which pod gets credentials, and when they are renewed), `injection`
 //! (pod → pod), `delivery` (what to do with a recording).
 //!
-//! A tenant's broken role is an observation; an error means that our own side failed.
+//! A tenant's broken role is an observation; an error means that the operator's own side failed.
 //!
 //! `tests/house.rs` holds these rules.
 

@@ -1,5 +1,5 @@
-//! Values that must never be seen: External IDs, keys, tokens. Each is wrapped the moment it is
-//! read; `Debug` and `Display` of a wrapped value show nothing of it.
+//! Values that must never be shown: External IDs, keys, tokens. Each is wrapped when it is read, and `Debug` and `Display`
+//! of a wrapped value are redacted.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -29,7 +29,7 @@ pub enum MalformedExternalID {
 }
 
 impl ExternalID {
-    /// Checks a value by AWS's rules. It is not trimmed: what AWS compares is what the Secret holds.
+    /// Checks a value by AWS's rules. It is not trimmed, because AWS compares it as it is.
     pub fn parse(value: &str) -> Result<Self, MalformedExternalID> {
         if value.ends_with(['\n', '\r']) {
             return Err(MalformedExternalID::TrailingNewline);
@@ -43,7 +43,7 @@ impl ExternalID {
         Ok(ExternalID(SecretString::from(value)))
     }
 
-    /// The value, for the AssumeRole call and for making probes of it.
+    /// The value, for AssumeRole and for deriving probes from it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -55,17 +55,17 @@ impl fmt::Debug for ExternalID {
     }
 }
 
-/// Compares External IDs without keeping them. Its key is random and dies with the process, so that a
-/// fingerprint found in memory is of no use anywhere else.
+/// Compares External IDs without keeping them. The hash key is random and lost with the process, so a fingerprint is
+/// useless elsewhere.
 #[derive(Debug, Default)]
 pub struct Fingerprints(RandomState);
 
-/// What is kept of an External ID, for comparing it with others of the same process.
+/// The keyed hash of an External ID, comparable with others of the same process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
 impl Fingerprints {
-    /// The keyed hash (SipHash) of an External ID.
+    /// The SipHash of an External ID.
     pub fn of(&self, id: &ExternalID) -> Fingerprint {
         Fingerprint(self.0.hash_one(id.expose()))
     }
@@ -77,25 +77,21 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A long-lived access key: the platform's own.
+/// The platform's own long-lived access key.
 #[derive(Clone, Debug)]
 pub struct AccessKey {
-    /// Not secret by itself; AWS logs it.
+    /// Not secret: AWS logs it.
     pub id: String,
-    /// Redacted in every output.
     pub secret: SecretString,
 }
 
-/// Credentials of one session.
 #[derive(Clone, Debug)]
 pub struct SessionCredentials {
-    /// Not secret by itself; AWS logs it, and so does the broker.
+    /// Not secret: AWS and the broker log it.
     pub access_key_id: String,
-    /// Redacted in every output.
     pub secret_access_key: SecretString,
-    /// Redacted in every output. Empty with a long-lived key, which has none.
+    /// Empty with a long-lived key, which has none.
     pub session_token: SecretString,
-    /// When AWS stops accepting them.
     pub expiration: Timestamp,
 }
 
@@ -112,7 +108,7 @@ struct ContainerCredentials<'a> {
 }
 
 impl SessionCredentials {
-    /// The container-credentials document. This is the one place where a session leaves its wrapper.
+    /// The container-credentials document: the one place where a session leaves its wrapper.
     pub fn to_container_json(&self, account_id: Option<&str>) -> SecretString {
         let document = ContainerCredentials {
             access_key_id: self.access_key_id.as_str().into(),
@@ -124,7 +120,7 @@ impl SessionCredentials {
         SecretString::from(serde_json::to_string(&document).expect("strings and a timestamp serialize"))
     }
 
-    /// Reads a container-credentials document. The error says where it is malformed and shows nothing of it.
+    /// Parses a container-credentials document. The error names the position and shows nothing of the text.
     pub fn from_container_json(json: &[u8]) -> Result<Self, MalformedCredentials> {
         let document: ContainerCredentials<'_> =
             serde_json::from_slice(json).map_err(|error| MalformedCredentials { column: error.column() })?;

@@ -1,4 +1,4 @@
-//! Logs and metrics, and how a process begins and ends.
+//! Logs and metrics, and the start and end of a process.
 
 use std::io::IsTerminal as _;
 use std::process::{ExitCode, Termination};
@@ -11,8 +11,8 @@ use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Starts logging to standard error: JSON lines for a log collector, plain lines on a terminal.
-/// `RUST_LOG` selects what is logged of ours; `info` when it is not set.
+/// Starts logging to standard error: JSON lines for a log collector, plain lines on a terminal. `RUST_LOG` selects what is
+/// logged of our own code, `info` by default.
 pub fn init_logs() {
     let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let filter = chosen.and(filter_fn(may_be_logged));
@@ -25,18 +25,16 @@ pub fn init_logs() {
     }
 }
 
-/// Below `info` the libraries log whole requests: External IDs, tokens and keys among them. No
-/// setting may ask for that.
+/// Below `info` libraries log whole requests, with External IDs, tokens and keys. No setting may enable that.
 fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
     *metadata.level() <= tracing::Level::INFO || metadata.target().starts_with("recording_")
 }
 
-/// The metrics of one process. Rooms register theirs while the process is wired; afterwards the
-/// registry is only read.
+/// The metrics of one process. Rooms register theirs while the process is wired; afterwards the registry is only read.
 #[derive(Clone)]
 pub struct Metrics(Arc<Registry>);
 
-/// A registry that says whose metrics these are: `recording_operator_build_info{component,version}`, always 1.
+/// A registry with `recording_operator_build_info{component,version}`, which is always 1.
 pub fn registry(component: &'static str) -> Registry {
     let mut registry = Registry::default();
     registry.register(
@@ -48,7 +46,6 @@ pub fn registry(component: &'static str) -> Registry {
 }
 
 impl Metrics {
-    /// Freezes a registry.
     pub fn new(registry: Registry) -> Self {
         Metrics(Arc::new(registry))
     }
@@ -62,8 +59,7 @@ impl Metrics {
     }
 }
 
-/// Runs a process to its end: logs, a runtime with few threads (each costs memory, and the work is
-/// waiting), and the error, if any, as the last line.
+/// Runs a process with logs, and a runtime of two threads, because threads cost memory and the work is mostly waiting.
 pub fn run<E: std::fmt::Display>(
     process: &'static str,
     work: impl Future<Output = Result<(), E>>,
@@ -82,9 +78,9 @@ pub fn run<E: std::fmt::Display>(
     }
 }
 
-/// The same for a command whose user is there: what it logs are lines for him, which go where `lines` has them go.
-/// `level` is what he sees when `RUST_LOG` is not set.
-pub fn run_by_hand<T: Termination, E: std::fmt::Display>(
+/// Runs a command in a terminal. Its log lines are output for the user and go to `lines`; `level` applies when `RUST_LOG`
+/// is not set.
+pub fn run_command<T: Termination, E: std::fmt::Display>(
     lines: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
     level: tracing::Level,
     work: impl Future<Output = Result<T, E>>,
@@ -108,7 +104,7 @@ fn runtime() -> tokio::runtime::Runtime {
     runtime.expect("threads can be started")
 }
 
-/// glibc gives every thread a heap of its own and keeps what is freed in each: megabytes, in a process that idles.
+/// glibc gives every thread a heap and keeps freed memory in each, which is megabytes in an idle process.
 fn share_one_heap() {
     // SAFETY: no other thread allocates yet, and the call takes no pointer.
     #[cfg(target_env = "gnu")]
@@ -117,7 +113,7 @@ fn share_one_heap() {
     }
 }
 
-/// Ends at SIGTERM or SIGINT. It must be called within a runtime, or first polled in one.
+/// Ends at SIGTERM or SIGINT. It must be polled within a runtime.
 pub async fn shutdown() {
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened for");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be listened for");

@@ -1,4 +1,4 @@
-//! What AWS said to one call, in the terms that decisions are made of.
+//! The answer of AWS to one call, reduced to what decisions need.
 //!
 //! No text that AWS wrote is kept: its messages carry request IDs (a new one each time, so a
 //! status that repeats them never settles) and can echo an External ID.
@@ -17,7 +17,6 @@ pub enum Answer<T = ()> {
 /// An error that AWS answered with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status.
     pub status: u16,
     /// Error code, such as `AccessDenied`; empty when the answer had none (every HEAD).
     pub code: String,
@@ -39,13 +38,13 @@ pub enum Silence {
     /// An answer that is not of the protocol.
     #[strum(serialize = "the answer could not be read")]
     Garbled,
-    /// The call could not be made at all, for a reason on our side.
+    /// The call could not be made, for a reason on the operator's side.
     #[strum(serialize = "the call could not be made")]
     Unsendable,
 }
 
 impl Refusal {
-    /// AWS asks us to slow down. Codes from the SDKs' shared retry specification and the Amazon S3 error list.
+    /// Whether AWS throttled the call. Codes from the SDKs' shared retry specification and the Amazon S3 error list.
     pub fn is_throttle(&self) -> bool {
         matches!(
             self.code.as_str(),
@@ -62,7 +61,7 @@ impl Refusal {
         ) || self.status == 429
     }
 
-    /// A fault of AWS's own, which says nothing about permissions.
+    /// Whether it is a fault of AWS, which says nothing about permissions.
     pub fn is_server_fault(&self) -> bool {
         self.status >= 500 || matches!(self.code.as_str(), "RequestTimeout" | "InternalError")
     }

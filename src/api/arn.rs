@@ -1,4 +1,4 @@
-//! IAM role ARNs. The CEL rule on `spec.roleARN` says the same; a test holds the two together.
+//! IAM role ARNs. The CEL rule on `spec.roleARN` accepts the same, which a test verifies.
 
 use std::fmt;
 use std::str::FromStr;

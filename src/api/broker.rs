@@ -1,4 +1,4 @@
-//! What the broker tells a sidecar, and is told by it.
+//! The documents between broker and sidecar.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,6 @@ pub struct DestinationDocument {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// Base URL.
     pub url: String,
     /// CA certificates by which it is known, PEM. The public ones when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,21 +47,17 @@ pub enum DeliveryState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketTarget {
-    /// Bucket name.
     pub bucket: String,
-    /// The bucket's region.
     pub region: String,
     /// Key prefix, empty or ending in `/`.
     pub prefix: String,
     /// Account that must own the bucket.
     pub expected_bucket_owner: String,
-    /// Canned ACL to send.
     #[serde(rename = "objectACL")]
     pub object_acl: ObjectACL,
     /// Storage class to ask for; S3's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<StorageClass>,
-    /// Encryption to ask for.
     pub encryption: Encryption,
 }
 

@@ -24,19 +24,19 @@ pub enum CheckName {
 /// A wrong caller, by what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumIter, strum::IntoStaticStr)]
 pub enum WrongCaller {
-    /// No External ID at all.
+    /// Without an External ID.
     AssumeRoleWithoutExternalID,
-    /// A random one of the same length and character classes.
+    /// With a random one of the same length and character classes.
     AssumeRoleWithRandomExternalID,
-    /// The right one and one character more.
+    /// With the right one and a character appended.
     AssumeRoleWithExternalIDAppended,
-    /// One character before the right one.
+    /// With a character before the right one.
     AssumeRoleWithExternalIDPrepended,
-    /// The right one with the case of its letters flipped.
+    /// With the case of the letters flipped.
     AssumeRoleWithExternalIDCaseFlipped,
-    /// The right one with its last character replaced: a wildcard at the end is the usual slip.
+    /// With the last character replaced, which finds the usual wildcard at the end.
     AssumeRoleWithLastCharacterReplaced,
-    /// The right one with another character replaced, at another position in each window.
+    /// With another character replaced, at another position in each window.
     AssumeRoleWithCharacterReplaced,
 }
 
@@ -45,19 +45,14 @@ pub enum WrongCaller {
 pub enum BucketCall {
     /// Conditional put with ACL, checksum and encryption.
     PutObject,
-    /// The same without the ACL: made when the put was refused, to tell which permission it lacks.
+    /// The same without the ACL, made when the put was refused, to find the missing permission.
     PutObjectWithoutACL,
-    /// What S3 holds, with the checksum.
     HeadObject,
-    /// Read back.
     GetObject,
-    /// An upload in parts begun.
     CreateMultipartUpload,
-    /// Its one part.
     UploadPart,
-    /// Conditional end of the upload in parts.
+    /// Conditional, like the put.
     CompleteMultipartUpload,
-    /// Delete.
     DeleteObject,
 }
 

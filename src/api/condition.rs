@@ -59,7 +59,7 @@ pub enum Reason {
     AssumeRoleDenied,
     /// The STS endpoint's region is not enabled in the role's account.
     STSRegionDisabled,
-    /// The role let in a caller without the right External ID.
+    /// The role accepted a caller without the right External ID.
     ExternalIDNotEnforced,
     /// No bucket of that name.
     BucketNotFound,
@@ -83,7 +83,7 @@ pub enum Reason {
     DeleteObjectDenied,
     /// The bucket is versioned: deleting the probe object left a marker before it. No condition depends on it.
     DeleteMarkerLeft,
-    /// Somebody else's claim was proved earlier.
+    /// Another destination's claim was proved earlier.
     DestinationConflict,
     /// The namespace is not bound to the AWS account of the role or of the bucket.
     AccountNotAllowed,
@@ -94,35 +94,35 @@ pub enum Reason {
     Progressing,
     /// Unknown: no clear answer came.
     ProbeInconclusive,
-    /// Unknown: AWS asked us to slow down.
+    /// Unknown: AWS throttled the call.
     Throttled,
     /// Unknown: the platform's own key is wrong. Never the tenant's fault.
     PlatformCredentialsInvalid,
-    /// Unknown: not looked at, as an earlier step failed.
+    /// Unknown: not evaluated, because an earlier step failed.
     NotEvaluated,
     /// Unknown: no uploader has reported an upload yet.
     NotYetReported,
 }
 
-/// Who can do something about a reason.
+/// The side that can act on a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "camelCase")]
 pub enum Side {
     /// The customer, in its AWS account.
     Customer,
-    /// Whoever applies the tenant's YAML.
+    /// The owner of the tenant's YAML.
     Tenant,
-    /// Whoever administers the platform.
+    /// The administrators of the platform.
     Platform,
-    /// Whoever runs the pod that records.
+    /// The owner of the recorder pod.
     Pod,
-    /// Nobody: it is tried again.
+    /// Nothing is to be done: it is retried.
     Nobody,
 }
 
 impl Reason {
-    /// Who can do something about it; `None` where nothing is to be done.
+    /// The side that can act on it; `None` where nothing is to be done.
     pub fn side(self) -> Option<Side> {
         use Reason::*;
         match self {

@@ -12,7 +12,7 @@ pub fn crd() -> CustomResourceDefinition {
     for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
         let schema = &mut version["schema"]["openAPIV3Schema"];
         refuse_null(schema);
-        // kstatus calls an object without conditions current; a generation that cannot be makes it wait for us.
+        // kstatus takes an object without conditions for current; an impossible generation makes it wait for the controller.
         schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
     }
     serde_json::from_value(crd).expect("what was a CRD still is one")

@@ -148,7 +148,6 @@ pub enum ObjectACL {
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs)]
 pub enum StorageClass {
     Standard,
     StandardIa,

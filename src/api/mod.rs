@@ -1,6 +1,5 @@
-//! The vocabulary that the product shares with its users and between its rooms: the custom
-//! resource, its conditions and reasons, the names on pods, the broker's documents, and what AWS
-//! can say to us.
+//! The vocabulary that the product shares with its users and between its rooms: the custom resource, its conditions and
+//! reasons, the names on pods, the broker's documents, and the answers of AWS.
 
 mod answer;
 mod arn;
@@ -28,13 +27,13 @@ pub const TOKEN_AUDIENCE: &str = "recordings.revenue.io";
 /// Field manager under which the controller server-side-applies status.
 pub const CONTROLLER_FIELD_MANAGER: &str = "recording-controller";
 
-/// Annotation on a destination: any new value asks for a full validation now.
+/// Annotation on a destination: any new value requests a full validation.
 pub const REVALIDATE_ANNOTATION: &str = "recordings.revenue.io/revalidate";
 
 /// Annotation on a Namespace: the AWS accounts, separated by commas, that its destinations may use.
 pub const ALLOWED_ACCOUNTS_ANNOTATION: &str = "recordings.revenue.io/allowed-accounts";
 
-/// Label on a pod that asks for the sidecar; the webhook's object selector.
+/// Label on a pod that requests the sidecar; the webhook's object selector.
 pub const INJECT_LABEL: &str = "recordings.revenue.io/inject";
 /// Annotation on a pod: the destination, of the pod's own namespace.
 pub const DESTINATION_ANNOTATION: &str = "recordings.revenue.io/destination";
@@ -57,11 +56,11 @@ pub const UPLOADER_STATE_VOLUME: &str = "recording-uploader-state";
 pub const UPLOADER_TOKEN_VOLUME: &str = "recording-uploader-token";
 /// Where the sidecar finds its token.
 pub const UPLOADER_TOKEN_PATH: &str = "/var/run/secrets/recordings.revenue.io/token";
-/// Name of the injected `emptyDir` by which containers that may ask the sidecar for credentials know each other.
+/// Name of the injected `emptyDir` with the token for the credentials listener.
 pub const UPLOADER_CREDENTIALS_VOLUME: &str = "recording-uploader-credentials";
 /// Where those containers find the token to show to the sidecar.
 pub const UPLOADER_CREDENTIALS_TOKEN_PATH: &str = "/var/run/recordings.revenue.io/token";
-/// Value of [`CREDENTIALS_ANNOTATION`] that asks for the credentials listener.
+/// Value of [`CREDENTIALS_ANNOTATION`] that requests the credentials listener.
 pub const LOOPBACK_CREDENTIALS: &str = "loopback";
 /// Where the sidecar sees the spool.
 pub const UPLOADER_SPOOL_PATH: &str = "/spool";
@@ -88,5 +87,5 @@ pub const DESTINATION_PATH: &str = "/v1/destination";
 /// Path to which a sidecar reports how it stands.
 pub const REPORT_PATH: &str = "/v1/report";
 
-/// The directory under a prefix, and in a spool, that is ours and never a recording's.
+/// The directory under a prefix that holds probe objects and never a recording.
 pub const PROBE_DIRECTORY: &str = ".recording-operator/";

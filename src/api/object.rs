@@ -1,4 +1,4 @@
-//! What S3 says of an object. Its CRC-64/NVME is how a recording is known to have arrived.
+//! The metadata that S3 reports of an object. Its CRC-64/NVME proves that a recording has arrived.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,9 +17,7 @@ pub struct Crc64Nvme(pub u64);
 pub struct Part {
     /// From 1 to 10,000.
     pub number: i32,
-    /// As S3 named it.
     pub etag: String,
-    /// Of its bytes.
     pub crc64nvme: Crc64Nvme,
 }
 
@@ -28,7 +26,6 @@ pub struct Part {
 pub struct Head {
     /// Of the full object; absent when it was uploaded with another checksum, or with checksums of parts.
     pub crc64nvme: Option<Crc64Nvme>,
-    /// In bytes.
     pub size: u64,
 }
 

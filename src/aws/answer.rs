@@ -6,9 +6,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::api::{Answer, Refusal, Silence};
 
-/// Makes a call that may be made twice, and does so where the connection failed: one that was kept open may have been
-/// closed by the other side just then, which answers nothing.
-pub(super) async fn again_if_cut_off<T, E, F>(ask: impl Fn() -> F) -> F::Output
+/// Makes an idempotent call, and repeats it once where the connection failed: the other side may just have closed a
+/// connection that was kept open.
+pub(super) async fn repeat_if_cut_off<T, E, F>(ask: impl Fn() -> F) -> F::Output
 where
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
@@ -18,15 +18,15 @@ where
     }
 }
 
-/// Reduces an SDK result to what decisions are made of. AWS's own text ends here.
+/// Reduces an SDK result to what decisions need. AWS's own text goes no further.
 ///
-/// What has no error code does not come from AWS, whatever its status: a proxy's 403 denies nothing.
+/// An error without a code does not come from AWS, whatever its status: a proxy's 403 denies nothing.
 pub(super) fn answer<T, E>(result: Result<T, SdkError<E, HttpResponse>>) -> Answer<T>
 where
     E: ProvideErrorMetadata,
 {
     match bare_answer(result) {
-        // In a gateway's fault it is of no matter whose the gateway is.
+        // A fault or throttle counts the same when a gateway reports it.
         Answer::Refused(refusal)
             if refusal.code.is_empty() && !refusal.is_server_fault() && !refusal.is_throttle() =>
         {
@@ -56,7 +56,7 @@ where
                 bucket_region: header("x-amz-bucket-region"),
             })
         }
-        // An error's body did not come to its end.
+        // The body of an error was cut off.
         (SdkError::ResponseError(_), Some(status)) if status >= 300 => {
             Answer::Refused(Refusal { status, ..Refusal::default() })
         }

@@ -6,7 +6,6 @@ use crate::api::{BucketTarget, RecordingDestination};
 use crate::domain::trust::{DENY_EVERYTHING, Purpose, session_name, session_policy};
 use crate::secret::ExternalID;
 
-/// One AssumeRole call.
 #[derive(Clone, Debug)]
 pub struct AssumeRole<'a> {
     /// The namespace whose share of the rate the call takes.

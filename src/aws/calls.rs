@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 
 use crate::api::{Answer, Refusal};
 
-/// How many calls were made, how they ended, and how long they took. Clones count together.
+/// Counts and times calls. Clones share the metrics.
 #[derive(Clone, Debug)]
 pub struct Calls {
     total: Family<Labels, Counter>,
@@ -31,7 +31,7 @@ struct Labels {
     result: &'static str,
 }
 
-/// An operation of the SDK: as many as we call.
+/// An operation of the SDK.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
     call: String,
@@ -39,14 +39,13 @@ struct Call {
 
 impl Default for Calls {
     fn default() -> Self {
-        // 10 ms, a call within the region, to 20 s, the most that is waited for.
+        // From 10 ms, a call within the region, to 20 s, the time-out.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 12));
         Calls { total: Family::default(), seconds: Family::new_with_constructor(seconds) }
     }
 }
 
 impl Calls {
-    /// Shows them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "recording_operator_aws_calls",
@@ -55,12 +54,11 @@ impl Calls {
         );
         registry.register(
             "recording_operator_aws_call_duration_seconds",
-            "Time from sending a call to AWS to its answer; of GetObject to its first byte",
+            "Time from sending a call to AWS to its answer; for GetObject to the first byte",
             self.seconds.clone(),
         );
     }
 
-    /// Counts a call by its answer.
     pub(super) fn count<T>(&self, call: &'static str, answer: Answer<T>) -> Answer<T> {
         self.total.get_or_create(&Labels { call, result: result(&answer) }).inc();
         answer
@@ -77,7 +75,6 @@ fn result<T>(answer: &Answer<T>) -> &'static str {
     }
 }
 
-/// When a call was begun.
 #[derive(Debug)]
 struct Began(Instant);
 

@@ -1,5 +1,5 @@
-//! The time that requests are signed with. AWS refuses signatures a quarter of an hour off, and says in each answer
-//! what time it is: a clock that is wrong is corrected by that.
+//! The time that requests are signed with. AWS refuses signatures that are 15 minutes off, and each answer has a Date
+//! header, by which a wrong clock is corrected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,24 +13,24 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-/// How far off a clock may be before it is corrected, in seconds: answers take time to come.
+/// How far off a clock may be before it is corrected, in seconds, because answers take time to arrive.
 const TOLERATED: i64 = 240;
 
-/// AWS's clock, as far as it is known. Clones share it.
+/// AWS's clock, as the answers show it. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AwsClock {
-    /// Seconds that AWS is ahead of us.
+    /// Seconds by which AWS is ahead.
     ahead: Arc<AtomicI64>,
 }
 
 impl AwsClock {
-    fn hear(&self, date: DateTime, now: SystemTime) {
+    fn correct(&self, date: DateTime, now: SystemTime) {
         let ahead = date.secs() - DateTime::from(now).secs();
         let ahead = if ahead.abs() > TOLERATED { ahead } else { 0 };
         if self.ahead.swap(ahead, Ordering::Relaxed) == 0 && ahead != 0 {
             let remedy = "set the node's clock; until then requests are signed with AWS's time";
-            let wrong = if ahead < 0 { "ahead of" } else { "behind" };
-            tracing::warn!(seconds = ahead.abs(), remedy, "The clock is {wrong} AWS's");
+            let direction = if ahead < 0 { "ahead of" } else { "behind" };
+            tracing::warn!(seconds = ahead.abs(), remedy, "correcting the clock, which is {direction} AWS's");
         }
     }
 
@@ -61,7 +61,7 @@ impl Intercept for AwsClock {
     ) -> Result<(), BoxError> {
         let date = context.response().headers().get("date");
         if let Some(date) = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok()) {
-            self.hear(date, SystemTime::now());
+            self.correct(date, SystemTime::now());
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ mod tests {
             (992_800, 992_800),
             (1_000_001, 1_000_000),
         ] {
-            clock.hear(DateTime::from_secs(theirs), ours);
+            clock.correct(DateTime::from_secs(theirs), ours);
             assert_eq!(clock.at(ours), SystemTime::UNIX_EPOCH + Duration::from_secs(corrected), "{theirs}");
         }
     }

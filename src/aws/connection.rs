@@ -17,14 +17,13 @@ use super::size::BoundedAnswers;
 use crate::api::Endpoint;
 use crate::secret::SessionCredentials;
 
-/// Time for a connection to AWS to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time for the first byte of an answer, after the request was sent.
+/// Time from the end of the request to the first byte of the answer.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time for the rest of an answer.
+/// Time from the first byte of the answer to the last.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How AWS is reached: one connection pool, and the endpoint override of the operator's flag.
+/// How AWS is reached: one connection pool, and the endpoint override.
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub(super) http: SharedHttpClient,
@@ -34,8 +33,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A pool that trusts the compiled-in roots. `endpoint` replaces AWS's own endpoints for every service; it is known
-    /// by its own CA certificates where it has some, and nobody else is then.
+    /// A pool that trusts the compiled-in roots. `endpoint` replaces AWS's own endpoints for every service; where it has CA
+    /// certificates of its own, only those are trusted.
     pub fn new(endpoint: Option<Endpoint>) -> Self {
         let own = endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone());
         let roots = own.map_or_else(root_certificates, |bundle| usable(&bundle).unwrap_or_default());
@@ -57,17 +56,15 @@ impl Connection {
         Connection { http, endpoint, calls: Calls::default(), clock: AwsClock::default() }
     }
 
-    /// The same, counting with others.
+    /// The same connection, which counts its calls in these metrics.
     pub fn counted_by(self, calls: Calls) -> Self {
         Connection { calls, ..self }
     }
 
-    /// Shows in `registry` how many calls are made, how they end, and how long they take.
     pub fn register(&self, registry: &mut Registry) {
         self.calls.register(registry);
     }
 
-    /// The endpoint override, if the operator was given one.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.endpoint.as_ref()
     }
@@ -77,7 +74,7 @@ impl Connection {
         let credentials = Credentials::new(
             &session.access_key_id,
             session.secret_access_key.expose_secret(),
-            // A key that is nobody's session has none.
+            // A long-lived key has no session token.
             Some(session.session_token.expose_secret().to_owned()).filter(|token| !token.is_empty()),
             None,
             "recording-operator",
@@ -91,29 +88,29 @@ impl Connection {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(self.clock.clone())
             .interceptor(self.clock.clone())
-            // The SDK's own correction would come on top.
+            // The SDK's own correction would be added to ours.
             .disable_clock_skew_correction(true)
             .interceptor(BoundedAnswers)
             .interceptor(self.calls.clone());
         if let Some(endpoint) = &self.endpoint {
-            // A stand-in has no DNS name for each bucket.
+            // An endpoint override has no DNS name for each bucket.
             config = config.endpoint_url(&endpoint.url).force_path_style(true);
         }
         aws_sdk_s3::Client::from_conf(config.build())
     }
 }
 
-/// `work` is what a call needs beyond the time of a small one: the SDK counts the sending of a body as waiting.
+/// `work` is the time that a call needs beyond that of a small one: the SDK counts the sending of a body as waiting.
 pub(super) fn timeouts(work: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT + work)
-        // To the last byte: one that comes each second keeps nobody waiting.
+        // Up to the last byte, so that an answer of one byte a second ends as well.
         .operation_attempt_timeout(READ_TIMEOUT + work + ANSWER_TIMEOUT)
         .build()
 }
 
-/// The roots as PEM, the one form the SDK's client takes.
+/// The roots as PEM, the only form that the SDK's client takes.
 pub(super) fn root_certificates() -> String {
     let mut pem = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {

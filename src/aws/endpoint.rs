@@ -1,4 +1,4 @@
-//! The operator's flags for an endpoint in place of AWS's own.
+//! The flags for an endpoint override.
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};

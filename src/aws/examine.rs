@@ -1,4 +1,4 @@
-//! A role and its bucket, asked in the name of the platform's principal: the same for the controller and by hand.
+//! Tries a role and its bucket as the platform's principal, for the controller and for `kubectl recordings check`.
 
 use futures::future::{join, join_all};
 use kube::ResourceExt as _;
@@ -14,7 +14,7 @@ use crate::domain::trust::{
 use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use crate::secret::{ExternalID, SessionCredentials};
 
-/// Asks roles and buckets; what the answers come to is for `domain` to say.
+/// Calls roles and buckets; `domain` decides what the answers mean.
 #[derive(Clone, Debug)]
 pub struct Examiner {
     connection: Connection,
@@ -24,8 +24,8 @@ pub struct Examiner {
 }
 
 impl Examiner {
-    /// Asks with what `sts` signs with, which is to be a key of the principal. `control_role_arn` is a role of the
-    /// platform that accepts any External ID.
+    /// `sts` must sign with a key of the principal. `control_role_arn` is a role of the platform that accepts any External
+    /// ID.
     pub fn new(
         connection: Connection,
         sts: Sts,
@@ -45,7 +45,7 @@ impl Examiner {
         self.platform_principal_arn.split(':').nth(1).unwrap_or("aws")
     }
 
-    /// The texts to paste for a destination.
+    /// The texts of the remedies for a destination.
     pub fn texts(&self, destination: &RecordingDestination) -> Texts {
         Texts {
             platform_principal: self.platform_principal_arn.clone(),
@@ -54,9 +54,8 @@ impl Examiner {
         }
     }
 
-    /// Asks the role whether it lets us in; with `bucket_is_due` also whether it lets in wrong callers, and the bucket
-    /// where that says so.
-    pub async fn ask_role(
+    /// Assumes the role; with `bucket_is_due` also tries wrong callers, and the bucket where that function says so.
+    pub async fn try_role(
         &self,
         destination: &RecordingDestination,
         id: &ExternalID,
@@ -72,8 +71,8 @@ impl Examiner {
             bucket: None,
         };
         let Some(session) = session else {
-            evidence.platform = self.whose_key().await;
-            // Shown no External ID, as it is not the tenant's.
+            evidence.platform = self.check_platform_key().await;
+            // The control role is not the tenant's, so it is sent no External ID.
             if let (Answer::Refused(_), Some(control)) = (&evidence.assumed, &self.control_role_arn) {
                 evidence.control = Some(self.try_wrong_caller(&right, control, None).await);
             }
@@ -92,7 +91,7 @@ impl Examiner {
         evidence
     }
 
-    /// The wrong callers, all at once, then the right one again.
+    /// Tries the wrong callers concurrently, then the right one again.
     async fn try_wrong_callers(&self, right: &AssumeRole<'_>, id: &ExternalID) -> Enforcement {
         let probes = negative_probes(id, rand::random());
         let negatives = join_all(probes.iter().map(async |probe| {
@@ -114,7 +113,6 @@ impl Examiner {
         Enforcement { negatives, control, assumed_again }
     }
 
-    /// Like the right call, but with a wrong External ID, or none, and a session that may do nothing.
     async fn try_wrong_caller(
         &self,
         right: &AssumeRole<'_>,
@@ -124,13 +122,13 @@ impl Examiner {
         split(self.sts.assume_role(right.by_wrong_caller(role_arn, wrong)).await).0
     }
 
-    /// Asked when a role did not let us in: a wrong key of ours must not be blamed on a tenant.
-    pub async fn whose_key(&self) -> Platform {
+    /// Checks the platform's key, after a role refused it: a wrong key must not be blamed on a tenant.
+    pub async fn check_platform_key(&self) -> Platform {
         match self.sts.caller_identity().await {
             Answer::Granted(arn) if is_principal(&arn, &self.platform_principal_arn) => {
                 Platform::AsConfigured
             }
-            Answer::Granted(arn) => Platform::SomebodyElse(arn),
+            Answer::Granted(arn) => Platform::AnotherPrincipal(arn),
             Answer::Refused(refusal) if refusal.status == 403 => Platform::Refused,
             Answer::Silent(Silence::Unsendable) => Platform::Unreadable,
             Answer::Refused(_) | Answer::Silent(_) => Platform::NotKnown,
@@ -138,7 +136,7 @@ impl Examiner {
     }
 }
 
-/// The session apart from the answer, so that evidence never holds a credential.
+/// Separates the session from the answer, so that evidence never holds a credential.
 fn split(answer: Answer<SessionCredentials>) -> (Answer, Option<SessionCredentials>) {
     match answer {
         Answer::Granted(session) => (Answer::Granted(()), Some(session)),

@@ -1,14 +1,14 @@
-//! The only callers of the AWS SDK. Each call is made once and answered with an [`Answer`](crate::api::Answer): what
-//! to make of it, and whether to try again, is for `domain` to decide.
+//! The only callers of the AWS SDK. Each call is made once and returns an [`Answer`](crate::api::Answer): what it means,
+//! and whether to retry, is decided in `domain`.
 
 mod answer;
 mod assume_role;
 mod calls;
 mod clock;
 mod connection;
+mod default_credentials;
 mod endpoint;
 mod examine;
-mod found;
 mod objects;
 mod platform_key;
 mod probe;
@@ -22,9 +22,9 @@ mod workload_identity;
 pub use assume_role::AssumeRole;
 pub use calls::Calls;
 pub use connection::Connection;
+pub use default_credentials::{DefaultCredentials, NoDefaultCredentials};
 pub use endpoint::{EndpointArgs, UnusableCA};
 pub use examine::Examiner;
-pub use found::{Found, NotFound};
 pub use objects::*;
 pub use platform_key::{CredentialsSource, PlatformKey};
 pub use sts::Sts;

@@ -1,4 +1,4 @@
-//! The platform's credentials: an access key, mounted from its Secret, or those of a role.
+//! The platform's credentials: an access key, mounted from its Secret, or those of the pod's role.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ impl CredentialsSource {
     }
 }
 
-/// Reads the platform's access key from a directory, afresh for every call: the kubelet replaces
-/// the files when the Secret changes, and the next call signs with the new key.
+/// Reads the platform's access key from a directory for every call: the kubelet replaces the files when the Secret
+/// changes, and the next call signs with the new key.
 #[derive(Clone, Debug)]
 pub struct PlatformKey {
     directory: PathBuf,
@@ -53,7 +53,7 @@ impl PlatformKey {
         PlatformKey { directory: directory.into() }
     }
 
-    /// Reads the key. Surrounding white space is dropped: keys have none, `echo` adds some.
+    /// Reads the key. Surrounding white space is trimmed: keys have none, and `echo` adds a newline.
     pub fn read(&self) -> io::Result<AccessKey> {
         let file = |name| std::fs::read_to_string(self.directory.join(name)).map(SecretString::from);
         let (id, secret) = (file("accessKeyID")?, file("secretAccessKey")?);

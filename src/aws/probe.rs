@@ -1,4 +1,4 @@
-//! The calls that an uploader makes, made once.
+//! The probe of a bucket: the calls that an uploader makes, each once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::api::{Answer, BucketCall, BucketTarget, Crc64Nvme, ObjectACL, PROBE_D
 use crate::domain::verdict::BucketEvidence;
 use crate::secret::SessionCredentials;
 
-/// Time for S3 to assemble one small part. What an uploader's largest object needs would leave the tenant without a word.
+/// Time for S3 to assemble one small part; the time-out of an uploader would delay the validation too long.
 const ASSEMBLY: Duration = Duration::from_secs(30);
 
 /// Puts one object whole and one in parts as an uploader does, reads the first back, and deletes both.
@@ -43,13 +43,13 @@ pub(super) async fn probe_bucket(
                     add_delete(&mut evidence, deleted);
                 }
             } else if refusal.is_server_fault() {
-                // It may be there all the same.
+                // The object may exist all the same.
                 probe.delete(&whole).await;
             }
             return evidence;
         }
         Answer::Silent(_) => {
-            // Likewise.
+            // The object may exist all the same.
             probe.delete(&whole).await;
             return evidence;
         }
@@ -85,7 +85,7 @@ impl Probe {
     async fn read(&self, key: &str, evidence: &mut BucketEvidence) {
         let head = self.store.head(key).await;
         let read = self.store.get(key, self.content.len() + 1).await;
-        // S3 may hold an object without a checksum; another one than ours it may not.
+        // S3 may hold an object without a checksum, but not with another one.
         let other_checksum =
             matches!(&head, Answer::Granted(head) if head.crc64nvme.is_some_and(|c| c != self.checksum()));
         if let Answer::Granted(bytes) = &read {
@@ -111,7 +111,7 @@ impl Probe {
                 return;
             }
         }
-        // A role with the four permissions alone may not; the bucket's lifecycle rule ends it then.
+        // A role with only the four permissions may not abort; then the bucket's lifecycle rule ends the upload.
         self.store.abort_multipart(key, &upload).await;
     }
 

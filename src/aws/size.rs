@@ -1,4 +1,4 @@
-//! A bound on the size of answers, which the SDK reads into memory whole.
+//! Limits the size of answers, which the SDK buffers whole.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
@@ -9,10 +9,10 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
-/// Largest answer that is read. AWS's have a few kilobytes.
+/// Largest answer that is read, in bytes. AWS's have a few kilobytes.
 const LARGEST: usize = 1024 * 1024;
 
-/// Cuts answers off. An object that is read is no answer of that kind: its reader takes it in chunks.
+/// Cuts off answers that are too large, except the bodies of objects, which are read in chunks.
 #[derive(Debug)]
 pub(super) struct BoundedAnswers;
 

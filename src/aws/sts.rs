@@ -1,4 +1,4 @@
-//! AWS Security Token Service, as the platform's principal.
+//! AWS Security Token Service, called with the platform's key.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::{again_if_cut_off, answer};
+use super::answer::{answer, repeat_if_cut_off};
 use super::assume_role::AssumeRole;
 use super::calls::Calls;
 use super::connection::{Connection, timeouts};
@@ -27,19 +27,19 @@ pub struct Sts {
     client: aws_sdk_sts::Client,
     calls: Calls,
     rate_limiter: RateLimiter,
-    identity: Arc<Mutex<Option<Identity>>>,
+    caller_identity: Arc<Mutex<Option<CallerIdentity>>>,
 }
 
-/// What was last said of the platform's key.
+/// The last answer to GetCallerIdentity.
 #[derive(Debug)]
-struct Identity {
+struct CallerIdentity {
     asked: Instant,
     answer: Answer<String>,
 }
 
 impl Sts {
-    /// STS at the regional endpoint of `region`, or at the connection's endpoint override. No more calls than
-    /// `calls_per_second` are made, and no tenant's calls wait for those of another.
+    /// STS at the regional endpoint of `region`, or at the connection's endpoint override. At most `calls_per_second` calls
+    /// are made, and no tenant's calls wait for those of another.
     pub fn new(
         connection: &Connection,
         region: &str,
@@ -56,7 +56,7 @@ impl Sts {
             .timeout_config(timeouts(Duration::ZERO))
             .time_source(connection.clock.clone())
             .interceptor(connection.clock.clone())
-            // The SDK's own correction would come on top.
+            // The SDK's own correction would be added to ours.
             .disable_clock_skew_correction(true)
             .interceptor(BoundedAnswers)
             .interceptor(connection.calls.clone());
@@ -67,11 +67,11 @@ impl Sts {
             client: aws_sdk_sts::Client::from_conf(config.build()),
             calls: connection.calls.clone(),
             rate_limiter: RateLimiter::new(calls_per_second),
-            identity: Arc::default(),
+            caller_identity: Arc::default(),
         }
     }
 
-    /// Calls AssumeRole, when it is the tenant's turn.
+    /// Calls AssumeRole, within the rate and the tenant's limit.
     pub async fn assume_role(&self, call: AssumeRole<'_>) -> Answer<SessionCredentials> {
         let ask = || async {
             let _permit = self.rate_limiter.acquire(call.tenant).await;
@@ -85,7 +85,7 @@ impl Sts {
                 .send()
                 .await
         };
-        let answer = match answer(again_if_cut_off(ask).await) {
+        let answer = match answer(repeat_if_cut_off(ask).await) {
             Answer::Granted(output) => {
                 session(output.credentials).map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
             }
@@ -95,11 +95,10 @@ impl Sts {
         self.calls.count("AssumeRole", answer)
     }
 
-    /// The ARN of whom the platform's key belongs to. It is no tenant's question: all who asked before a
-    /// call was made share its answer.
+    /// The ARN of the principal of the platform's key. Concurrent callers share one call.
     pub async fn caller_identity(&self) -> Answer<String> {
         let asked = Instant::now();
-        let mut last = self.identity.lock().await;
+        let mut last = self.caller_identity.lock().await;
         if let Some(last) = last.as_ref().filter(|last| last.asked >= asked) {
             return last.answer.clone();
         }
@@ -110,7 +109,7 @@ impl Sts {
             Answer::Refused(refusal) => Answer::Refused(refusal),
             Answer::Silent(silence) => Answer::Silent(silence),
         };
-        *last = Some(Identity { asked, answer: answer.clone() });
+        *last = Some(CallerIdentity { asked, answer: answer.clone() });
         self.calls.count("GetCallerIdentity", answer)
     }
 }

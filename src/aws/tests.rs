@@ -1,4 +1,4 @@
-//! What becomes of answers, also of those that AWS would not give.
+//! How answers are read, including those that do not come from AWS.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -141,7 +141,7 @@ impl Aws {
 
 fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
     let mut response = HttpResponse::new(status.try_into().unwrap(), body.into());
-    // Which S3 says of every object, and nobody else.
+    // Only S3 sends one with every object.
     response.headers_mut().insert("etag", "\"e1\"");
     response
 }
@@ -336,12 +336,12 @@ async fn requests_are_signed_with_the_time_of_the_previous_answer() {
         let aws = Aws::that_reads(move |request| {
             let date = request.headers().get("x-amz-date").unwrap().to_owned();
             read.lock().unwrap().push(date);
-            let told = DateTime::from_secs(seconds(SystemTime::now()) + ahead);
+            let date = DateTime::from_secs(seconds(SystemTime::now()) + ahead);
             let mut response = response(200, if request.method() == "POST" { GRANTED } else { "" });
-            response.headers_mut().insert("date", told.fmt(Format::HttpDate).unwrap());
+            response.headers_mut().insert("date", date.fmt(Format::HttpDate).unwrap());
             Ok(response)
         });
-        // What one service tells counts with the other.
+        // The Date of one service corrects calls to the other.
         for _ in 0..3 {
             assert_eq!(aws.put().await, Answer::Granted(()));
         }
@@ -371,18 +371,18 @@ async fn the_role_of_the_pod_is_fetched_once_and_that_of_the_node_never() {
     });
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&token, "the.pods.token").unwrap();
-    let told = |name: &str| match name {
+    let variable = |name: &str| match name {
         "AWS_WEB_IDENTITY_TOKEN_FILE" => Some(token.path().display().to_string()),
         "AWS_ROLE_ARN" => Some("arn:aws:iam::103850359708:role/recording-operator".to_owned()),
         _ => None,
     };
-    let identity = WorkloadIdentity::told_by(&aws.connection, "us-east-1", told).unwrap();
+    let identity = WorkloadIdentity::from_variables(&aws.connection, "us-east-1", variable).unwrap();
     for _ in 0..3 {
         let credentials = identity.provide_credentials().await.unwrap();
         assert_eq!(credentials.access_key_id(), "ASIAOFTHEPOD");
     }
     assert_eq!(calls.load(SeqCst), 1);
 
-    let none = WorkloadIdentity::told_by(&aws.connection, "us-east-1", |_| None).map(|_| ());
+    let none = WorkloadIdentity::from_variables(&aws.connection, "us-east-1", |_| None).map(|_| ());
     assert!(none.unwrap_err().to_string().contains("serviceAccount.annotations"));
 }

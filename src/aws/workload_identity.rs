@@ -13,22 +13,22 @@ use tokio::sync::Mutex;
 
 use super::connection::Connection;
 
-/// Credentials are renewed so long before their end.
+/// Credentials are renewed this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
 
-/// What IRSA tells a pod by.
+/// Set by IRSA.
 const WEB_IDENTITY: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
-/// What EKS Pod Identity tells a pod by.
+/// Set by EKS Pod Identity.
 const POD_IDENTITY: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
-/// Credentials of the role that EKS gave the pod, kept until shortly before their end.
+/// Credentials of the role that EKS gave the pod, cached until shortly before they expire.
 #[derive(Debug)]
 pub struct WorkloadIdentity {
     source: SharedCredentialsProvider,
-    held: Mutex<Option<Credentials>>,
+    cached: Mutex<Option<Credentials>>,
 }
 
-/// EKS gave the pod no role. The node's own would be no substitute: every pod of the node has it.
+/// EKS gave the pod no role. The node's role is no substitute, because every pod of the node has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the pod has no role of its own, as neither {WEB_IDENTITY} nor {POD_IDENTITY} is set: annotate the ServiceAccount \
@@ -37,13 +37,13 @@ pub struct WorkloadIdentity {
 pub struct NoRole;
 
 impl WorkloadIdentity {
-    /// The role that the process's environment tells of.
+    /// The role that the process's environment names.
     pub fn of_this_pod(connection: &Connection, region: &str) -> Result<Self, NoRole> {
-        Self::told_by(connection, region, |name| std::env::var(name).ok())
+        Self::from_variables(connection, region, |name| std::env::var(name).ok())
     }
 
-    /// The role that this environment tells of; where it is Pod Identity, the process's own has the rest.
-    pub(super) fn told_by(
+    /// The role that these variables name; with Pod Identity the SDK reads the process's own environment too.
+    pub(super) fn from_variables(
         connection: &Connection,
         region: &str,
         variable: impl Fn(&str) -> Option<String>,
@@ -64,7 +64,7 @@ impl WorkloadIdentity {
             }
             _ => return Err(NoRole),
         };
-        Ok(WorkloadIdentity { source, held: Mutex::default() })
+        Ok(WorkloadIdentity { source, cached: Mutex::default() })
     }
 }
 
@@ -74,13 +74,13 @@ impl ProvideCredentials for WorkloadIdentity {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
-            let mut held = self.held.lock().await;
+            let mut cached = self.cached.lock().await;
             let lasts = |it: &&Credentials| it.expiry().is_some_and(|end| end > SystemTime::now() + MARGIN);
-            if let Some(lasting) = held.as_ref().filter(lasts) {
+            if let Some(lasting) = cached.as_ref().filter(lasts) {
                 return Ok(lasting.clone());
             }
             let fresh = self.source.provide_credentials().await?;
-            *held = Some(fresh.clone());
+            *cached = Some(fresh.clone());
             Ok(fresh)
         })
     }

@@ -23,13 +23,13 @@ fn main() -> ExitCode {
     match Arguments::parse() {
         Arguments { by_hand: Some(by_hand), .. } => {
             let bar = indicatif::ProgressBar::new(0);
-            // On a terminal the bar shows what goes well.
+            // On a terminal the progress bar shows successful uploads.
             let level = if bar.is_hidden() { Level::INFO } else { Level::WARN };
             let lines = {
                 let bar = bar.clone();
                 move || BesideBar(bar.clone())
             };
-            telemetry::run_by_hand(lines, level, uploader::run_by_hand(by_hand, bar, telemetry::shutdown()))
+            telemetry::run_command(lines, level, uploader::run_by_hand(by_hand, bar, telemetry::shutdown()))
         }
         Arguments { sidecar: Some(config), .. } => {
             telemetry::run("uploader", uploader::run(config, telemetry::shutdown()))

@@ -1,4 +1,4 @@
-//! The broker's work: from a token to an answer, one link of the chain after the other.
+//! The broker's decisions: from a token to a pod, its destination and a session.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,77 +9,74 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::memory::{Memory, Recalled};
+use super::cache::{AnswerCache, Cached};
 use super::ports::{Cluster, IssueSession};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
 use crate::domain::delivery::Heard;
-use crate::domain::grant::{self, Denial, Identity, NotIssued, PodClaim, SessionKey};
+use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
 use crate::secret::SessionCredentials;
 
-/// How long a decision about a token stands.
+/// How long a decision about a token is used without a new TokenReview.
 const DECISION_LIFE: Duration = Duration::from_secs(30);
-/// How long a known pod is let in while the API server cannot be asked.
-const DECISION_LIFE_UNASKED: Duration = Duration::from_secs(300);
-/// Tokens of known pods remembered. About 300 bytes each.
+/// How long a known pod is served while the API server cannot be reached.
+const DECISION_LIFE_WITHOUT_API_SERVER: Duration = Duration::from_secs(300);
+/// Cached decisions about tokens of known pods, of about 300 bytes each.
 const DECISIONS: u64 = 20_000;
-/// Tokens remembered that were never accepted. Apart, so that no number of them makes a known pod forgotten.
-const STRANGERS: u64 = 2_000;
-/// Questions to the API server about such tokens, at the same time.
-const STRANGERS_ASKED_ABOUT: usize = 16;
-/// Longest life of a session.
+/// Cached decisions about tokens that were never accepted. They have a cache of their own, so that no number of them
+/// evicts a known pod.
+const UNKNOWN_TOKENS: u64 = 2_000;
+/// Reviews of such tokens under way at the same time.
+const REVIEWS_OF_UNKNOWN_TOKENS: usize = 16;
+/// The longest session that a destination can ask for.
 const SESSION_LIFE: Duration = Duration::from_secs(3600);
-/// Sessions remembered: more than the destinations of any cluster seen.
+/// Cached sessions: one for each destination.
 const SESSIONS: u64 = 20_000;
-/// Time that the API server has to answer.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time in which a session must be issued.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a request is not served.
 #[derive(Debug)]
 pub(super) enum Unserved {
-    /// The caller has no right to it.
     Refused(Denial, Subject),
-    /// We could not find out. The text is for the log.
+    /// The request could not be decided. The text is for the log.
     Unavailable(String, Subject),
 }
 
-/// As much of the caller as is known, for the log. Empty where it is not.
+/// What is known of the caller, for the log; a field that is not known is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subject {
     pub(super) namespace: String,
     pub(super) pod: String,
-    pub(super) destination: String,
+    /// Name of the destination.
+    pub(super) name: String,
 }
 
-/// A decision about a token.
 #[derive(Clone)]
 struct Decision {
-    /// When the question was put: the decision is no newer than that.
-    asked: Instant,
-    outcome: Result<Arc<Identity>, (Denial, Subject)>,
+    /// When the review began: the decision is no newer than that.
+    reviewed: Instant,
+    result: Result<Arc<PodIdentity>, (Denial, Subject)>,
 }
 
-/// Decides who gets what. Nothing is shared between replicas.
+/// Decides what each pod gets. Replicas share nothing.
 pub(super) struct Grants<C, I> {
     cluster: C,
     issuer: I,
-    /// The broker's CA certificates, PEM, which are replaced while we run.
+    /// The broker's CA certificates, PEM, which are replaced while the process runs.
     authorities: watch::Receiver<String>,
     /// S3 endpoint that sidecars are to use instead of AWS's.
     endpoint: Option<Endpoint>,
     clock: fn() -> Timestamp,
-    decisions: Memory<TokenHash, Decision, String>,
-    strangers: Memory<TokenHash, Decision, String>,
-    strangers_asked_about: Semaphore,
-    sessions: Memory<SessionKey, Arc<SessionCredentials>, NotIssued>,
+    decisions: AnswerCache<TokenHash, Decision, String>,
+    unknown_tokens: AnswerCache<TokenHash, Decision, String>,
+    reviews_of_unknown_tokens: Semaphore,
+    sessions: AnswerCache<SessionKey, Arc<SessionCredentials>, NotIssued>,
     reports: Reports,
 }
 
 impl<C: Cluster, I: IssueSession> Grants<C, I> {
-    /// Nothing decided and no session yet.
     pub(super) fn new(
         cluster: C,
         issuer: I,
@@ -93,10 +90,10 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             authorities,
             endpoint,
             clock,
-            decisions: Memory::new(DECISIONS, DECISION_LIFE_UNASKED),
-            strangers: Memory::new(STRANGERS, DECISION_LIFE),
-            strangers_asked_about: Semaphore::new(STRANGERS_ASKED_ABOUT),
-            sessions: Memory::new(SESSIONS, SESSION_LIFE),
+            decisions: AnswerCache::new(DECISIONS, DECISION_LIFE_WITHOUT_API_SERVER),
+            unknown_tokens: AnswerCache::new(UNKNOWN_TOKENS, DECISION_LIFE),
+            reviews_of_unknown_tokens: Semaphore::new(REVIEWS_OF_UNKNOWN_TOKENS),
+            sessions: AnswerCache::new(SESSIONS, SESSION_LIFE),
             reports: Reports::default(),
         }
     }
@@ -110,33 +107,32 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             NotIssued::Denied(denial) => refused(denial, &identity),
             NotIssued::Unavailable(cause) => Unserved::Unavailable(cause, Subject::from(&*identity)),
         })?;
-        let Identity { namespace, pod, uid, destination: name, .. } = &*identity;
+        let PodIdentity { namespace, pod, uid, destination: name, .. } = &*identity;
         let access_key_id = &session.access_key_id;
-        tracing::info!(access_key_id, namespace, pod, uid, destination = name, "credentials served");
+        tracing::info!(access_key_id, namespace, pod, uid, name, "credentials served");
         // The CRD admits no other text than a role's ARN.
         let account = destination.spec.role_arn.parse::<RoleARN>().map(|role| role.account).ok();
         Ok(session.to_container_json(account.as_deref()))
     }
 
-    /// What the pod that the token is bound to is told of its destination: as soon as it is news to the caller, and at
-    /// `until` though it is none.
-    pub(super) async fn news(
+    /// The destination document for the pod that the token is bound to: as soon as `is_changed` accepts it, else at `until`.
+    pub(super) async fn wait_for_change(
         &self,
         token: &SecretString,
-        is_news: impl Fn(&DestinationDocument) -> bool,
+        is_changed: impl Fn(&DestinationDocument) -> bool,
         until: Instant,
     ) -> Result<DestinationDocument, Unserved> {
-        // Before the first look, so that no change is missed between the two.
+        // Subscribed before the first read, so that no change is missed between the two.
         let (mut changes, mut authorities) = (self.cluster.changes(), self.authorities.clone());
         loop {
             let identity = self.identify(token).await?;
             let destination = self.destination_of(&identity)?;
             let ca_bundle = authorities.borrow_and_update().clone();
             let document = grant::document(&destination, self.endpoint.as_ref(), &ca_bundle);
-            if is_news(&document) {
+            if is_changed(&document) {
                 return Ok(document);
             }
-            // Most changes are of others' destinations.
+            // Most changes are of other destinations.
             let edited = async {
                 while changes.changed().await.is_ok() {
                     let now = self.cluster.destination(&identity.namespace, &identity.destination);
@@ -157,8 +153,8 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         }
     }
 
-    /// Takes what the pod that the token is bound to says of its own destination. `read` is only polled once the pod
-    /// is known.
+    /// Takes a report of the pod that the token is bound to, about its own destination. `read` is only polled once the
+    /// pod is known.
     pub(super) async fn report<E>(
         &self,
         token: &SecretString,
@@ -170,72 +166,76 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             Ok(report) => report,
             Err(error) => return Ok(Err(error)),
         };
-        let Identity { namespace, pod, uid, destination, .. } = &*identity;
+        let PodIdentity { namespace, pod, uid, destination, .. } = &*identity;
         let heard = Heard { pod: pod.clone(), uid: uid.clone(), report, at: (self.clock)() };
-        self.reports.take(namespace, destination, heard);
+        self.reports.add(namespace, destination, heard);
         Ok(Ok(()))
     }
 
-    /// Writes what is reported.
+    /// Writes reports into statuses for as long as it is polled.
     pub(super) async fn write_reports(&self) -> Infallible {
         self.reports.write(&self.cluster).await
     }
 
-    /// The pod behind a token. Decisions are remembered; a decision to let in outlives an API
-    /// server that cannot be asked.
-    async fn identify(&self, token: &SecretString) -> Result<Arc<Identity>, Unserved> {
+    /// The pod behind a token. Decisions are cached, and an accepted pod stays accepted for a while when the API server
+    /// cannot be reached.
+    async fn identify(&self, token: &SecretString) -> Result<Arc<PodIdentity>, Unserved> {
         grant::may_pass(token.expose_secret(), (self.clock)())?;
         let key = hash(token);
-        let known = match self.decisions.holds(&key) {
-            true => self.decisions.recall(key, self.ask(token)).await,
-            false => self.meet(token, key).await,
+        let known = match self.decisions.contains(&key) {
+            true => self.decisions.get_or_ask(key, self.review(token)).await,
+            false => self.review_unknown(token, key).await,
         };
         match (known.last, known.failure) {
             (Some(decision), None) => {
-                decision.outcome.map_err(|(denial, subject)| Unserved::Refused(denial, subject))
+                decision.result.map_err(|(denial, subject)| Unserved::Refused(denial, subject))
             }
-            (Some(Decision { asked, outcome: Ok(identity) }), Some(cause))
-                if asked.elapsed() < DECISION_LIFE_UNASKED =>
+            (Some(Decision { reviewed, result: Ok(identity) }), Some(error))
+                if reviewed.elapsed() < DECISION_LIFE_WITHOUT_API_SERVER =>
             {
-                tracing::warn!(cause, pod = identity.pod, "a known pod is let in on an earlier decision");
+                let PodIdentity { namespace, pod, .. } = &*identity;
+                tracing::warn!(namespace, pod, error, "accepted a known pod on an earlier decision");
                 Ok(identity)
             }
-            (_, cause) => Err(Unserved::Unavailable(cause.unwrap_or_default(), Subject::default())),
+            (_, error) => Err(Unserved::Unavailable(error.unwrap_or_default(), Subject::default())),
         }
     }
 
-    /// Hears of a token that nobody is known by yet. Whoever makes up tokens waits in one line with others whom we do
-    /// not know, and with nobody whom we do.
-    async fn meet(&self, token: &SecretString, key: TokenHash) -> Recalled<Decision, String> {
-        let ask = async {
-            let asked = async {
-                let _turn = self.strangers_asked_about.acquire().await.expect("it is never closed");
-                self.ask(token).await
+    /// Decides about a token that is in no cache. Such tokens share a few reviews at a time, so that forged ones delay no
+    /// known pod.
+    async fn review_unknown(&self, token: &SecretString, key: TokenHash) -> Cached<Decision, String> {
+        let review = async {
+            let review = async {
+                let _permit = self.reviews_of_unknown_tokens.acquire().await.expect("it is never closed");
+                self.review(token).await
             };
-            timeout(CLUSTER_TIMEOUT, asked)
+            timeout(CLUSTER_TIMEOUT, review)
                 .await
                 .unwrap_or_else(|_| Err("too many unknown tokens".to_owned()))
         };
-        let met = self.strangers.recall(key, ask).await;
-        if let Some(decision) = met.last.as_ref().filter(|decision| decision.outcome.is_ok()) {
-            let left = DECISION_LIFE.saturating_sub(decision.asked.elapsed());
-            self.decisions.keep(key, decision.clone(), left).await;
+        let known = self.unknown_tokens.get_or_ask(key, review).await;
+        if let Some(decision) = known.last.as_ref().filter(|decision| decision.result.is_ok()) {
+            let left = DECISION_LIFE.saturating_sub(decision.reviewed.elapsed());
+            self.decisions.insert(key, decision.clone(), left).await;
         }
-        met
+        known
     }
 
-    /// A new decision, and for how long it stands.
-    async fn ask(&self, token: &SecretString) -> Result<(Decision, Duration), String> {
-        let asked = Instant::now();
+    /// A new decision, and how long it is used.
+    async fn review(&self, token: &SecretString) -> Result<(Decision, Duration), String> {
+        let reviewed = Instant::now();
         match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
-            Ok(Ok(outcome)) => Ok((Decision { asked, outcome }, DECISION_LIFE)),
-            Ok(Err(error)) => Err(format!("the API server could not be asked: {error}")),
-            Err(_) => Err("the API server did not answer in time".to_owned()),
+            Ok(Ok(result)) => Ok((Decision { reviewed, result }, DECISION_LIFE)),
+            Ok(Err(error)) => Err(format!("reviewing the token or reading its pod failed: {error}")),
+            Err(_) => Err(format!("no answer from the API server within {} s", CLUSTER_TIMEOUT.as_secs())),
         }
     }
 
     /// Asks the API server about a token and the pod behind it.
-    async fn decide(&self, token: &SecretString) -> kube::Result<Result<Arc<Identity>, (Denial, Subject)>> {
+    async fn decide(
+        &self,
+        token: &SecretString,
+    ) -> kube::Result<Result<Arc<PodIdentity>, (Denial, Subject)>> {
         let claim = match grant::claimed_pod(&self.cluster.review(token).await?) {
             Ok(claim) => claim,
             Err(denial) => return Ok(Err((denial, Subject::default()))),
@@ -245,36 +245,36 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         Ok(grant::identify(claim, pod.as_ref()).map(Arc::new).map_err(|denial| (denial, subject)))
     }
 
-    /// The pod's destination as it is at this moment: nothing of it is remembered.
-    fn destination_of(&self, identity: &Identity) -> Result<Arc<RecordingDestination>, Unserved> {
+    /// The pod's destination as the watch last saw it; nothing about it is cached here.
+    fn destination_of(&self, identity: &PodIdentity) -> Result<Arc<RecordingDestination>, Unserved> {
         let found = self.cluster.destination(&identity.namespace, &identity.destination);
         grant::may_use(identity, found).map_err(|denial| refused(denial, identity))
     }
 
-    /// The destination's session: one for all its pods, renewed early. While it cannot be renewed
-    /// it is served for as long as it lives.
+    /// The destination's session: one for all its pods, renewed early. While renewal fails the session is served to its
+    /// end.
     async fn session_of(
         &self,
         destination: &RecordingDestination,
     ) -> Result<Arc<SessionCredentials>, NotIssued> {
         let key = SessionKey::from(destination);
-        let ask = async {
+        let issue = async {
             let asked = (self.clock)();
             let issued = timeout(ISSUE_TIMEOUT, self.issuer.issue(destination)).await;
             let session = issued.unwrap_or_else(|_| Err(NotIssued::Unavailable("no session in time".into())));
-            let session = session.inspect_err(|cause| warn_of(destination, cause))?;
-            tell_of(destination, &session);
-            let renew = grant::renew_at(asked, session.expiration, rand::random());
+            let session = session.inspect_err(|error| log_failure(destination, error))?;
+            log_session(destination, &session);
+            let renew = grant::renewal_time(asked, session.expiration, rand::random());
             let life = Duration::try_from(renew.duration_since(asked)).unwrap_or_default();
             Ok((Arc::new(session), life))
         };
-        let known = self.sessions.recall(key.clone(), ask).await;
+        let known = self.sessions.get_or_ask(key.clone(), issue).await;
         match known.last.filter(|session| grant::is_servable(session.expiration, (self.clock)())) {
             Some(session) => Ok(session),
             None => {
-                // The wall clock can run ahead of ours, as after a suspended machine.
+                // The wall clock can be ahead of the monotonic one, as after a suspended machine.
                 if known.failure.is_none() {
-                    self.sessions.forget(&key).await;
+                    self.sessions.invalidate(&key).await;
                 }
                 Err(known.failure.unwrap_or_else(|| NotIssued::Unavailable("the session has ended".into())))
             }
@@ -282,40 +282,35 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     }
 }
 
-/// By the access key ID a line here, the sidecar's log and AWS's own records are found to be about the same session.
-fn tell_of(destination: &RecordingDestination, session: &SessionCredentials) {
+/// The access key ID links this line to the sidecar's log and to the customer's CloudTrail.
+fn log_session(destination: &RecordingDestination, session: &SessionCredentials) {
     let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
     let (access_key_id, role) = (&session.access_key_id, &destination.spec.role_arn);
-    tracing::info!(access_key_id, namespace, destination = name, role, "session issued");
+    tracing::info!(access_key_id, namespace, name, role, "session issued");
 }
 
-/// Said once for each attempt, also when a session that still lives hides it from the callers.
-fn warn_of(destination: &RecordingDestination, cause: &NotIssued) {
+/// Logged once for each attempt, also while a session that has not expired hides the failure from callers.
+fn log_failure(destination: &RecordingDestination, error: &NotIssued) {
     let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
-    tracing::warn!(
-        namespace,
-        destination = name,
-        %cause,
-        "no new session; one that still lives is served until its end"
-    );
+    tracing::warn!(namespace, name, %error, "issuing a session failed; an unexpired one is served to its end");
 }
 
-fn refused(denial: Denial, identity: &Identity) -> Unserved {
+fn refused(denial: Denial, identity: &PodIdentity) -> Unserved {
     Unserved::Refused(denial, Subject::from(identity))
 }
 
 impl From<&PodClaim> for Subject {
     fn from(claim: &PodClaim) -> Self {
-        Subject { namespace: claim.namespace.clone(), pod: claim.pod.clone(), destination: String::new() }
+        Subject { namespace: claim.namespace.clone(), pod: claim.pod.clone(), name: String::new() }
     }
 }
 
-impl From<&Identity> for Subject {
-    fn from(identity: &Identity) -> Self {
+impl From<&PodIdentity> for Subject {
+    fn from(identity: &PodIdentity) -> Self {
         Subject {
             namespace: identity.namespace.clone(),
             pod: identity.pod.clone(),
-            destination: identity.destination.clone(),
+            name: identity.destination.clone(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The cluster and AWS behind the broker.
+//! The broker's ports, on the real cluster and AWS.
 
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ use crate::domain::trust::Purpose;
 use crate::domain::verdict::SecretObservation;
 use crate::secret::SessionCredentials;
 
-/// The cluster that the broker runs in.
 pub(super) struct LiveCluster {
     pub(super) client: Client,
     pub(super) destinations: DestinationCache,
@@ -56,7 +55,7 @@ impl Cluster for LiveCluster {
     }
 }
 
-/// Sessions from STS. The External ID is read for each, and dropped with the call.
+/// Sessions from STS. The External ID is read for each call, and dropped with it.
 pub(super) struct LiveSessions {
     pub(super) client: Client,
     pub(super) sts: Sts,
@@ -71,14 +70,15 @@ impl IssueSession for LiveSessions {
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
         let found = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref).await;
         let found = found.map_err(|error| {
-            NotIssued::Unavailable(format!("the External ID's Secret could not be read: {error}"))
+            let secret = &spec.external_id_secret_ref.name;
+            NotIssued::Unavailable(format!("reading Secret {namespace}/{secret} failed: {error}"))
         })?;
         let (version, external_id) = match found {
             (SecretObservation::Resolved { version, .. }, Some(external_id)) => (version, external_id),
             (SecretObservation::Unreadable(status), _) => {
-                let cause =
-                    format!("the API server did not hand out the External ID's Secret: HTTP {status}");
-                return Err(NotIssued::Unavailable(cause));
+                let secret = &spec.external_id_secret_ref.name;
+                let error = format!("reading Secret {namespace}/{secret} failed: HTTP {status}");
+                return Err(NotIssued::Unavailable(error));
             }
             _ => return Err(NotIssued::Denied(Denial::ExternalIDUnusable)),
         };

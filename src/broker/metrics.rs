@@ -20,32 +20,29 @@ struct Labels {
 }
 
 impl Requests {
-    /// Metrics that appear in `registry`.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let requests = Requests {
             total: Family::default(),
-            // 1 ms, a decision from memory, to 16 s, a slow answer from AWS.
+            // 1 ms, a cached decision, to 16 s, a slow answer from AWS.
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
         };
         registry.register(
             "recording_operator_broker_requests",
-            "Requests to the broker by result: Served, NotModified, Malformed, Unavailable, or why they were refused",
+            "Requests to the broker by result: Served, NotModified, Malformed, Unavailable, or the cause of the refusal",
             requests.total.clone(),
         );
         registry.register(
             "recording_operator_broker_credentials_duration_seconds",
-            "Time that requests for credentials took",
+            "Duration of requests for credentials",
             requests.seconds.clone(),
         );
         requests
     }
 
-    /// Counts one request.
     pub(super) fn count(&self, result: &'static str) {
         self.total.get_or_create(&Labels { result }).inc();
     }
 
-    /// Notes the time that a request for credentials took.
     pub(super) fn note_credentials(&self, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
     }

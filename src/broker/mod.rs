@@ -1,19 +1,19 @@
 //! The broker: hands a destination's short-lived credentials to the sidecars of that destination's
 //! pods, and tells them where to put recordings, and whether.
 //!
-//! It is the security boundary between tenants. Who gets what is decided in
-//! [`domain::grant`](crate::domain::grant); here is the order of the steps, and what is remembered
-//! between requests. There is no leader: each replica answers on its own.
+//! It is the security boundary between tenants. [`domain::grant`](crate::domain::grant) decides what each pod gets; this
+//! room holds the order of the steps and the caches between requests. There is no leader: each replica answers on its
+//! own.
 
-mod answers;
+mod cache;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod grants;
 mod live;
-mod memory;
 mod metrics;
 mod ports;
 mod reports;
+mod responses;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -65,22 +65,18 @@ pub struct Config {
     pub platform_key_dir: PathBuf,
 }
 
-/// The broker ended for a fault on our side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No way to the API server.
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
     Cluster(#[from] kube::Error),
-    /// The platform has no credentials.
     #[error(transparent)]
     NoRole(#[from] NoRole),
-    /// An address is taken.
     #[error(transparent)]
     Serve(#[from] serve::Error),
 }
 
-/// Serves until `shutdown` ends. Nothing is served before the destinations are known: an unknown
-/// destination is refused, and that must be no accident of starting.
+/// Serves until `shutdown` ends. Nothing is served before the destinations are listed, because an unknown destination is
+/// refused.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let client = cluster::client().await?;
     let mut registry = telemetry::registry("broker");

@@ -12,18 +12,18 @@ use crate::domain::delivery::Entry;
 use crate::domain::grant::NotIssued;
 use crate::secret::SessionCredentials;
 
-/// What the broker asks of the cluster.
+/// The Kubernetes API, as far as the broker needs it.
 pub(super) trait Cluster: Send + Sync + 'static {
-    /// Whose token this is.
+    /// Has the API server review a token.
     fn review(&self, token: &SecretString) -> impl Future<Output = kube::Result<TokenReviewStatus>> + Send;
 
-    /// The pod of that name, as it is now.
+    /// The pod as the API server has it now.
     fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = kube::Result<Option<Pod>>> + Send;
 
-    /// The destination of that name, as last heard. Asked at every request, so that it must not wait.
+    /// The destination as the watch last saw it. It is read at every request, so it must not wait.
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
 
-    /// Hears of every change of any destination.
+    /// Notified of every change of any destination.
     fn changes(&self) -> watch::Receiver<()>;
 
     /// Writes what uploaders have reported; `false` when the destination has changed since it was seen.
@@ -41,7 +41,7 @@ pub(super) trait Cluster: Send + Sync + 'static {
     ) -> impl Future<Output = kube::Result<()>> + Send;
 }
 
-/// Where sessions come from.
+/// Issues sessions of customers' roles.
 pub(super) trait IssueSession: Send + Sync + 'static {
     /// A new session of the destination's role, bounded to what its uploaders may do.
     fn issue(

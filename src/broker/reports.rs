@@ -1,4 +1,4 @@
-//! What sidecars report, on its way into the status of their destinations.
+//! Reports of sidecars, gathered and written into the status of their destinations.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -13,64 +13,62 @@ use tokio::time::{sleep, timeout};
 use super::ports::Cluster;
 use crate::domain::delivery::{Heard, enter};
 
-/// Reports are gathered for so long: pods of one destination get into trouble together.
+/// How long reports are gathered before they are written: the pods of one destination tend to fail together.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long to wait for the watch to tell of a change that our write ran into.
+/// How long to wait for the watch to show a change that a write conflicted with.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// Destinations that are written at the same time, so that one which changes all the time holds up no other.
+/// Destinations that are written at the same time, so that one which changes constantly delays no other.
 const AT_ONCE: usize = 16;
-/// Time for one destination.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Writes tried for one destination. Its sidecars report again in five minutes.
-const TRIES: u32 = 10;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Writes attempted for one destination. Its sidecars report again within five minutes.
+const ATTEMPTS: u32 = 10;
 
 /// A destination's namespace and name.
 type Name = (String, String);
 
-/// Reports that are yet to be written.
+/// Reports that are not written yet.
 #[derive(Default)]
 pub(super) struct Reports {
-    /// By destination, and by the UID of the pod: the last one counts.
-    heard: Mutex<HashMap<Name, BTreeMap<String, Heard>>>,
-    news: Notify,
+    /// By destination and UID of the pod, of which the last report counts.
+    pending: Mutex<HashMap<Name, BTreeMap<String, Heard>>>,
+    added: Notify,
 }
 
 impl Reports {
-    /// Takes a report about a destination.
-    pub(super) fn take(&self, namespace: &str, destination: &str, mut heard: Heard) {
-        let mut all = self.heard.lock().unwrap();
+    pub(super) fn add(&self, namespace: &str, destination: &str, mut heard: Heard) {
+        let mut all = self.pending.lock().unwrap();
         let of_destination = all.entry((namespace.to_owned(), destination.to_owned())).or_default();
         if let Some(earlier) = of_destination.get(&heard.uid) {
-            // What the status says of the pod is what it said before that one.
+            // The status still shows what the pod reported before the earlier one.
             heard.report.was_in_trouble = earlier.report.was_in_trouble;
         }
         of_destination.insert(heard.uid.clone(), heard);
-        self.news.notify_one();
+        self.added.notify_one();
     }
 
-    /// Writes what comes, each destination once however many of its pods have reported.
+    /// Writes reports, each destination once however many of its pods have reported.
     pub(super) async fn write<C: Cluster>(&self, cluster: &C) -> Infallible {
         loop {
-            self.news.notified().await;
+            self.added.notified().await;
             sleep(GATHER).await;
-            let all = std::mem::take(&mut *self.heard.lock().unwrap());
-            let entered =
-                stream::iter(all).for_each_concurrent(AT_ONCE, async |((namespace, destination), heard)| {
+            let all = std::mem::take(&mut *self.pending.lock().unwrap());
+            let written =
+                stream::iter(all).for_each_concurrent(AT_ONCE, async |((namespace, name), heard)| {
                     let heard: Vec<_> = heard.into_values().collect();
-                    let entered = enter_into_status(cluster, &namespace, &destination, &heard);
-                    let error = match timeout(PATIENCE, entered).await {
+                    let written = enter_into_status(cluster, &namespace, &name, &heard);
+                    let error = match timeout(WRITE_TIMEOUT, written).await {
                         Ok(Ok(())) => return,
                         Ok(Err(error)) => error.to_string(),
-                        Err(_) => format!("it took more than {} s", PATIENCE.as_secs()),
+                        Err(_) => format!("no end within {} s", WRITE_TIMEOUT.as_secs()),
                     };
                     tracing::warn!(
                         namespace,
-                        destination,
+                        name,
                         error,
-                        "reports of sidecars could not be written; they report again"
+                        "writing reports into the status failed; the sidecars report again"
                     );
                 });
-            entered.await;
+            written.await;
         }
     }
 }
@@ -82,17 +80,17 @@ async fn enter_into_status<C: Cluster>(
     heard: &[Heard],
 ) -> kube::Result<()> {
     let mut changes = cluster.changes();
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         changes.mark_unchanged();
         let Some(destination) = cluster.destination(namespace, name) else { return Ok(()) };
-        // A status that the API server has not given its default yet.
+        // The API server has not defaulted the status yet.
         let Some(status) = &destination.status else { return Ok(()) };
         let Some(entry) = enter(status, heard) else { return Ok(()) };
         if cluster.write_delivery(&destination, &entry).await? {
             for transition in &entry.transitions {
                 tracing::info!(namespace, name, reason = transition.reason, "{}", transition.note);
                 if let Err(error) = cluster.announce(&destination, transition).await {
-                    tracing::warn!(namespace, name, %error, "the Event could not be published; the status has it all");
+                    tracing::warn!(namespace, name, %error, "publishing an Event failed; the status has the same text");
                 }
             }
             return Ok(());
@@ -102,7 +100,8 @@ async fn enter_into_status<C: Cluster>(
     tracing::warn!(
         namespace,
         name,
-        "the destination changes too fast to enter reports of sidecars; they report again"
+        attempt = ATTEMPTS,
+        "writing reports into the status conflicted too often; the sidecars report again"
     );
     Ok(())
 }

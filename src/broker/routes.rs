@@ -1,4 +1,4 @@
-//! The requests that the broker knows, and the log line and the count of each.
+//! The routes of the broker, with a log line and a metric for each request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use axum::response::Response;
 use axum::routing::any;
 use tokio::time::Instant;
 
-use super::answers;
 use super::grants::{Grants, Subject, Unserved};
 use super::metrics::Requests;
 use super::ports::{Cluster, IssueSession};
+use super::responses;
 use super::token::bearer;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
 use crate::domain::grant::Denial;
 
-/// Longest time that a request waits for news. Shorter than the time that a server which ends gives to what is in flight.
+/// Longest long poll. It is shorter than the drain of a server that ends.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// Largest report, in bytes. Ours have a few hundred.
+/// Largest report, in bytes; a sidecar sends a few hundred.
 const LARGEST_REPORT: usize = 4096;
 
-/// What the handlers share.
+/// State that the handlers share.
 pub(super) struct Broker<C, I> {
     pub(super) grants: Grants<C, I>,
     pub(super) requests: Requests,
 }
 
-/// The broker's routes. Whatever else is asked for gets the refusal, too: another method by `any`,
-/// as axum's own answer names the methods that would do.
+/// The broker's routes. Every other request gets the refusal too: `any` catches other methods, because axum's own
+/// answer would name the allowed ones.
 pub(super) fn router<C: Cluster, I: IssueSession>(broker: Arc<Broker<C, I>>) -> Router {
     Router::new()
         .route(CREDENTIALS_PATH, any(unknown::<C, I>).get(credentials::<C, I>))
@@ -49,7 +49,7 @@ async fn credentials<C: Cluster, I: IssueSession>(
     let began = Instant::now();
     let served = async {
         let document = broker.grants.credentials(&bearer(&request)?).await?;
-        Ok(answers::credentials(&document))
+        Ok(responses::credentials(&document))
     };
     let answer = broker.answer(served.await);
     broker.requests.note_credentials(began.elapsed());
@@ -62,9 +62,9 @@ async fn destination<C: Cluster, I: IssueSession>(
 ) -> Response {
     let served = async {
         let until = Instant::now() + wait(&request);
-        let is_news = |document: &_| !answers::has(&request, &answers::tag(document));
-        let document = broker.grants.news(&bearer(&request)?, is_news, until).await?;
-        Ok(answers::document(&document, &request))
+        let is_changed = |document: &_| !responses::has(&request, &responses::tag(document));
+        let document = broker.grants.wait_for_change(&bearer(&request)?, is_changed, until).await?;
+        Ok(responses::document(&document, &request))
     };
     broker.answer(served.await)
 }
@@ -83,8 +83,8 @@ async fn report<C: Cluster, I: IssueSession>(
     };
     let served = async {
         Ok(match broker.grants.report(&bearer(&head)?, read).await? {
-            Ok(()) => answers::taken(),
-            Err(problem) => answers::malformed(&problem),
+            Ok(()) => responses::accepted(),
+            Err(problem) => responses::malformed(&problem),
         })
     };
     broker.answer(served.await)
@@ -94,7 +94,7 @@ async fn unknown<C: Cluster, I: IssueSession>(State(broker): State<Arc<Broker<C,
     broker.answer(Err(Denial::UnknownRequest.into()))
 }
 
-/// How long the caller would wait for news: `Prefer: wait=15`, in seconds (RFC 7240).
+/// How long the caller would wait for a change: `Prefer: wait=15`, in seconds (RFC 7240).
 pub(super) fn wait(request: &HeaderMap) -> Duration {
     let preferences = request.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut waits = preferences
@@ -104,19 +104,19 @@ pub(super) fn wait(request: &HeaderMap) -> Duration {
 }
 
 impl<C, I> Broker<C, I> {
-    /// Says in log and metric how a request ended. The caller learns no cause.
+    /// Logs and counts how a request ended. The response never names a cause.
     fn answer(&self, served: Result<Response, Unserved>) -> Response {
         let (result, response) = match served {
             Ok(response) if response.status().is_redirection() => ("NotModified", response),
             Ok(response) if response.status().is_client_error() => ("Malformed", response),
             Ok(response) => ("Served", response),
-            Err(Unserved::Refused(denial, Subject { namespace, pod, destination })) => {
-                tracing::warn!(%denial, namespace, pod, destination, "request refused");
-                (denial.into(), answers::refusal())
+            Err(Unserved::Refused(denial, Subject { namespace, pod, name })) => {
+                tracing::warn!(%denial, namespace, pod, name, "request refused");
+                (denial.into(), responses::refusal())
             }
-            Err(Unserved::Unavailable(cause, Subject { namespace, pod, destination })) => {
-                tracing::error!(cause, namespace, pod, destination, "request could not be decided");
-                ("Unavailable", answers::unavailable())
+            Err(Unserved::Unavailable(error, Subject { namespace, pod, name })) => {
+                tracing::error!(namespace, pod, name, error, "deciding a request failed");
+                ("Unavailable", responses::unavailable())
             }
         };
         self.requests.count(result);
@@ -125,7 +125,7 @@ impl<C, I> Broker<C, I> {
 }
 
 impl From<Denial> for Unserved {
-    /// Before anything is known of the caller.
+    /// For a request of which the caller is not known.
     fn from(denial: Denial) -> Self {
         Unserved::Refused(denial, Subject::default())
     }

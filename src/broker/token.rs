@@ -1,4 +1,4 @@
-//! The caller's token.
+//! The bearer token of a request.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::grant::Denial;
 
-/// Longest token that is put before the API server, in bytes. Projected tokens have about 1,000.
+/// Longest token that is reviewed, in bytes. Projected tokens have about 1,000.
 const LONGEST: usize = 8192;
 
-/// What is remembered in a token's place.
+/// What the caches hold in place of a token.
 pub(super) type TokenHash = [u8; 32];
 
 /// The bearer token of the one `Authorization` header.
@@ -30,7 +30,6 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<SecretString, Denial> {
     if well_formed { Ok(SecretString::from(token)) } else { Err(Denial::MalformedToken) }
 }
 
-/// The SHA-256 of a token.
 pub(super) fn hash(token: &SecretString) -> TokenHash {
     Sha256::digest(token.expose_secret()).into()
 }

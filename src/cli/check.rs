@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::explanation::Explanation;
 use super::files;
 use super::lint::{Findings, Manifests};
-use super::output::{Failure, Outcome, Report, note};
+use super::output::{CommandOutcome, Failure, Report, note};
 use crate::api::RecordingDestination;
-use crate::aws::{Examiner, Found, NotFound, Sts};
+use crate::aws::{DefaultCredentials, Examiner, NoDefaultCredentials, Sts};
 use crate::domain::verdict::{
     Due, Enforcement, Evidence, Platform, Rules, SecretObservation, bucket_is_due, due, judge,
 };
@@ -37,13 +37,11 @@ pub(super) struct Arguments {
     aws_region: String,
 }
 
-/// What came of it.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Checked {
-    /// The manifests are not in order: AWS was not asked.
+    /// The manifests have errors, so AWS was not called.
     Unfit(Findings),
-    /// How each destination is.
     Asked(Vec<Explanation>),
 }
 
@@ -53,7 +51,7 @@ const CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 pub(super) async fn run(arguments: &Arguments) -> Result<Checked, Failure> {
     let sources = files::read(&arguments.files)?;
     let Manifests { findings, destinations } = Manifests::read(&sources);
-    if findings.outcome() != Outcome::Well {
+    if findings.outcome() != CommandOutcome::Well {
         return Ok(Checked::Unfit(findings));
     }
     if destinations.is_empty() {
@@ -77,18 +75,18 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Checked, Failure> {
     Ok(Checked::Asked(all))
 }
 
-/// As the platform's principal, or not at all: what refuses another one proves nothing.
+/// The examiner, if the shell's credentials are the platform's: refusals of another principal prove nothing.
 async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
-    let undone = |error: NotFound| Failure::Undone(error.to_string());
-    let found = Found::look(&arguments.aws_region).await.map_err(undone)?;
+    let undone = |error: NoDefaultCredentials| Failure::Undone(error.to_string());
+    let found = DefaultCredentials::load(&arguments.aws_region).await.map_err(undone)?;
     let key = found.key().await.map_err(undone)?;
     let sts = Sts::new(&found.connection_to_sts(), &arguments.aws_region, key, CALLS_PER_SECOND);
     let principal = arguments.platform_principal_arn.clone();
     let connection = found.connection().clone();
     let examiner = Examiner::new(connection, sts, principal.clone(), arguments.control_role_arn.clone());
-    let why = match examiner.whose_key().await {
+    let why = match examiner.check_platform_key().await {
         Platform::AsConfigured => return Ok(examiner),
-        Platform::SomebodyElse(arn) => format!(
+        Platform::AnotherPrincipal(arn) => format!(
             "the AWS credentials of this shell are those of {arn}, customers' roles trust {principal}: use its \
              credentials, or name yours with --platform-principal-arn if roles trust that"
         ),
@@ -105,7 +103,7 @@ async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
     Err(Failure::Unanswered(format!("inconclusive: {why}; nothing was asked of any role")))
 }
 
-/// Looks as the controller looks at a destination that it has never seen.
+/// Validates like the controller on a new destination.
 async fn check(examiner: &Examiner, mut destination: RecordingDestination, id: ExternalID) -> Explanation {
     (destination.metadata.generation, destination.status) = (Some(1), None);
     let rules = Rules { partition: examiner.partition().to_owned(), ..Rules::default() };
@@ -117,7 +115,7 @@ async fn check(examiner: &Examiner, mut destination: RecordingDestination, id: E
             let bucket_is_due = |enforcement: &Enforcement| {
                 bucket_is_due(&destination, &secret, enforcement, None, &rules, Timestamp::now())
             };
-            let role = examiner.ask_role(&destination, &id, Some(bucket_is_due)).await;
+            let role = examiner.try_role(&destination, &id, Some(bucket_is_due)).await;
             Evidence::Validated { secret, role: Some(Box::new(role)) }
         }
     };
@@ -125,7 +123,7 @@ async fn check(examiner: &Examiner, mut destination: RecordingDestination, id: E
     let texts = examiner.texts(&destination);
     let verdict = judge(&destination, &evidence, &texts, None, &rules, |_| Ok(()), now);
     destination.status = Some(verdict.status);
-    Explanation::of_one_look(&destination, now)
+    Explanation::of_one_validation(&destination, now)
 }
 
 impl Report for Checked {
@@ -137,10 +135,10 @@ impl Report for Checked {
     }
 
     /// The worst of all.
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> CommandOutcome {
         match self {
             Checked::Unfit(findings) => findings.outcome(),
-            Checked::Asked(all) => all.iter().map(Report::outcome).max().unwrap_or(Outcome::Unclear),
+            Checked::Asked(all) => all.iter().map(Report::outcome).max().unwrap_or(CommandOutcome::Unclear),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Completion in shells: for kubectl, which asks a command of its own, and for those who type the plugin's own name.
+//! Shell completion, for `kubectl recordings` and for `kubectl-recordings`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Command;
 use clap_complete::Shell;
 
-use super::output::Outcome;
+use super::output::CommandOutcome;
 
 /// Which script to print.
 ///
@@ -19,12 +19,12 @@ pub(super) struct Arguments {
 }
 
 /// Prints the script that completes `command`.
-pub(super) fn run(arguments: &Arguments, mut command: Command) -> Outcome {
+pub(super) fn run(arguments: &Arguments, mut command: Command) -> CommandOutcome {
     clap_complete::generate(arguments.shell, &mut command, "kubectl-recordings", &mut std::io::stdout());
-    Outcome::Well
+    CommandOutcome::Well
 }
 
-/// The words to complete, if this process was started under the name by which kubectl asks.
+/// The words to complete, if the process was started under the name that kubectl uses for completion.
 pub(super) fn asked_by_kubectl() -> Option<Vec<OsString>> {
     let mut words = std::env::args_os();
     let name = words.next()?;

@@ -1,4 +1,4 @@
-//! `explain`: what is wrong with one destination, on whose side, and what mends it.
+//! `explain`: what is wrong with one destination, on which side, and the remedy.
 
 use jiff::Timestamp;
 

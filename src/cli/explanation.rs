@@ -1,9 +1,9 @@
-//! How one destination is, in full: what fails, who can mend it, and the text that does.
+//! The state of one destination in full: what fails, the side that can act, and the remedy.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::output::{BAD, DIM, DOUBTFUL, GOOD, Outcome, Report, paint};
+use super::output::{BAD, CommandOutcome, DIM, DOUBTFUL, GOOD, Report, paint};
 use crate::api::{
     Check, CheckName, CheckResult, ConditionType, Reason, RecordingDestination, RecordingDestinationStatus,
     Side, UPLOADER_CONTAINER, Uploaders,
@@ -17,12 +17,11 @@ pub(super) struct Readiness {
     pub ready: String,
     /// The reason of the condition.
     pub reason: String,
-    /// Who can do something about it; absent where nothing is to be done.
+    /// The side that can act; absent where nothing is to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub side: Option<Side>,
     /// The same in a sentence.
     pub message: String,
-    /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
@@ -53,21 +52,20 @@ impl Readiness {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> CommandOutcome {
         match self.ready.as_str() {
-            "True" => Outcome::Well,
-            "False" => Outcome::Wrong,
-            _ => Outcome::Unclear,
+            "True" => CommandOutcome::Well,
+            "False" => CommandOutcome::Wrong,
+            _ => CommandOutcome::Unclear,
         }
     }
 }
 
-/// Who can do something about a reason; nobody is known for one of a later release.
+/// The side that can act on a reason; `None` for a reason of a later release.
 pub(super) fn side(reason: &str) -> Option<Side> {
     reason.parse::<Reason>().ok().and_then(Reason::side)
 }
 
-/// How a destination is.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explanation {
@@ -76,7 +74,7 @@ pub(super) struct Explanation {
     name: String,
     #[serde(flatten)]
     readiness: Readiness,
-    /// What is wrong or in doubt, each with what to do about it.
+    /// What failed or was inconclusive, each with its remedy.
     problems: Vec<Problem>,
     /// Every step of the last validation.
     checks: Vec<Check>,
@@ -140,18 +138,18 @@ impl Explanation {
 }
 
 impl Explanation {
-    /// Of a destination that was looked at here and now, and about which nothing else is known.
-    pub(super) fn of_one_look(destination: &RecordingDestination, now: Timestamp) -> Self {
-        let mut told = Explanation::of(destination, now);
-        (told.readiness.since, told.delivering) = (None, None);
-        (told.last_validation_time, told.last_enforcement_time) = (None, None);
-        // Who else claims it cannot be seen from here.
-        told.checks.retain(|check| check.step() != Some(CheckName::Exclusive));
-        told
+    /// Of a destination that was only validated here and now.
+    pub(super) fn of_one_validation(destination: &RecordingDestination, now: Timestamp) -> Self {
+        let mut explanation = Explanation::of(destination, now);
+        (explanation.readiness.since, explanation.delivering) = (None, None);
+        (explanation.last_validation_time, explanation.last_enforcement_time) = (None, None);
+        // Claims of other destinations cannot be seen from here.
+        explanation.checks.retain(|check| check.step() != Some(CheckName::Exclusive));
+        explanation
     }
 }
 
-/// What is wrong, that which Ready speaks of first, and each remedy once.
+/// The problems, that of Ready first, and each remedy once.
 fn problems(
     destination: &RecordingDestination,
     readiness: &Readiness,
@@ -241,9 +239,9 @@ impl Report for Explanation {
         text + &self.deliveries() + &self.times()
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> CommandOutcome {
         let waits = self.delivering.as_ref().is_some_and(|delivering| delivering.status == "False");
-        if waits { Outcome::Wrong } else { self.readiness.outcome() }
+        if waits { CommandOutcome::Wrong } else { self.readiness.outcome() }
     }
 }
 
@@ -283,7 +281,7 @@ impl Explanation {
 
 const BOLD: anstyle::Style = anstyle::Style::new().bold();
 
-/// Whom what follows is for.
+/// The heading of a remedy.
 fn whose(side: Option<Side>) -> &'static str {
     match side {
         Some(Side::Customer) => "For the customer to do, in its AWS account",

@@ -1,11 +1,11 @@
-//! `init`: the manifests of a new tenant, with an External ID that nobody can guess.
+//! `init`: the manifests of a new tenant, with a random External ID.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::files::Source;
 use super::lint::Manifests;
-use super::output::{Failure, Outcome, Report};
+use super::output::{CommandOutcome, Failure, Report};
 use super::yaml;
 use crate::api::{ALLOWED_ACCOUNTS_ANNOTATION, EXTERNAL_ID_SECRET_TYPE};
 
@@ -138,7 +138,7 @@ impl Report for Tenant {
         documents.collect::<Vec<_>>().join("---\n")
     }
 
-    fn outcome(&self) -> Outcome {
-        Outcome::Well
+    fn outcome(&self) -> CommandOutcome {
+        CommandOutcome::Well
     }
 }

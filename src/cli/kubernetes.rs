@@ -1,4 +1,4 @@
-//! Which cluster and namespace a command is about, said as to kubectl.
+//! The cluster and namespace of a command, with the flags of kubectl.
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ impl Named {
     }
 }
 
-/// What the API server said, and what to do about it.
+/// A failed call to the API server, with the remedy.
 pub(super) fn failure(error: &kube::Error) -> Failure {
     Failure::Undone(match error {
         kube::Error::Api(refusal) if refusal.code == 404 => {
@@ -71,7 +71,7 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
     })
 }
 
-/// The error with all that lies below it: the top alone often says nothing.
+/// The error with its sources, because the outermost text alone is often empty of meaning.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();

@@ -1,4 +1,4 @@
-//! `kubectl recordings`: what a platform engineer types, from the first YAML of a tenant to the question why its
+//! `kubectl recordings`: the commands of a platform engineer, from the first manifest of a tenant to the reason why its
 //! recordings wait.
 //!
 //! Each command is a module of its own: it reads, has `domain` decide, and returns a [`Report`](output::Report).
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use output::{Failure, Format, Outcome, print};
+use output::{CommandOutcome, Failure, Format, print};
 
 /// On-boards tenants of the recording operator, and tells how they are.
 #[derive(Parser)]
@@ -61,7 +61,7 @@ enum Command {
 }
 
 impl Command {
-    async fn run(self, format: Format) -> Result<Outcome, Failure> {
+    async fn run(self, format: Format) -> Result<CommandOutcome, Failure> {
         match self {
             Command::Init(arguments) => print(&init::run(&arguments)?, format),
             Command::Guide(arguments) => print(&guide::run(&arguments)?, format),
@@ -76,7 +76,7 @@ impl Command {
     }
 }
 
-/// Reads the arguments of this process, does what they say, and returns the exit code.
+/// Runs the command of this process's arguments and returns the exit code.
 pub fn main() -> ExitCode {
     if let Some(words) = completion::asked_by_kubectl() {
         print!("{}", completion::answer(words, Arguments::command()));

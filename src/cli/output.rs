@@ -1,4 +1,4 @@
-//! How commands answer: in words and colours, in JSON or YAML, and by an exit code.
+//! The output of commands: coloured text, JSON or YAML, and an exit code.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -14,47 +14,45 @@ Exit codes:
   2  the command could not do its work: its arguments, a file, or the cluster
   3  no clear answer: not proved yet, or somebody did not answer in time";
 
-/// What a command came to.
+/// The outcome of a command, which decides its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
-    /// All is well.
+pub(super) enum CommandOutcome {
     Well,
-    /// There is no clear answer.
+    /// Inconclusive.
     Unclear,
-    /// Something is wrong with what was looked at.
+    /// The command found something wrong.
     Wrong,
     /// The command could not do its work.
     Failed,
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
+impl From<CommandOutcome> for ExitCode {
+    fn from(outcome: CommandOutcome) -> Self {
         ExitCode::from(match outcome {
-            Outcome::Well => 0,
-            Outcome::Wrong => 1,
-            Outcome::Failed => 2,
-            Outcome::Unclear => 3,
+            CommandOutcome::Well => 0,
+            CommandOutcome::Wrong => 1,
+            CommandOutcome::Failed => 2,
+            CommandOutcome::Unclear => 3,
         })
     }
 }
 
-/// Why there is nothing to report: what happened, and what to do.
+/// Why there is no report: what happened, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The command could not do its work.
     #[error("{0}")]
     Undone(String),
-    /// Nobody answered in time.
+    /// There was no answer in time.
     #[error("{0}")]
     Unanswered(String),
 }
 
 impl Failure {
-    /// What the command came to.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> CommandOutcome {
         match self {
-            Failure::Undone(_) => Outcome::Failed,
-            Failure::Unanswered(_) => Outcome::Unclear,
+            Failure::Undone(_) => CommandOutcome::Failed,
+            Failure::Unanswered(_) => CommandOutcome::Unclear,
         }
     }
 }
@@ -71,28 +69,29 @@ pub(super) enum Format {
     Yaml,
 }
 
-/// What a command has to say; serialized, it is what programs get.
+/// The result of a command. Programs get it serialized.
 pub(super) trait Report: Serialize {
-    /// The same in words. Styles are taken out again where the output is not a terminal.
+    /// The text for people. Styles are stripped where the output is not a terminal.
     fn text(&self) -> String;
-    /// What it comes to.
-    fn outcome(&self) -> Outcome;
+    fn outcome(&self) -> CommandOutcome;
 }
 
-/// Prints a report to standard output.
-pub(super) fn print(report: &impl Report, format: Format) -> Result<Outcome, Failure> {
+pub(super) fn print(report: &impl Report, format: Format) -> Result<CommandOutcome, Failure> {
     write(&mut anstream::stdout(), report, format)
 }
 
-/// Writes a report to where it is seen.
-pub(super) fn write(out: &mut impl Write, report: &impl Report, format: Format) -> Result<Outcome, Failure> {
+pub(super) fn write(
+    out: &mut impl Write,
+    report: &impl Report,
+    format: Format,
+) -> Result<CommandOutcome, Failure> {
     let text = match format {
         Format::Text => report.text(),
         Format::Json => serde_json::to_string_pretty(report).expect("reports serialize") + "\n",
         Format::Yaml => serde_yaml::to_string(report).expect("reports serialize"),
     };
     match out.write_all(text.as_bytes()) {
-        // `| head` has seen enough.
+        // A reader such as `head` may close the pipe early.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::Undone(format!("the output cannot be written: {error}")))
         }
@@ -100,26 +99,21 @@ pub(super) fn write(out: &mut impl Write, report: &impl Report, format: Format) 
     }
 }
 
-/// Says on standard error why the command did not do its work.
+/// Prints to standard error why the command failed.
 pub(super) fn explain(failure: &Failure) {
     anstream::eprintln!("{} {failure}", paint(BAD.bold(), "error:"));
 }
 
-/// Says something beside the output, on standard error.
+/// Prints a note to standard error.
 pub(super) fn note(text: &str) {
     anstream::eprintln!("{} {text}", paint(DIM, "note:"));
 }
 
-/// In order.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
-/// Not in order.
 pub(super) const BAD: Style = AnsiColor::Red.on_default();
-/// Not known to be in order.
 pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
-/// Of lesser weight.
 pub(super) const DIM: Style = Style::new().dimmed();
 
-/// The text in a style.
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }

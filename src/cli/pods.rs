@@ -10,9 +10,8 @@ use crate::domain::injection::{self, Refusal, Settings};
 pub(super) struct Pod {
     /// Kind and name of what makes it, or of itself.
     pub of: String,
-    /// The pod.
     pub value: Value,
-    /// Whether the label that asks for a sidecar is on its maker, where it does nothing.
+    /// Whether the label for a sidecar is on the workload, where it has no effect.
     pub label_is_on_maker: bool,
 }
 
@@ -47,7 +46,7 @@ pub(super) fn template<'a>(kind: &str, object: &'a Node) -> Option<&'a Node> {
 }
 
 impl Pod {
-    /// Why the webhook would refuse it, whatever image and broker it was told of.
+    /// Why the webhook would refuse it, whatever its settings.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let [image, image_pull_policy, broker_url, broker_ca] = Default::default();
         let settings = Settings { image, image_pull_policy, bandwidth_limit: None, broker_url, broker_ca };

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::files;
-use super::output::{Failure, Outcome, Report, note};
+use super::output::{CommandOutcome, Failure, Report, note};
 use super::pods::{self, Pod};
 use crate::api::INJECT_LABEL;
 use crate::domain::injection::{self, Settings};
@@ -39,15 +39,13 @@ struct Preview {
     answer: Answer,
 }
 
-/// What the webhook would say.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Answer {
     /// The pod with its sidecar.
     Injected(Value),
-    /// The pod as it was, as it asks for none.
+    /// The unchanged pod, which requests no sidecar.
     Unchanged(Value),
-    /// Why it is refused.
     Refused(String),
 }
 
@@ -108,8 +106,8 @@ impl Report for Previews {
         self.0.iter().map(document).collect::<Vec<_>>().join("---\n")
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> CommandOutcome {
         let refused = self.0.iter().any(|preview| matches!(preview.answer, Answer::Refused(_)));
-        if refused { Outcome::Wrong } else { Outcome::Well }
+        if refused { CommandOutcome::Wrong } else { CommandOutcome::Well }
     }
 }

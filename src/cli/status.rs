@@ -1,11 +1,11 @@
-//! `status`: all tenants at a glance, those in trouble first.
+//! `status`: all tenants at a glance, failing ones first.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::explanation::{Readiness, age, side};
 use super::kubernetes::{Kubernetes, failure};
-use super::output::{BAD, DIM, DOUBTFUL, Failure, GOOD, Outcome, Report, paint};
+use super::output::{BAD, CommandOutcome, DIM, DOUBTFUL, Failure, GOOD, Report, paint};
 use crate::api::{ConditionType, RecordingDestination};
 use crate::cluster::destinations;
 
@@ -179,12 +179,12 @@ impl Report for Overview {
     }
 
     /// The worst of all.
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> CommandOutcome {
         let outcomes = self.destinations.iter().map(|row| match row.grade() {
-            Grade::Failing | Grade::Stuck | Grade::Suspended => Outcome::Wrong,
-            Grade::Unknown => Outcome::Unclear,
-            Grade::Open | Grade::Well => Outcome::Well,
+            Grade::Failing | Grade::Stuck | Grade::Suspended => CommandOutcome::Wrong,
+            Grade::Unknown => CommandOutcome::Unclear,
+            Grade::Open | Grade::Well => CommandOutcome::Well,
         });
-        outcomes.max().unwrap_or(Outcome::Well)
+        outcomes.max().unwrap_or(CommandOutcome::Well)
     }
 }

@@ -23,11 +23,11 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
     let (client, destination) = arguments.destination.find().await?;
-    if let Some(why) = why_unheard(&destination) {
+    if let Some(why) = why_not_validated(&destination) {
         note(&format!("nothing was validated: {why}"));
         return Ok(Explanation::of(&destination, Timestamp::now()));
     }
-    // Another one each time, as only a new value is heard.
+    // A new value each time, because only a new one is handled.
     let request = Timestamp::now().to_string();
     let asked = destinations::request_validation(&client, &destination, &request).await;
     asked.map_err(|error| failure(&error))?;
@@ -55,8 +55,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
     }
 }
 
-/// Why the operator would not look, however often it is asked.
-fn why_unheard(destination: &RecordingDestination) -> Option<&'static str> {
+/// Why the operator would not validate, whatever is requested.
+fn why_not_validated(destination: &RecordingDestination) -> Option<&'static str> {
     if destination.spec.suspend {
         return Some("it is suspended");
     }
@@ -81,7 +81,7 @@ async fn progress() -> std::convert::Infallible {
         ticks.tick().await;
         if is_terminal {
             eprint!("\rwaiting for the operator to validate … {} s ", began.elapsed().as_secs());
-            // What cannot be shown is not missed.
+            // Progress that cannot be shown does not matter.
             _ = std::io::stderr().flush();
         }
     }

@@ -15,16 +15,13 @@ const MOST: usize = 200_000;
 pub(super) struct Node {
     /// Counted from 1.
     pub line: usize,
-    /// The value.
     pub content: Content,
 }
 
-/// A value.
 #[derive(Clone)]
 pub(super) enum Content {
     /// Text, a number, true, false or null.
     Scalar(Value),
-    /// A sequence.
     List(Vec<Node>),
     /// A mapping, as written: a key may be there twice.
     Map(Vec<Field>),
@@ -33,11 +30,8 @@ pub(super) enum Content {
 /// One entry of a mapping.
 #[derive(Clone)]
 pub(super) struct Field {
-    /// Its key.
     pub name: String,
-    /// Line of the key.
     pub line: usize,
-    /// Its value.
     pub value: Node,
 }
 
@@ -46,7 +40,6 @@ pub(super) struct Field {
 pub(super) struct Malformed {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong there.
     pub problem: String,
 }
 

@@ -1,4 +1,4 @@
-//! Namespaces' annotations that bind them to AWS accounts, kept up to date by a watch.
+//! The annotations that bind namespaces to AWS accounts, updated by a watch.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -13,17 +13,17 @@ use kube::{Api, Client, ResourceExt as _};
 use super::client::watch_pages;
 use crate::api::ALLOWED_ACCOUNTS_ANNOTATION;
 
-/// Namespaces in one answer of a list.
+/// Namespaces in one page of a list.
 const PAGE: u32 = 200;
 
-/// The annotations as the last event said.
+/// The annotations as of the last event.
 #[derive(Clone)]
 pub struct NamespaceAccounts {
     store: Store<PartialObjectMeta<Namespace>>,
 }
 
 impl NamespaceAccounts {
-    /// Nothing yet, and the watch that fills it. `changed` is called whenever an annotation is another than before.
+    /// An empty cache, and the watch that fills it. `changed` is called whenever an annotation has changed.
     pub fn watch(
         client: Client,
         changed: impl Fn() + Send,
@@ -50,7 +50,7 @@ impl NamespaceAccounts {
                     Ok(watcher::Event::Delete(namespace)) => (namespace.name_any(), None),
                     Ok(_) => continue,
                     Err(error) => {
-                        tracing::warn!(%error, "the watch of namespaces was interrupted; trying again");
+                        tracing::warn!(%error, "watching namespaces was interrupted; trying again");
                         continue;
                     }
                 };
@@ -69,13 +69,13 @@ impl NamespaceAccounts {
 
     /// Waits for the first complete list.
     pub async fn filled(&self) {
-        // An error means that the watch was dropped, with which whoever waits ends as well.
+        // An error means that the watch was dropped, which only happens when the process ends.
         if self.store.wait_until_ready().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// The annotation's value, if the namespace has it.
+    /// The value of the annotation, if the namespace has it.
     pub fn of(&self, namespace: &str) -> Option<String> {
         accounts(&*self.store.get(&ObjectRef::new(namespace))?)
     }

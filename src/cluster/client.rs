@@ -5,11 +5,10 @@ use std::time::Duration;
 use kube::runtime::watcher;
 use kube::{Client, Config};
 
-/// Longest time, in seconds, that one watch call lasts. A connection that died unnoticed is noticed within it: a
-/// revocation must not wait for longer.
+/// Longest duration of one watch call, in seconds. It bounds how long a dead connection can delay a revocation.
 const WATCH_SECONDS: u32 = 30;
 
-/// Time for the API server to say something, if only that a watch has ended.
+/// Time after which a silent API server counts as gone; even an idle watch ends sooner.
 const SILENCE: Duration = Duration::from_secs(40);
 
 /// A client by the pod's service account, or by KUBECONFIG.
@@ -20,7 +19,7 @@ pub async fn client() -> kube::Result<Client> {
     Client::try_from(config)
 }
 
-/// How things are listed, so many in one answer, and then watched.
+/// Lists in pages of that size, then watches.
 pub fn watch_pages(of: u32) -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(of)
 }

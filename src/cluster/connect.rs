@@ -1,20 +1,19 @@
-//! The way to the caller's cluster, as kubectl goes it.
+//! A connection to the cluster of a kubeconfig, found as kubectl finds it.
 
 use std::path::Path;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-/// Why there is no way to the cluster.
+/// Why there is no connection to the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The kubeconfig could not be used.
     #[error("the kubeconfig cannot be used: {0}; check KUBECONFIG, --kubeconfig and --context")]
     Kubeconfig(#[from] KubeconfigError),
     /// Neither a kubeconfig nor a pod's service account.
     #[error("no cluster is configured: {0}; set KUBECONFIG or give --kubeconfig")]
     Infer(#[from] kube::config::InferConfigError),
-    /// What the kubeconfig says makes no client.
+    /// The kubeconfig makes no client.
     #[error("the kubeconfig cannot be used: {0}")]
     Client(#[from] kube::Error),
 }

@@ -1,4 +1,4 @@
-//! All destinations, kept up to date by a watch.
+//! All destinations, updated by a watch.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use super::client::watch_pages;
 use crate::api::RecordingDestination;
 
-/// Destinations in one answer of a list: bounds what must be held while it is read.
+/// Destinations in one page of a list, which bounds the memory for reading it.
 const PAGE: u32 = 50;
 
-/// The destinations as the last event said. While the API server is away, they stay as they were.
+/// The destinations as of the last event. While the API server cannot be reached they stay as they were.
 #[derive(Clone)]
 pub struct DestinationCache {
     store: Store<RecordingDestination>,
@@ -29,7 +29,7 @@ impl DestinationCache {
         let (changed, changes) = watch::channel(());
         let config = watch_pages(PAGE);
         let watch = watcher(Api::<RecordingDestination>::all(client), config)
-            // Tenants decide how much the rest holds, and every process would hold it for all of them.
+            // Tenants control the size of the rest, and every process would hold it for all tenants.
             .modify(|destination| {
                 let metadata = &mut destination.metadata;
                 (metadata.managed_fields, metadata.labels, metadata.annotations) = (None, None, None);
@@ -44,7 +44,7 @@ impl DestinationCache {
                 match event {
                     Ok(_) => changed.send_replace(()),
                     Err(error) => {
-                        tracing::warn!(%error, "the watch of destinations was interrupted; trying again");
+                        tracing::warn!(%error, "watching destinations was interrupted; trying again");
                     }
                 }
                 std::future::ready(())
@@ -58,18 +58,17 @@ impl DestinationCache {
 
     /// Waits for the first complete list.
     pub async fn filled(&self) {
-        // An error means that the watch was dropped, with which whoever waits ends as well.
+        // An error means that the watch was dropped, which only happens when the process ends.
         if self.store.wait_until_ready().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Hears of every change of any destination, once the cache has it.
+    /// Notified of every change of any destination, once the cache has it.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.clone()
     }
 
-    /// The destination of that name, if the cache has it.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
     }

@@ -1,4 +1,4 @@
-//! All claims, in this process's memory: what [`domain::ownership`](crate::domain::ownership) decides about.
+//! All claims, in memory: the input of [`domain::ownership`](crate::domain::ownership).
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -17,21 +17,21 @@ use crate::domain::ownership::{AccountBinding, Binding, Claim, proof_date, stand
 use crate::domain::verdict::{SecretObservation, Verdict};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};
 
-/// Secrets read at the same time, at start.
+/// Secrets read at the same time when the process starts.
 const READERS: usize = 16;
-/// Times that one is tried to be read, and the pause between two.
-const TRIES: usize = 10;
+/// Attempts to read one Secret, and the pause between two.
+const ATTEMPTS: usize = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The claims, and what they are weighed by.
+/// The claims, with what they are compared by.
 pub(super) struct Claims {
     rule: AccountBinding,
     namespaces: NamespaceAccounts,
     destinations: Store<RecordingDestination>,
     fingerprints: Fingerprints,
     by_uid: Mutex<HashMap<String, Claim>>,
-    learned: OnceCell<()>,
-    /// Has every destination looked at: what is due is seen without a call.
+    loaded: OnceCell<()>,
+    /// Reconciles all destinations, each of which finds out without a call whether it is due.
     wake: mpsc::Sender<()>,
 }
 
@@ -42,18 +42,18 @@ impl Claims {
         destinations: Store<RecordingDestination>,
         wake: mpsc::Sender<()>,
     ) -> Self {
-        let (fingerprints, by_uid, learned) = Default::default();
-        Claims { rule, namespaces, destinations, fingerprints, by_uid, learned, wake }
+        let (fingerprints, by_uid, loaded) = Default::default();
+        Claims { rule, namespaces, destinations, fingerprints, by_uid, loaded, wake }
     }
 
-    /// Learns, once, what was claimed before this process began. Until then nobody can be told that he is the first.
-    pub(super) async fn learn(&self, client: &Client) {
+    /// Loads, once, the claims that were proved before this process began. Before that no claim can be called the first.
+    pub(super) async fn load(&self, client: &Client) {
         let all = async {
             self.namespaces.filled().await;
             if self.destinations.wait_until_ready().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            // What was edited since is proved anew: of its new spec the status says nothing.
+            // A destination that was edited since is proved again: the status says nothing of its new spec.
             let established = self.destinations.state().into_iter().filter(|destination| {
                 destination.status.as_ref().is_some_and(|status| {
                     status.established_time.is_some()
@@ -68,7 +68,7 @@ impl Claims {
             });
             reads.buffer_unordered(READERS).collect::<()>().await;
         };
-        self.learned.get_or_init(|| all).await;
+        self.loaded.get_or_init(|| all).await;
     }
 
     /// The External ID that was proved, if the Secret still holds it.
@@ -77,19 +77,20 @@ impl Claims {
         let reference = &destination.spec.external_id_secret_ref;
         let proved =
             destination.status.as_ref().and_then(|status| status.external_id_secret_version.as_ref());
-        for _ in 0..TRIES {
+        for attempt in 1..=ATTEMPTS {
             match secrets::external_id(client, &namespace, reference).await {
                 Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
                     return Some(self.fingerprints.of(&id));
                 }
                 Ok((SecretObservation::Unreadable(500.. | 429), _)) | Err(_) => {
-                    tracing::warn!(namespace, name = destination.name_any(), "a Secret could not be read");
+                    let name = destination.name_any();
+                    tracing::warn!(namespace, name, attempt, "reading the Secret of a claim failed");
                     tokio::time::sleep(PAUSE).await;
                 }
                 Ok(_) => return None,
             }
         }
-        // One Secret must not keep all tenants waiting: its owner is told at its next look.
+        // One Secret must not delay all tenants; its destination reports the failure at its next validation.
         None
     }
 
@@ -111,8 +112,8 @@ impl Claims {
         self.standing_among(&claims, &self.claim_of(&claims, destination, &status, None))
     }
 
-    /// Judges, and takes the claim that comes of it into account, in one step: of two that race, one is the
-    /// first. `id` is the External ID that was sent, if one was.
+    /// Judges a destination and records its claim under one lock, so that of two racing claims one is the first. `id` is
+    /// the External ID that was sent, if one was.
     pub(super) fn judge(
         &self,
         destination: &RecordingDestination,
@@ -123,7 +124,7 @@ impl Claims {
         let before = destination.status.as_ref().and_then(|status| status.established_time.clone());
         let mut verdict = judge(&|status| {
             let mut mine = self.claim_of(&claims, destination, status, id);
-            // Proved by this look: after all that were proved before.
+            // Proved by this validation, so it comes after all that were proved before.
             if status.established_time != before {
                 mine.proved = None;
             }
@@ -138,7 +139,7 @@ impl Claims {
         let new = claim.proved.is_some() && claims.get(&claim.uid) != Some(&claim);
         let contested = new && self.contenders(&claims, &claim).next().is_some();
         claims.insert(claim.uid.clone(), claim);
-        // What is gone is forgotten when it has grown to as much again.
+        // Claims of deleted destinations are dropped once they are as many as the others.
         if claims.len() > 2 * self.destinations.len() + 64 {
             claims.retain(|_, claim| self.is_alive(claim));
         }
@@ -150,7 +151,7 @@ impl Claims {
     }
 
     fn wake_all(&self) {
-        // Full means that a call is under way already.
+        // A full channel means that a wake-up is pending already.
         _ = self.wake.clone().try_send(());
     }
 
@@ -180,7 +181,7 @@ impl Claims {
         claims.values().filter(|other| mine.is_contested_by(other)).filter(|other| self.is_alive(other))
     }
 
-    /// Deletions are not announced: whether a claim's destination is still there is seen here.
+    /// Whether the claim's destination still exists; the controller is not notified of deletions.
     fn is_alive(&self, claim: &Claim) -> bool {
         let reference = ObjectRef::new(&claim.name).within(&claim.namespace);
         self.destinations

@@ -1,4 +1,4 @@
-//! What every reconciliation works with, and what this process remembers between two of them.
+//! What every reconciliation works with, and the state that this process keeps between two of them.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,14 +8,13 @@ use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::claims::Claims;
-use super::metrics::Looks;
+use super::metrics::ValidationDurations;
 use crate::api::RecordingDestination;
 use crate::aws::Examiner;
 use crate::cluster::Events;
 use crate::concurrency::ConcurrencyLimiter;
-use crate::domain::verdict::{Due, Recent, Rules, due, next_look};
+use crate::domain::verdict::{Due, Recent, Rules, due, next_validation};
 
-/// What the steps work with.
 pub(super) struct Context {
     pub client: Client,
     pub events: Events,
@@ -24,11 +23,11 @@ pub(super) struct Context {
     pub claims: Claims,
     /// By namespace.
     pub limiter: ConcurrencyLimiter,
-    pub looks: Looks,
+    pub validation_durations: ValidationDurations,
     pub destinations: Store<RecordingDestination>,
-    /// By UID.
+    /// By UID of the destination.
     pub recent: Mutex<HashMap<String, Recent>>,
-    /// How often in a row the API server did not do as asked.
+    /// Consecutive failures of calls to the API server.
     pub failures: Mutex<HashMap<ObjectRef<RecordingDestination>, u32>>,
 }
 
@@ -38,20 +37,20 @@ impl Context {
         due(destination, recent, &self.rules, &standing, Timestamp::now())
     }
 
-    /// What this process remembers; at first sight, what the status lets it know.
-    pub(super) fn recall(&self, seen: &RecordingDestination) -> Option<Recent> {
+    /// What this process knows of the last validation; before its first one, what the status shows.
+    pub(super) fn recent(&self, seen: &RecordingDestination) -> Option<Recent> {
         let uid = seen.metadata.uid.clone()?;
         let mut all = self.recent.lock().unwrap();
         if let Some(recent) = all.get(&uid) {
             return Some(recent.clone());
         }
-        let recent = Recent::at_first_sight(seen, Timestamp::now())?;
+        let recent = Recent::from_status(seen, Timestamp::now())?;
         all.insert(uid, recent.clone());
         Some(recent)
     }
 
-    /// Remembers, and says when the next look is.
-    pub(super) fn remember(
+    /// Keeps what is known, and returns when the next validation is due.
+    pub(super) fn keep_recent(
         &self,
         destination: &RecordingDestination,
         recent: Option<Recent>,
@@ -59,10 +58,10 @@ impl Context {
     ) -> Timestamp {
         let (Some(uid), Some(recent)) = (destination.metadata.uid.clone(), recent) else { return now };
         let standing = self.claims.standing(destination);
-        let next = next_look(destination, &recent, &self.rules, &standing, now);
+        let next = next_validation(destination, &recent, &self.rules, &standing, now);
         let mut all = self.recent.lock().unwrap();
         all.insert(uid, recent);
-        // Deletions are not announced; what is gone is forgotten when it has grown to as much again.
+        // Entries of deleted destinations are dropped once they are as many as the others.
         if all.len() > 2 * self.destinations.len() + 64 {
             let alive: Vec<_> =
                 self.destinations.state().iter().filter_map(|d| d.metadata.uid.clone()).collect();

@@ -1,4 +1,4 @@
-//! What is seen of a destination: its Secret, its role, its bucket.
+//! Gathers the evidence of a destination: its Secret, its role, its bucket.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -11,23 +11,21 @@ use crate::domain::verdict::{
 };
 use crate::secret::Fingerprint;
 
-/// What one look came to.
 pub(super) struct Gathered {
-    /// `None` when the Secret alone was looked at and has not changed.
+    /// `None` when only the Secret was read and has not changed.
     pub evidence: Option<Evidence>,
-    /// Of the External ID that was sent.
     pub external_id: Option<Fingerprint>,
 }
 
 impl Gathered {
-    /// Known without looking.
-    pub(super) fn told(evidence: Evidence) -> Self {
+    /// Evidence that needed no call.
+    pub(super) fn without_calls(evidence: Evidence) -> Self {
         Gathered { evidence: Some(evidence), external_id: None }
     }
 }
 
 impl Context {
-    /// Looks as far as `work` says, or further where the Secret was edited.
+    /// Gathers as far as `work` says, or further where the Secret was edited.
     pub(super) async fn gather(
         &self,
         destination: &RecordingDestination,
@@ -49,27 +47,39 @@ impl Context {
                     bucket_is_due(destination, &secret, enforcement, recent, &self.rules, Timestamp::now())
                 };
                 let further = (work == Work::Everything).then_some(bucket_is_due);
-                Some(Box::new(self.examiner.ask_role(destination, &id, further).await))
+                Some(Box::new(self.examiner.try_role(destination, &id, further).await))
             }
             None => None,
         };
         Ok(Gathered { evidence: Some(Evidence::Validated { secret, role }), external_id })
     }
 
-    /// At start: a platform key that is not right is said once, loudly, before any tenant is looked at.
+    /// Logs at start, before any tenant is validated, whether the platform's key is the right one.
     pub(super) async fn report_platform_identity(&self) {
         let principal = self.examiner.platform_principal_arn();
-        match self.examiner.whose_key().await {
+        match self.examiner.check_platform_key().await {
             Platform::AsConfigured => {
-                tracing::info!(principal, "the platform's access key is the configured principal's")
+                tracing::info!(
+                    principal,
+                    "checked the platform's access key: it is the configured principal's"
+                )
             }
-            Platform::SomebodyElse(arn) => {
-                tracing::error!(principal, arn, "the platform's access key is somebody else's")
+            Platform::AnotherPrincipal(arn) => {
+                tracing::error!(
+                    principal,
+                    arn,
+                    "checked the platform's access key: it is another principal's"
+                )
             }
-            Platform::Refused => tracing::error!(principal, "AWS does not accept the platform's access key"),
-            Platform::Unreadable => tracing::error!(principal, "the platform's access key could not be read"),
+            Platform::Refused => {
+                tracing::error!(principal, "checked the platform's access key: AWS does not accept it")
+            }
+            Platform::Unreadable => tracing::error!(principal, "reading the platform's access key failed"),
             Platform::NotKnown => {
-                tracing::warn!(principal, "whose access key the platform holds could not be checked")
+                tracing::warn!(
+                    principal,
+                    "checking the platform's access key failed: no clear answer from STS"
+                )
             }
         }
     }

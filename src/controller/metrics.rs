@@ -1,4 +1,4 @@
-//! How all destinations stand, as metrics.
+//! Metrics of the controller: the state of all destinations, and the duration of validations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,30 +16,28 @@ use strum::VariantArray as _;
 
 use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus};
 
-/// Shows in `registry` how the destinations stand at the moment of each scrape: none that is gone, none twice.
+/// Registers the state of the destinations, read from the watch at each scrape: no deleted one, none twice.
 pub(super) fn register(registry: &mut Registry, destinations: Store<RecordingDestination>) {
     registry.register_collector(Box::new(Destinations(destinations)));
 }
 
-/// How long looks at destinations take.
+/// How long validations take.
 #[derive(Debug)]
-pub(super) struct Looks(Histogram);
+pub(super) struct ValidationDurations(Histogram);
 
-impl Looks {
-    /// The metric, appearing in `registry`.
+impl ValidationDurations {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        // 10 ms, one call, to 80 s, several that were waited for in vain.
-        let looks = Looks(Histogram::new(exponential_buckets(0.01, 2.0, 14)));
+        // From 10 ms, one call, to 80 s, several calls that timed out.
+        let durations = ValidationDurations(Histogram::new(exponential_buckets(0.01, 2.0, 14)));
         registry.register(
             "recording_operator_validation_duration_seconds",
-            "Time that a validation of a destination took, waiting for its turn excluded",
-            looks.0.clone(),
+            "Duration of a validation of a destination, without the wait for a permit",
+            durations.0.clone(),
         );
-        looks
+        durations
     }
 
-    /// Notes one.
-    pub(super) fn note(&self, took: Duration) {
+    pub(super) fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
     }
 }
@@ -123,7 +121,7 @@ fn gauge(
     ConstGauge::new(value).encode(metric.encode_family(&labels)?)
 }
 
-/// What a condition says. One that is missing is Unknown, but those that are present only while true.
+/// The status of a condition. A missing one is Unknown, except for those that are present only while true.
 fn status_of(destination: &RecordingDestination, kind: ConditionType) -> &str {
     let conditions = destination.status.iter().flat_map(|status| &status.conditions);
     let name: &str = kind.into();

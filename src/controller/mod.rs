@@ -1,4 +1,4 @@
-//! The controller: proves destinations and says so in their status.
+//! The controller: validates destinations and writes their status.
 
 mod certificates;
 mod claims;
@@ -25,7 +25,7 @@ use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
 use context::Context;
-use metrics::Looks;
+use metrics::ValidationDurations;
 use reconcile::{on_error, reconcile};
 
 /// Validations under way at the same time: bounds what they hold in memory.
@@ -73,16 +73,12 @@ pub struct Config {
     pub certificates: Option<certificates::Config>,
 }
 
-/// The controller ended for a fault on our side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No way to the API server.
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
     Cluster(#[from] kube::Error),
-    /// The platform has no credentials.
     #[error(transparent)]
     NoRole(#[from] NoRole),
-    /// An address is taken.
     #[error(transparent)]
     Serve(#[from] serve::Error),
 }
@@ -99,14 +95,14 @@ pub async fn run(
     let (wake, woken) = mpsc::channel(1);
     let changed = wake.clone();
     let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
-        // Full means that all are about to be looked at anyway.
+        // A full channel means that all are about to be reconciled anyway.
         _ = changed.clone().try_send(());
     });
     let controller =
         Controller::new(destinations::everywhere(&client), cluster::watch_pages(50)).reconcile_all_on(woken);
     let listed = controller.store();
     metrics::register(&mut registry, controller.store());
-    let looks = Looks::register(&mut registry);
+    let validation_durations = ValidationDurations::register(&mut registry);
     let (keeper, kept) = (client.clone(), config.certificates);
     let certificates = async {
         match kept {
@@ -118,7 +114,7 @@ pub async fn run(
     let key = source.provider(&connection, &config.aws_region, directory)?;
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let examiner = Examiner::new(connection, sts, config.platform_principal_arn, config.control_role_arn);
-    // Every role is in the partition of the platform's principal: `due` refuses others.
+    // Every role is in the partition of the platform's principal, because `due` refuses others.
     let partition = examiner.partition().to_owned();
     let context = Arc::new(Context {
         examiner,
@@ -127,7 +123,7 @@ pub async fn run(
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
         limiter: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
-        looks,
+        validation_durations,
         recent: Default::default(),
         failures: Default::default(),
         destinations: controller.store(),
@@ -143,7 +139,7 @@ pub async fn run(
     };
     let work = async {
         context.report_platform_identity().await;
-        // Our own status writes wake us as well, and find nothing due.
+        // The controller's own status writes trigger reconciliations too, which find nothing due.
         controller
             .graceful_shutdown_on(shutdown)
             .run(reconcile, on_error, context)

@@ -1,4 +1,4 @@
-//! One look at one destination: what is due, gather, judge, report.
+//! The reconciliation of one destination: what is due, gather, judge, report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(super) async fn reconcile(
 ) -> Result<Action, kube::Error> {
     let key = ObjectRef::from_obj(&*seen);
     let prune_at = context.prune(&seen).await?;
-    let next = look(seen, &context).await?;
+    let next = validate_if_due(seen, &context).await?;
     context.failures.lock().unwrap().remove(&key);
     Ok(match next.into_iter().chain(prune_at).min() {
         Some(time) => Action::requeue(time.duration_since(Timestamp::now()).try_into().unwrap_or_default()),
@@ -33,7 +33,7 @@ pub(super) async fn reconcile(
     })
 }
 
-/// An error is our own cluster's: logged, and tried again ever more rarely, as each try may cost calls to AWS.
+/// Logs a failed call to the API server and retries with backoff, because each attempt may cost calls to AWS.
 pub(super) fn on_error(
     destination: Arc<RecordingDestination>,
     error: &kube::Error,
@@ -42,7 +42,7 @@ pub(super) fn on_error(
     let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
     tracing::error!(namespace, name, %error, "the API server did not do as asked; trying again");
     let mut failures = context.failures.lock().unwrap();
-    // Of destinations that are gone nothing is heard.
+    // The controller is not notified of deletions.
     if failures.len() > context.destinations.len() + 64 {
         failures.clear();
     }
@@ -52,52 +52,55 @@ pub(super) fn on_error(
     Action::requeue(pause)
 }
 
-/// Looks, and says when to look again; `None`: when the destination changes.
-async fn look(seen: Arc<RecordingDestination>, context: &Context) -> Result<Option<Timestamp>, kube::Error> {
-    context.claims.learn(&context.client).await;
-    let recent = context.recall(&seen);
+/// Validates what is due, and returns when to do so again; `None`: when the destination changes.
+async fn validate_if_due(
+    seen: Arc<RecordingDestination>,
+    context: &Context,
+) -> Result<Option<Timestamp>, kube::Error> {
+    context.claims.load(&context.client).await;
+    let recent = context.recent(&seen);
     if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
         return Ok(Some(time));
     }
     let _permit = context.limiter.acquire(&seen.namespace().unwrap_or_default()).await;
-    // The cache may be behind our own last write: what is due is decided on what is there now.
+    // The watch may be behind this process's last write, so what is due is decided on a fresh read.
     let Some(destination) = destinations::fresh(&context.client, &seen).await? else {
         return Ok(None);
     };
     let gathered = match context.due(&destination, recent.as_ref()) {
         Due::NotBefore(time) => return Ok(Some(time)),
-        Due::ReportSuspended => Gathered::told(Evidence::Suspended),
-        Due::ReportInvalid(problem) => Gathered::told(Evidence::InvalidSpec(problem)),
-        Due::ReportNotAllowed(objection) => Gathered::told(Evidence::NotAllowed(objection)),
-        Due::CarryOver => Gathered::told(Evidence::CarriedOver),
-        Due::Reconsider => Gathered::told(Evidence::Reconsidered),
-        Due::ReportDelivery => Gathered::told(Evidence::Reported),
-        Due::Look(work) => {
+        Due::ReportSuspended => Gathered::without_calls(Evidence::Suspended),
+        Due::ReportInvalid(problem) => Gathered::without_calls(Evidence::InvalidSpec(problem)),
+        Due::ReportNotAllowed(objection) => Gathered::without_calls(Evidence::NotAllowed(objection)),
+        Due::CarryOver => Gathered::without_calls(Evidence::CarriedOver),
+        Due::Reconsider => Gathered::without_calls(Evidence::Reconsidered),
+        Due::ReportDelivery => Gathered::without_calls(Evidence::Reported),
+        Due::Validate(work) => {
             let began = Instant::now();
             let gathered = context.gather(&destination, recent.as_ref(), work).await?;
-            context.looks.note(began.elapsed());
+            context.validation_durations.observe(began.elapsed());
             gathered
         }
     };
     let now = Timestamp::now();
     let Some(evidence) = gathered.evidence else {
-        let recent = recent.map(|recent| recent.after_secret_look(now));
-        return Ok(Some(context.remember(&destination, recent, now)));
+        let recent = recent.map(|recent| recent.after_secret_read(now));
+        return Ok(Some(context.keep_recent(&destination, recent, now)));
     };
     let texts = context.examiner.texts(&destination);
     let verdict = context.claims.judge(&destination, gathered.external_id, |standing| {
         judge(&destination, &evidence, &texts, recent.as_ref(), &context.rules, standing, now)
     });
-    let recent = Recent::after_look(recent.as_ref(), &destination, &evidence, &verdict.status, now);
+    let recent = Recent::after_validation(recent.as_ref(), &destination, &evidence, &verdict.status, now);
     let Some(reported) = context.report(destination, verdict).await? else {
         return Ok(None);
     };
-    // Only what was written is remembered: an edit that could not be reported on is looked at again.
-    Ok(Some(context.remember(&reported, Some(recent), now)))
+    // Only what was written is kept: an edit whose report failed is validated again.
+    Ok(Some(context.keep_recent(&reported, Some(recent), now)))
 }
 
 impl Context {
-    /// Drops uploaders that are no longer heard of from the status, and says when that is due again.
+    /// Removes uploaders that no longer report from the status, and returns when that is due again.
     async fn prune(&self, seen: &RecordingDestination) -> Result<Option<Timestamp>, kube::Error> {
         let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {
             return Ok(None);
@@ -105,13 +108,13 @@ impl Context {
         let Some(left) = delivery::prune(uploaders, Timestamp::now()) else {
             return Ok(delivery::prune_at(uploaders));
         };
-        // Where the broker was faster, its write wakes us again.
+        // Where the broker wrote first, its write triggers the next reconciliation.
         let upload = seen.status.as_ref().and_then(|status| status.last_upload_time.as_ref());
         destinations::write_delivery(&self.client, seen, left.as_ref(), upload).await?;
         Ok(None)
     }
 
-    /// Writes the status, if it says anything new, and announces transitions; `None` when the destination is gone.
+    /// Writes the status if it has changed, and publishes transitions; `None` when the destination is gone.
     async fn report(
         &self,
         destination: RecordingDestination,
@@ -130,7 +133,7 @@ impl Context {
             let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
             tracing::info!(namespace, name, reason = transition.reason, "{}", transition.note);
             if let Err(error) = self.events.publish(&destination, transition).await {
-                tracing::warn!(namespace, name, %error, "the Event could not be published; the status has it all");
+                tracing::warn!(namespace, name, %error, "publishing an Event failed; the status has the same text");
             }
         }
         Ok(reported)

@@ -1,4 +1,4 @@
-//! Whether a server of ours answers, as `helm test` asks.
+//! The check of a server that `helm test` runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,6 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::client::{connector, with_causes};
 
-/// Time for the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server did not answer as it should.
@@ -25,8 +24,8 @@ pub struct NoAnswer {
     why: String,
 }
 
-/// Asks a server that is to be trusted by the CA certificates in the file `ca`, PEM. Any answer but a server's fault
-/// will do: who shows no token is refused, and that is the right answer.
+/// Checks a server that is trusted by the CA certificates in the PEM file `ca`. Any answer without a server error passes:
+/// a request without a token is refused, which is the right answer.
 pub async fn ask(url: &str, ca: &Path) -> Result<StatusCode, NoAnswer> {
     let failed = |why: String| NoAnswer { url: url.to_owned(), why };
     let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! The other side of our HTTPS: whoever asks a server of ours.
+//! The client side of the operator's own HTTPS.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Connections to servers with a certificate by one of these, and to no others.
+/// Connects only to servers whose certificate is signed by one of these CAs.
 pub fn connector(roots: RootCertStore) -> HttpsConnector<HttpConnector> {
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -16,7 +16,7 @@ pub fn connector(roots: RootCertStore) -> HttpsConnector<HttpConnector> {
     HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build()
 }
 
-/// An error and what it came from: hyper's own text ends at "client error (Connect)".
+/// An error with its sources, because hyper's own text ends at "client error (Connect)".
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

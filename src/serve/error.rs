@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 
-/// The process cannot serve.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve on {listen}: {source}; free the address or give another with a --listen flag")]
 pub struct Error {

@@ -1,4 +1,4 @@
-//! Metrics and health of a process, over plain HTTP.
+//! Metrics and health of a process over plain HTTP.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,19 +13,18 @@ use super::connections::{Admission, LARGEST_BUFFER};
 use super::error::Error;
 use crate::telemetry::Metrics;
 
-/// Connections at the same time: of the kubelet, and of who gathers metrics.
+/// Open connections, of the kubelet and of Prometheus.
 const CONNECTIONS: usize = 64;
-/// Time for a connection's first request, and for its answer to be read.
+/// Time for a connection's first request, and for the peer to read an answer.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
-/// Time between a connection's requests.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between the requests of a connection.
+const IDLE: Duration = Duration::from_secs(60);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a process must have before it can serve.
+/// The parts that a process waits for before it is ready.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
 
-/// One of the things to wait for.
 #[derive(Clone, Debug)]
 pub struct Part {
     name: &'static str,
@@ -33,13 +32,12 @@ pub struct Part {
 }
 
 impl Readiness {
-    /// Adds something to wait for. From now on the process is not ready until [`Part::done`].
+    /// Adds a part: the process is not ready until [`Part::done`].
     pub fn part(&self, name: &'static str) -> Part {
         self.set(name, false);
         Part { name, of: self.clone() }
     }
 
-    /// What is still missing.
     fn missing(&self) -> Vec<&'static str> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().filter(|(_, done)| !**done).map(|(name, _)| *name).collect()
@@ -51,20 +49,19 @@ impl Readiness {
 }
 
 impl Part {
-    /// It is there.
     pub fn done(&self) {
         self.of.set(self.name, true);
     }
 }
 
-/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (it can do its work, else 503 and
-/// what it waits for) for as long as it is polled.
+/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (ready, else 503 with the missing parts) for as long as
+/// it is polled.
 pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
     let mut server = axum_server::bind(listen)
         .acceptor(Admission::new(CONNECTIONS, FIRST_REQUEST))
         .first_request_timeout(FIRST_REQUEST)
         .http1_only();
-    server.http_builder().http1().header_read_timeout(PATIENCE).max_buf_size(LARGEST_BUFFER);
+    server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(LARGEST_BUFFER);
     let served = server.serve(routes(metrics, readiness).into_make_service()).await;
     served.map_err(|source| Error { listen, source })
 }

@@ -19,32 +19,31 @@ use super::error::Error;
 use super::health::Readiness;
 use super::tls::{POLL, TlsDirectory, UnusableCertificate};
 
-/// Connections at the same time. An idle one takes some 40 KiB.
+/// Open connections. An idle one takes some 40 KiB.
 const CONNECTIONS: usize = 1000;
 
-/// How long a client may take.
 #[derive(Clone, Copy)]
-struct Patience {
-    /// For its handshake, and again for its first request.
+struct Timeouts {
+    /// For the handshake, and again for the first request.
     first_request: Duration,
-    /// For its next request.
+    /// Between two requests.
     idle: Duration,
-    /// For one request, its body and our answer included.
+    /// For one request, with its body and the answer.
     request: Duration,
 }
 
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: Timeouts = Timeouts {
     first_request: Duration::from_secs(10),
-    // Go's HTTP client, which is the API server's, gives an idle connection up after 90 s: if we closed it first, a call
-    // just sent on it would fail.
+    // The API server's HTTP client, Go's, closes an idle connection after 90 s. If the server closed it first, a call just
+    // sent on it would fail.
     idle: Duration::from_secs(120),
     request: Duration::from_secs(30),
 };
-/// Time for the requests in flight when the process is told to end.
+/// Time for the requests in flight after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Serves `app` over TLS until `shutdown` ends, then finishes the requests in flight. Waits for the
-/// certificate to exist, as the controller may yet have to make it, and takes a new one up within seconds.
+/// Serves `app` over TLS until `shutdown` ends, then finishes the requests in flight. Waits for the certificate, which the
+/// controller may have to create first, and loads a new one within seconds.
 pub async fn https(
     listen: SocketAddr,
     tls: &TlsDirectory,
@@ -52,7 +51,7 @@ pub async fn https(
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    serve(listen, tls, app, readiness, shutdown, PATIENCE).await
+    serve(listen, tls, app, readiness, shutdown, TIMEOUTS).await
 }
 
 async fn serve(
@@ -61,7 +60,7 @@ async fn serve(
     app: Router,
     readiness: &Readiness,
     shutdown: impl Future<Output = ()>,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<(), Error> {
     tokio::pin!(shutdown);
     let ready = readiness.part("certificate");
@@ -74,15 +73,15 @@ async fn serve(
 
     let handle = Handle::new();
     let acceptor = RustlsAcceptor::new(config.clone())
-        .handshake_timeout(patience.first_request)
-        .acceptor(Admission::new(CONNECTIONS, patience.request));
+        .handshake_timeout(timeouts.first_request)
+        .acceptor(Admission::new(CONNECTIONS, timeouts.request));
     let mut server = axum_server::bind(listen)
         .handle(handle.clone())
         .acceptor(acceptor)
-        .first_request_timeout(patience.first_request)
+        .first_request_timeout(timeouts.first_request)
         .http1_only();
-    server.http_builder().http1().header_read_timeout(patience.idle).max_buf_size(LARGEST_BUFFER);
-    let app = app.layer(middleware::from_fn(move |request, next| in_time(patience.request, request, next)));
+    server.http_builder().http1().header_read_timeout(timeouts.idle).max_buf_size(LARGEST_BUFFER);
+    let app = app.layer(middleware::from_fn(move |request, next| in_time(timeouts.request, request, next)));
     let serving = server.serve(app.into_make_service_with_connect_info::<SocketAddr>());
     tokio::pin!(serving);
     tokio::select! {
@@ -93,15 +92,15 @@ async fn serve(
     serving.await.map_err(|source| Error { listen, source })
 }
 
-/// Waits for a usable certificate, saying so at once and then every minute.
+/// Waits for a usable certificate, and logs that at once and then every minute.
 async fn first_certificate(tls: &TlsDirectory) -> (Vec<u8>, Arc<ServerConfig>) {
-    let mut said = None;
+    let mut logged = None;
     loop {
         match load(tls).await {
             Ok(loaded) => return loaded,
-            Err(error) if said.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(60)) => {
+            Err(error) if logged.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(60)) => {
                 tracing::info!(%error, "waiting for the certificate, which the controller writes when it starts");
-                said = Some(Instant::now());
+                logged = Some(Instant::now());
             }
             Err(_) => {}
         }
@@ -115,7 +114,7 @@ async fn load(tls: &TlsDirectory) -> Result<(Vec<u8>, Arc<ServerConfig>), Unusab
     Ok((certificate, config))
 }
 
-/// Takes new certificates up. Contents are compared, as Kubernetes replaces links and not files.
+/// Loads new certificates. Contents are compared, because Kubernetes replaces links and not files.
 async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) -> Infallible {
     let mut reported = false;
     loop {
@@ -134,7 +133,7 @@ async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) 
                 tracing::info!("serving with a new certificate");
             }
             Err(error) if !reported => {
-                tracing::warn!(%error, "the certificate cannot be read; serving on with the one before");
+                tracing::warn!(%error, "reading the certificate failed; serving with the previous one");
                 reported = true;
             }
             Err(_) => {}
@@ -142,7 +141,7 @@ async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) 
     }
 }
 
-/// A client that sends its request slower than this is told so, and holds nothing any longer.
+/// Answers 408 to a client that sends its request too slowly, which ends the request.
 async fn in_time(time: Duration, request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(time, next.run(request)).await;
     answer.unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response())
@@ -255,9 +254,9 @@ mod tests {
             .route("/", get(async || "served").post(async |body: String| format!("read {}", body.len())));
         let tls = TlsDirectory::new(directory.path());
         let time = Duration::from_secs(1);
-        let patience = Patience { first_request: time, idle: 2 * time, request: time };
+        let timeouts = Timeouts { first_request: time, idle: 2 * time, request: time };
         tokio::spawn(async move {
-            serve(free, &tls, app, &Readiness::default(), std::future::pending(), patience).await
+            serve(free, &tls, app, &Readiness::default(), std::future::pending(), timeouts).await
         });
         until_answered(free, &trusted).await;
 

@@ -1,4 +1,4 @@
-//! Serving: HTTPS with a certificate that is replaced while it is in use, and health and metrics; and asking whether others serve.
+//! Serving HTTPS with a certificate that is replaced while in use, health and metrics; and checking other servers.
 
 mod ask;
 mod client;

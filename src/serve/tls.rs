@@ -1,4 +1,4 @@
-//! A directory with a certificate, as a mounted Secret of type `kubernetes.io/tls` lays it out.
+//! A directory with a certificate, in the layout of a mounted Secret of type `kubernetes.io/tls`.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,63 +15,49 @@ use tokio::sync::watch;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-/// How often a certificate is looked at. The kubelet itself takes a minute or so to bring a new one.
+/// How often the files are read. The kubelet takes about a minute to update them.
 pub(super) const POLL: Duration = Duration::from_secs(2);
 
 /// `tls.crt`, `tls.key` and `ca.crt` in one directory, each PEM.
 #[derive(Clone, Debug)]
 pub struct TlsDirectory {
     path: PathBuf,
-    /// When the certificate that is served ends, in seconds since 1970.
+    /// When the served certificate expires, in seconds since 1970.
     expiry: Gauge,
 }
 
 /// The files are there, but no TLS can be served with them.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableCertificate {
-    /// A file cannot be read.
     #[error("{path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    Unreadable { path: String, source: io::Error },
     /// A file is not PEM, or lacks the section it should hold.
     #[error("{path} is not the PEM it should be: {source}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// Why.
-        source: MalformedPem,
-    },
-    /// The key is not the certificate's; for a moment so while both are being replaced.
+    Malformed { path: String, source: MalformedPem },
+    /// The key does not match the certificate, as for a moment while both are replaced.
     #[error("tls.key and tls.crt do not serve together: {0}")]
     Mismatched(#[from] rustls::Error),
 }
 
 impl TlsDirectory {
-    /// Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         TlsDirectory { path: path.into(), expiry: Gauge::default() }
     }
 
-    /// Shows in `registry` when the certificate that is served ends.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "recording_operator_certificate_expiry_timestamp",
-            "When the certificate ends that webhook or broker serve with, since 1970; 0 before there is one",
+            "When the certificate that webhook or broker serve with expires, since 1970; 0 before there is one",
             Unit::Seconds,
             self.expiry.clone(),
         );
     }
 
-    /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The CA certificates by which clients are to trust the certificate, PEM, as they are now.
+    /// The CA certificates by which clients trust the certificate, PEM, as they are now.
     pub async fn authorities(&self) -> Result<String, UnusableCertificate> {
         let pem = self.read("ca.crt").await?;
         let wrong = |source| UnusableCertificate::Malformed { path: self.named("ca.crt"), source };
@@ -79,17 +65,17 @@ impl TlsDirectory {
         Ok(String::from_utf8_lossy(&pem).into_owned())
     }
 
-    /// The same, kept up to date for as long as the future is polled; empty until there are some.
+    /// The same, updated for as long as the future is polled; empty until there are some.
     pub fn follow_authorities(
         &self,
     ) -> (watch::Receiver<String>, impl Future<Output = Infallible> + Send + use<>) {
-        let (told, authorities) = watch::channel(String::new());
+        let (sender, authorities) = watch::channel(String::new());
         let directory = self.clone();
         let follow = async move {
             loop {
-                // While it cannot be read, as when it is being replaced, the one before is told on.
+                // While it cannot be read, as when it is being replaced, the previous value stays.
                 if let Ok(read) = directory.authorities().await {
-                    told.send_if_modified(|held| {
+                    sender.send_if_modified(|held| {
                         let changed = *held != read;
                         *held = read;
                         changed
@@ -101,12 +87,12 @@ impl TlsDirectory {
         (authorities, follow)
     }
 
-    /// The text of `tls.crt`: a new one means a new certificate, and nearly always a new key.
+    /// The text of `tls.crt`, which changes with the certificate, and nearly always with the key.
     pub(super) async fn certificate(&self) -> Result<Vec<u8>, UnusableCertificate> {
         self.read("tls.crt").await
     }
 
-    /// TLS 1.2 and 1.3 with that text of `tls.crt`, and with `tls.key` as it is now.
+    /// TLS 1.2 and 1.3 with that text of `tls.crt` and the present `tls.key`.
     pub(super) async fn server_config(
         &self,
         certificate: &[u8],

@@ -73,7 +73,7 @@ pub enum CannotBegin {
     },
     /// Nothing to send with.
     #[error(transparent)]
-    Aws(#[from] aws::NotFound),
+    Aws(#[from] aws::NoDefaultCredentials),
 }
 
 /// How it ended. As an exit code: 0, or 3 when something is left or in quarantine.
@@ -99,7 +99,7 @@ pub async fn run_by_hand(
         Ok(destination) => destination,
         Err(problem) => return Err(CannotBegin::Destination { path: filename, problem }),
     };
-    let found = aws::Found::look(&destination.spec.region).await?;
+    let found = aws::DefaultCredentials::load(&destination.spec.region).await?;
     found.credentials().await?;
     let storage = S3::over(found.connection().clone());
     let own = Rc::new(Own { document: document(&destination, found.connection()), found });
@@ -164,7 +164,7 @@ fn document(destination: &RecordingDestination, connection: &aws::Connection) ->
 /// In the broker's place: the file's destination, and our user's own credentials.
 struct Own {
     document: DestinationDocument,
-    found: aws::Found,
+    found: aws::DefaultCredentials,
 }
 
 impl Broker for Own {

@@ -1,4 +1,4 @@
-//! One pod: asked for, looked up, injected.
+//! The admission of one pod: its request, its destination, its sidecar.
 
 use json_patch::Patch;
 use serde_json::Value;
@@ -8,10 +8,9 @@ use super::metrics::Admissions;
 use crate::domain::injection::{Injection, Refusal, Settings};
 use crate::serve::TlsDirectory;
 
-/// What the webhook needs to answer.
 pub(super) struct Webhook<D> {
     pub(super) destinations: D,
-    /// Its ca.crt goes into the pods, so that sidecars trust the broker.
+    /// Its ca.crt goes into the pods, by which sidecars trust the broker.
     pub(super) tls: TlsDirectory,
     pub(super) broker_url: String,
     pub(super) image: String,
@@ -20,40 +19,42 @@ pub(super) struct Webhook<D> {
     pub(super) admissions: Admissions,
 }
 
-/// What becomes of a pod.
 #[derive(Debug, strum::IntoStaticStr)]
-pub(super) enum Outcome {
-    /// It gets its sidecar.
+pub(super) enum AdmissionOutcome {
     Injected(Patch),
-    /// It asks for none, or has it already.
+    /// The pod asks for no sidecar, or has it already.
     Unchanged,
-    /// It must change first.
+    /// The pod must change first.
     Refused(Refusal),
-    /// We could not answer, for this reason. The pod is refused all the same: without its sidecar it
-    /// would record into the void.
+    /// The operator failed, for this reason. The pod is refused all the same, because without a sidecar its recordings
+    /// would go nowhere.
     Failed(String),
 }
 
 impl<D: Destinations> Webhook<D> {
-    /// Decides about a pod that is to be created in a namespace.
-    pub(super) async fn admit(&self, namespace: &str, pod: &Value) -> Outcome {
+    /// Decides about a pod that is to be created.
+    pub(super) async fn admit(&self, namespace: &str, pod: &Value) -> AdmissionOutcome {
         let injection = match Injection::read(pod) {
             Ok(Some(injection)) => injection,
-            Ok(None) => return Outcome::Unchanged,
-            Err(refusal) => return Outcome::Refused(refusal),
+            Ok(None) => return AdmissionOutcome::Unchanged,
+            Err(refusal) => return AdmissionOutcome::Refused(refusal),
         };
         let destination = &injection.request().destination;
         match self.destinations.exists(namespace, destination).await {
             Ok(true) => {}
             Ok(false) => {
                 let (name, namespace) = (destination.clone(), namespace.to_owned());
-                return Outcome::Refused(Refusal::UnknownDestination { name, namespace });
+                return AdmissionOutcome::Refused(Refusal::UnknownDestination { name, namespace });
             }
-            Err(error) => return Outcome::Failed(format!("the API server could not be asked: {error}")),
+            Err(error) => {
+                return AdmissionOutcome::Failed(error);
+            }
         }
         let broker_ca = match self.tls.authorities().await {
             Ok(pem) => pem,
-            Err(error) => return Outcome::Failed(format!("the broker's CA cannot be read: {error}")),
+            Err(error) => {
+                return AdmissionOutcome::Failed(format!("the broker's CA cannot be read: {error}"));
+            }
         };
         let settings = Settings {
             image: self.image.clone(),
@@ -63,9 +64,9 @@ impl<D: Destinations> Webhook<D> {
             broker_ca,
         };
         match injection.inject(&settings) {
-            Ok(injected) if injected == *pod => Outcome::Unchanged,
-            Ok(injected) => Outcome::Injected(json_patch::diff(pod, &injected)),
-            Err(refusal) => Outcome::Refused(refusal),
+            Ok(injected) if injected == *pod => AdmissionOutcome::Unchanged,
+            Ok(injected) => AdmissionOutcome::Injected(json_patch::diff(pod, &injected)),
+            Err(refusal) => AdmissionOutcome::Refused(refusal),
         }
     }
 }

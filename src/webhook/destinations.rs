@@ -6,31 +6,33 @@ use kube::Client;
 
 use crate::cluster::{DestinationCache, destinations};
 
-/// Longest wait for the API server: well within the ten seconds that it waits for us.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for the API server, well within the ten seconds that it waits for the webhook.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Knows the destinations of the cluster.
+/// The destinations of the cluster, as far as the webhook needs them.
 pub(super) trait Destinations: Send + Sync + 'static {
     /// Whether a namespace has a destination of that name. The error is for the log.
     fn exists(&self, namespace: &str, name: &str) -> impl Future<Output = Result<bool, String>> + Send;
 }
 
-/// The destinations of the cluster that the webhook runs in.
 pub(super) struct LiveDestinations {
     pub(super) client: Client,
     pub(super) cache: DestinationCache,
 }
 
 impl Destinations for LiveDestinations {
-    /// Asks the API server before it says no: a destination and its pod are often applied together,
-    /// and the watch may be behind.
+    /// Asks the API server before it answers no: a destination and its pod are often applied together, and the watch may
+    /// be behind.
     async fn exists(&self, namespace: &str, name: &str) -> Result<bool, String> {
         if self.cache.get(namespace, name).is_some() {
             return Ok(true);
         }
-        match tokio::time::timeout(PATIENCE, destinations::exists(&self.client, namespace, name)).await {
+        match tokio::time::timeout(TIMEOUT, destinations::exists(&self.client, namespace, name)).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => {
+                let seconds = TIMEOUT.as_secs();
+                Err(format!("get recordingdestination {namespace}/{name}: no answer within {seconds} s"))
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The way of a review through the webhook, for a fuzzer.
+//! A review decoded and injected, for a fuzzer.
 
 use super::routes::read;
 use crate::domain::injection::{self, Settings};
 
-/// Reads a review and injects its pod. An injected pod must be what its patch makes of the one sent, and a second look
-/// must change nothing.
+/// Reads a review and injects its pod. The patch must turn the pod that was sent into the injected one, and a second
+/// injection must change nothing.
 pub fn review(body: &[u8]) {
     let Ok((_, pod)) = read(body) else { return };
     let settings = Settings {

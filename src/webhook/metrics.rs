@@ -1,4 +1,4 @@
-//! What the webhook counts and times.
+//! Metrics of the webhook.
 
 use std::time::Duration;
 
@@ -21,25 +21,23 @@ struct Labels {
 }
 
 impl Admissions {
-    /// The metric, appearing in `registry`.
     pub(super) fn register(registry: &mut Registry) -> Self {
-        // 0.5 ms, a decision from memory, to 8 s, just before the API server gives up.
+        // From 0.5 ms, a decision from the cache, to 8 s, just before the API server times out.
         let seconds = Histogram::new(exponential_buckets(0.0005, 2.0, 15));
         let admissions = Admissions { total: Family::default(), seconds };
         registry.register(
             "recording_operator_admissions",
-            "Pods that were reviewed, by result: Injected, Unchanged, Refused, Failed (a fault of ours) or Malformed",
+            "Pods that were reviewed, by result: Injected, Unchanged, Refused, Failed (a fault of the operator) or Malformed",
             admissions.total.clone(),
         );
         registry.register(
             "recording_operator_admission_duration_seconds",
-            "Time that the review of a pod took",
+            "Duration of the review of a pod",
             admissions.seconds.clone(),
         );
         admissions
     }
 
-    /// Counts one that took so long.
     pub(super) fn count(&self, result: &'static str, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
         self.total.get_or_create(&Labels { result }).inc();

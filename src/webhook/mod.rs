@@ -1,14 +1,14 @@
 //! The webhook: gives labelled pods their upload sidecar, or refuses them with a sentence.
 //!
-//! What a pod gets is decided in [`domain::injection`](crate::domain::injection). There is no leader
-//! and nothing is written: each replica answers on its own.
+//! [`domain::injection`](crate::domain::injection) decides what a pod gets. There is no leader and nothing is written:
+//! each replica answers on its own.
 
 mod admit;
-mod budget;
 mod destinations;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod metrics;
+mod review_buffer;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -57,13 +57,10 @@ pub struct Config {
     pub uploader_bandwidth_limit: Option<u64>,
 }
 
-/// The webhook ended for a fault on our side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No way to the API server.
     #[error("the cluster cannot be reached: {0}; check the service account and KUBECONFIG")]
     Cluster(#[from] kube::Error),
-    /// An address is taken.
     #[error(transparent)]
     Serve(#[from] serve::Error),
 }

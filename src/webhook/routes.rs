@@ -16,45 +16,46 @@ use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::admit::{Outcome, Webhook};
-use super::budget::{Budget, Unread};
+use super::admit::{AdmissionOutcome, Webhook};
 use super::destinations::Destinations;
+use super::review_buffer::{BufferLimit, Unread};
 use super::unambiguous::Unambiguous;
 
-/// Memory, in KiB, for reviews that are being understood; the container may have 256 MiB.
-const UNDERSTANDING_KIB: usize = 96 * 1024;
-/// How much of it a review takes, by its size: a list of many small things takes so many times its text.
-const UNFOLDED: usize = 32;
+/// Memory, in KiB, for reviews that are being decoded; the container may use 256 MiB.
+const DECODING_KIB: usize = 96 * 1024;
+/// How many times its own size a review may take when decoded, as a list of many small values does.
+const DECODED_PER_BYTE: usize = 32;
 
 /// The webhook's routes.
 pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>) -> Router {
-    let door = Door { webhook, budget: Budget::default(), memory: Semaphore::new(UNDERSTANDING_KIB) };
-    Router::new().route("/inject", post(inject::<D>)).with_state(Arc::new(door))
+    let decoding = Semaphore::new(DECODING_KIB);
+    let state = AppState { webhook, buffers: BufferLimit::default(), decoding };
+    Router::new().route("/inject", post(inject::<D>)).with_state(Arc::new(state))
 }
 
-/// What requests share.
-struct Door<D> {
+/// State that the handlers share.
+struct AppState<D> {
     webhook: Arc<Webhook<D>>,
-    budget: Budget,
-    memory: Semaphore,
+    buffers: BufferLimit,
+    decoding: Semaphore,
 }
 
 async fn inject<D: Destinations>(
-    State(door): State<Arc<Door<D>>>,
+    State(state): State<Arc<AppState<D>>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     body: Body,
 ) -> Response {
     let began = Instant::now();
-    let webhook = &door.webhook;
-    let held = match door.budget.read(caller.ip().to_canonical(), body).await {
+    let webhook = &state.webhook;
+    let held = match state.buffers.read(caller.ip().to_canonical(), body).await {
         Ok(held) => held,
         Err(unread) => {
             webhook.admissions.count("Malformed", began.elapsed());
             return refuse_unread(unread);
         }
     };
-    let unfolded = held.bytes.len().div_ceil(1024) * UNFOLDED;
-    let _unfolded = door.memory.acquire_many(unfolded as u32).await.expect("it is never closed");
+    let decoded_kib = held.bytes.len().div_ceil(1024) * DECODED_PER_BYTE;
+    let _permit = state.decoding.acquire_many(decoded_kib as u32).await.expect("it is never closed");
     let (request, pod) = match read(&held.bytes) {
         Ok(read) => read,
         Err(error) => {
@@ -80,10 +81,10 @@ fn refuse_unread(unread: Unread) -> Response {
     (status, message).into_response()
 }
 
-/// The request in a review that asks about an object, and that object.
+/// The request in a review, and the object that it is about.
 pub(super) fn read(body: &[u8]) -> Result<(AdmissionRequest<DynamicObject>, Value), String> {
     let Unambiguous(mut review) = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    // Large, and not needed in another form.
+    // The object is large and only needed as JSON.
     let object = review.pointer_mut("/request/object").map(Value::take).unwrap_or_default();
     let review: AdmissionReview<DynamicObject> =
         serde_json::from_value(review).map_err(|error| error.to_string())?;
@@ -101,7 +102,7 @@ pub(super) fn read(body: &[u8]) -> Result<(AdmissionRequest<DynamicObject>, Valu
     Ok((request, object))
 }
 
-fn respond(request: &AdmissionRequest<DynamicObject>, outcome: Outcome) -> AdmissionResponse {
+fn respond(request: &AdmissionRequest<DynamicObject>, outcome: AdmissionOutcome) -> AdmissionResponse {
     let response = AdmissionResponse::from(request);
     let refuse = |sentence: String, code: u16, reason: &str| {
         let mut response = AdmissionResponse::from(request).deny(sentence);
@@ -109,10 +110,10 @@ fn respond(request: &AdmissionRequest<DynamicObject>, outcome: Outcome) -> Admis
         response
     };
     match outcome {
-        Outcome::Unchanged => response,
-        Outcome::Injected(patch) => response.with_patch(patch).expect("a patch serializes"),
-        Outcome::Refused(refusal) => refuse(refusal.to_string(), 403, "Forbidden"),
-        Outcome::Failed(reason) => {
+        AdmissionOutcome::Unchanged => response,
+        AdmissionOutcome::Injected(patch) => response.with_patch(patch).expect("a patch serializes"),
+        AdmissionOutcome::Refused(refusal) => refuse(refusal.to_string(), 403, "Forbidden"),
+        AdmissionOutcome::Failed(reason) => {
             let sentence = format!(
                 "the recording operator cannot tell whether the pod may be injected: {reason}; nothing is wrong with \
                  the pod, try again"
@@ -122,14 +123,14 @@ fn respond(request: &AdmissionRequest<DynamicObject>, outcome: Outcome) -> Admis
     }
 }
 
-fn report(request: &AdmissionRequest<DynamicObject>, pod: &Value, outcome: &Outcome) {
+fn report(request: &AdmissionRequest<DynamicObject>, pod: &Value, outcome: &AdmissionOutcome) {
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let named = |field| pod["metadata"][field].as_str();
     let pod = named("name").or(named("generateName")).unwrap_or_default();
     match outcome {
-        Outcome::Injected(_) => tracing::info!(namespace, pod, "injected"),
-        Outcome::Unchanged => tracing::debug!(namespace, pod, "nothing to change"),
-        Outcome::Refused(refusal) => tracing::info!(namespace, pod, %refusal, "refused"),
-        Outcome::Failed(error) => tracing::error!(namespace, pod, error, "could not answer"),
+        AdmissionOutcome::Injected(_) => tracing::info!(namespace, pod, "injected a sidecar"),
+        AdmissionOutcome::Unchanged => tracing::debug!(namespace, pod, "changed nothing"),
+        AdmissionOutcome::Refused(refusal) => tracing::info!(namespace, pod, %refusal, "refused a pod"),
+        AdmissionOutcome::Failed(error) => tracing::error!(namespace, pod, error, "reviewing a pod failed"),
     }
 }

@@ -1,4 +1,4 @@
-//! JSON in which no object has a key twice: what one reader takes for the value, another need not.
+//! JSON in which no object has a key twice, of which two parsers could take different values.
 
 use std::fmt;
 

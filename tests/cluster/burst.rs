@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
-use crate::door::Door;
+use crate::broker_client::BrokerClient;
 use crate::environment_or_skip;
 use crate::logs::aws_calls;
 use crate::support::Tenant;
@@ -13,8 +13,8 @@ const CONNECTIONS: usize = 25;
 const REQUESTS: usize = 20;
 
 /// Asks for credentials over one connection, again and again; tells how often it got them.
-fn ask_on(door: &Door, token: &str) -> usize {
-    let mut stream = BufReader::new(door.connect());
+fn ask_on(broker: &BrokerClient, token: &str) -> usize {
+    let mut stream = BufReader::new(broker.connect());
     let mut served = 0;
     for _ in 0..REQUESTS {
         let request =
@@ -43,12 +43,12 @@ fn a_thousand_requests_at_once_cost_one_assume_role_per_replica() {
     let before = assumed();
     tenant.start_recorder("recorder");
     let token = tenant.pod_token("default", "recorder");
-    let doors = Door::all();
+    let brokers = BrokerClient::all();
     let served: usize = std::thread::scope(|threads| {
-        let to_each = doors.iter().flat_map(|door| [door; CONNECTIONS]);
-        let callers: Vec<_> = to_each.map(|door| threads.spawn(|| ask_on(door, &token))).collect();
+        let to_each = brokers.iter().flat_map(|broker| [broker; CONNECTIONS]);
+        let callers: Vec<_> = to_each.map(|broker| threads.spawn(|| ask_on(broker, &token))).collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).sum()
     });
-    assert_eq!((doors.len(), served), (2, 1000), "replicas, and requests served");
-    assert_eq!(assumed() - before, doors.len(), "one at each replica");
+    assert_eq!((brokers.len(), served), (2, 1000), "replicas, and requests served");
+    assert_eq!(assumed() - before, brokers.len(), "one at each replica");
 }

@@ -11,7 +11,7 @@ use crate::environment_or_skip;
 use crate::logs::ControllerWrites;
 use crate::support::{Tenant, kubectl, kubectl_with, repository, wait_for};
 
-/// What a role of the customer's account may do, and whom it lets in.
+/// What a role of the customer's account may do, and which callers it accepts.
 fn add_role(tenant: &Tenant, role: &str, external_id: &str) -> String {
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow",
@@ -84,7 +84,7 @@ fn a_later_claim_is_refused_until_the_first_is_deleted() {
         assert_eq!(ready["status"], "True", "{name}: the first keeps it");
         first.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
         second.wait_ready("acme");
-        // Whoever is created again has to prove again, and is the later one.
+        // A destination that is created again has to prove again, and is the later claim.
         first.apply_destination("acme", json!({}));
         first.wait_reason("acme", "False", "DestinationConflict");
     }

@@ -136,7 +136,7 @@ fn what_init_writes_and_check_proves_turns_ready() {
         0,
         &["acme is ready", "✓ AssumeRoleAgain", "✓ PutObject", "✓ DeleteObject"],
     );
-    // Somebody else is let in by no role, which must not pass for enforcement.
+    // No role accepts another principal, which must not pass for enforcement.
     assert_answer(&check(account, "test"), 3, &["inconclusive", account, "nothing was asked of any role"]);
     tenant.customer(&["trust-open"]).expect_ok();
     assert_answer(&as_platform(), 1, &["ExternalIDNotEnforced", "✗ AssumeRoleWithoutExternalID"]);

@@ -51,7 +51,7 @@ fn an_access_key_id_links_the_logs_of_sidecar_broker_and_aws() {
     };
     let served = of("credentials served");
     assert_eq!((&served["pod"], &served["uid"]), (&json!("recorder"), &uid));
-    assert_eq!((&served["namespace"], &served["destination"]), (&json!(tenant.namespace), &json!("acme")));
+    assert_eq!((&served["namespace"], &served["name"]), (&json!(tenant.namespace), &json!("acme")));
     assert_eq!(of("session issued")["role"], json!(tenant.role_arn()));
 
     let calls = aws_calls(&tenant.account);

@@ -1,4 +1,4 @@
-//! Tests that break what others stand on, or count what the operator does while nobody else asks for anything: run
+//! Tests that break what others depend on, or count what an idle operator does: run
 //! alone, and last.
 
 mod availability;
@@ -55,7 +55,8 @@ impl Drop for NewKey {
     }
 }
 
-/// The control role is the platform's own and lets anybody in: where it refuses, so does every role, for a reason of ours.
+/// The control role is the platform's own and accepts any caller: where it refuses, every role does, for a reason of the
+/// platform.
 #[test]
 fn while_the_control_role_refuses_a_refusal_proves_nothing() {
     environment_or_skip!();
@@ -385,7 +386,7 @@ impl Drop for Stopped {
     }
 }
 
-/// A process of the environment that answers nobody, until this is dropped.
+/// A process of the environment that is stopped until this is dropped.
 struct Frozen(&'static str);
 
 impl Frozen {

@@ -26,32 +26,32 @@ const KINDS: [&str; 10] = [
     "proxy-502",
 ];
 
-/// Which calls of a look it meets.
+/// The calls of a validation that a fault affects.
 #[derive(Debug)]
-struct Place {
+struct FaultyCall {
     /// Options of `customer fault`.
     options: &'static [&'static str],
     /// The check that has to say so.
     check: &'static str,
 }
 
-const FIRST_CALL: Place = Place { options: &["--action", "AssumeRole"], check: "AssumeRole" };
-/// All seven: the call before them and the one after are met by nothing.
-const WRONG_CALLERS: Place = Place {
+const FIRST_CALL: FaultyCall = FaultyCall { options: &["--action", "AssumeRole"], check: "AssumeRole" };
+/// All seven, and neither the call before them nor the one after.
+const WRONG_CALLERS: FaultyCall = FaultyCall {
     options: &["--action", "AssumeRole", "--skip", "1", "--count", "7"],
     check: "AssumeRoleWithoutExternalID",
 };
-const LAST_CALL: Place =
-    Place { options: &["--action", "AssumeRole", "--skip", "8"], check: "AssumeRoleAgain" };
-const PUT: Place = Place { options: &["--action", "PutObject"], check: "PutObject" };
-const HEAD: Place = Place { options: &["--action", "HeadObject"], check: "HeadObject" };
-const GET: Place = Place { options: &["--action", "GetObject"], check: "GetObject" };
-const CREATE: Place =
-    Place { options: &["--action", "CreateMultipartUpload"], check: "CreateMultipartUpload" };
-const PART: Place = Place { options: &["--action", "UploadPart"], check: "UploadPart" };
-const COMPLETE: Place =
-    Place { options: &["--action", "CompleteMultipartUpload"], check: "CompleteMultipartUpload" };
-const DELETE: Place = Place { options: &["--action", "DeleteObject"], check: "DeleteObject" };
+const LAST_CALL: FaultyCall =
+    FaultyCall { options: &["--action", "AssumeRole", "--skip", "8"], check: "AssumeRoleAgain" };
+const PUT: FaultyCall = FaultyCall { options: &["--action", "PutObject"], check: "PutObject" };
+const HEAD: FaultyCall = FaultyCall { options: &["--action", "HeadObject"], check: "HeadObject" };
+const GET: FaultyCall = FaultyCall { options: &["--action", "GetObject"], check: "GetObject" };
+const CREATE: FaultyCall =
+    FaultyCall { options: &["--action", "CreateMultipartUpload"], check: "CreateMultipartUpload" };
+const PART: FaultyCall = FaultyCall { options: &["--action", "UploadPart"], check: "UploadPart" };
+const COMPLETE: FaultyCall =
+    FaultyCall { options: &["--action", "CompleteMultipartUpload"], check: "CompleteMultipartUpload" };
+const DELETE: FaultyCall = FaultyCall { options: &["--action", "DeleteObject"], check: "DeleteObject" };
 
 /// Sets a fault. A call whose connection failed is made twice: of faults that end the connection it takes two.
 fn meet(tenant: &Tenant, kind: &str, options: &[&str]) {
@@ -64,12 +64,13 @@ fn meet(tenant: &Tenant, kind: &str, options: &[&str]) {
     tenant.fault(kind, &options.iter().copied().map(count).collect::<Vec<_>>());
 }
 
-const PLACES: [Place; 9] = [FIRST_CALL, WRONG_CALLERS, LAST_CALL, PUT, HEAD, GET, CREATE, PART, COMPLETE];
+const PLACES: [FaultyCall; 9] =
+    [FIRST_CALL, WRONG_CALLERS, LAST_CALL, PUT, HEAD, GET, CREATE, PART, COMPLETE];
 
 #[test]
 fn aws_faults_leave_unproved_destinations_unknown_and_proved_ones_ready() {
     environment_or_skip!();
-    // Each kind once and each place once; whole, every kind at every place.
+    // Each kind once and each call once; whole, every kind at every call.
     let short = [
         ("hang", FIRST_CALL),
         ("drip", WRONG_CALLERS),
@@ -82,21 +83,21 @@ fn aws_faults_leave_unproved_destinations_unknown_and_proved_ones_ready() {
         ("unavailable", COMPLETE),
         ("proxy-502", FIRST_CALL),
     ];
-    let whole = || KINDS.into_iter().flat_map(|kind| PLACES.into_iter().map(move |place| (kind, place)));
+    let whole = || KINDS.into_iter().flat_map(|kind| PLACES.into_iter().map(move |call| (kind, call)));
     let rows = if is_long() { whole().collect() } else { Vec::from(short) };
     let log = ControllerWrites::from_now();
-    side_by_side(rows, |(kind, place)| {
-        let row = format!("{kind} at {}", place.check);
+    side_by_side(rows, |(kind, call)| {
+        let row = format!("{kind} at {}", call.check);
         let tenant = Tenant::new("fault");
         tenant.apply_secret(&tenant.external_id);
-        meet(&tenant, kind, place.options);
+        meet(&tenant, kind, call.options);
         tenant.apply_destination("acme", json!({}));
         let first = log.wait_for(&tenant, &format!("{row}: a status"), |_| true);
         // The answer to a HEAD has no code: a throttle looks like any fault of AWS's own.
-        let throttled = kind == "throttle" && place.check != "HeadObject";
+        let throttled = kind == "throttle" && call.check != "HeadObject";
         let reason = if throttled { "Throttled" } else { "ProbeInconclusive" };
         assert_eq!(first.condition("Ready"), ("Unknown", reason), "{row}: unproved\n{}", first.object);
-        assert_eq!(first.check(place.check), ("Inconclusive", reason), "{row}: unproved");
+        assert_eq!(first.check(call.check), ("Inconclusive", reason), "{row}: unproved");
         assert!(!first.object["status"].to_string().contains(&tenant.external_id), "{row}");
         assert_eq!(tenant.objects(), Vec::<String>::new(), "{row}: nothing of the probe stays");
 
@@ -109,16 +110,16 @@ fn aws_faults_leave_unproved_destinations_unknown_and_proved_ones_ready() {
             assert_eq!(written.condition("Ready").0, "Unknown", "{row}: before it was proved");
         }
 
-        meet(&tenant, kind, place.options);
+        meet(&tenant, kind, call.options);
         let again = revalidated(&log, &tenant, &row);
         assert_eq!(again.condition("Ready"), ("True", "Validated"), "{row}: the proof stands");
-        assert_eq!(again.check(place.check), ("Inconclusive", reason), "{row}: proved");
+        assert_eq!(again.check(call.check), ("Inconclusive", reason), "{row}: proved");
         assert_eq!(since(&again), since(&proved), "{row}: it was Ready all the time");
 
         tenant.no_fault();
         let after = revalidated(&log, &tenant, &row);
         assert_eq!(after.condition("Ready"), ("True", "Validated"), "{row}: afterwards");
-        assert_eq!(after.check(place.check).0, "Passed", "{row}: afterwards");
+        assert_eq!(after.check(call.check).0, "Passed", "{row}: afterwards");
         assert_eq!(since(&after), since(&proved), "{row}: afterwards");
     });
 }

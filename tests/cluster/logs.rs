@@ -1,4 +1,4 @@
-//! What the operator asked of the API server and of AWS, as their logs have it: all of it, in order, whoever looks when.
+//! The calls of the operator to the API server and to AWS, from their logs: all of them, in order.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -15,7 +15,7 @@ const CONTROLLER: &str = "system:serviceaccount:recording-operator:recording-ope
 /// What the controller wrote since the log was opened.
 pub struct ControllerWrites(Mutex<Tail>);
 
-/// Reads what is appended to the API server's audit log, also when that is put aside and begun anew.
+/// Reads what is appended to the API server's audit log, across rotations.
 struct Tail {
     file: File,
     unread: Vec<u8>,

@@ -2,14 +2,15 @@
 //! that enforces trust policies. `make up` starts both; each test has a namespace and a customer of its own.
 
 mod admission;
+mod admission_policies;
 mod apply;
+mod broker_authorization;
+mod broker_client;
 mod burst;
 mod claims;
 mod cli;
 mod correlation;
 mod credentials;
-mod denials;
-mod door;
 mod drain;
 mod durability;
 mod faults;
@@ -21,7 +22,6 @@ mod readme;
 mod recorders;
 mod recording;
 mod reports;
-mod spoofs;
 mod status;
 mod support;
 mod trust_policies;

@@ -297,7 +297,7 @@ fn each_permission_that_lacks_is_named_and_what_is_enough_is_ready() {
     tenant.revalidate("versioned");
     wait_for("another two versions", || tenant.describe(), || (versions() == (4, 4)).then_some(()));
 
-    // What is mended turns Ready, in the long form without being asked for.
+    // A corrected permission turns Ready, in the long form without a request.
     for role in ["no-put", "no-acl", "no-get"] {
         let set = ["set-permissions", "--role", role];
         tenant.customer_with(&set, &policy(&[allow(&ALL_FOUR, &objects)])).expect_ok();

@@ -88,7 +88,7 @@ fn the_broker_may_write_only_the_reported_fields_of_a_status() {
         "reportTime": "2026-01-01T00:00:00Z",
     }]});
     patch(json!({"uploaders": uploaders, "lastUploadTime": "2026-01-01T00:00:00Z"})).expect_ok();
-    // A report that old is nobody's any more: the controller drops it.
+    // The controller drops a report that old.
     let dropped = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
     wait_for("it to be dropped", || tenant.describe(), dropped);
     assert_eq!(status(&tenant)["lastUploadTime"], "2026-01-01T00:00:00Z");

@@ -47,7 +47,7 @@ fn kstatus_waits_while_not_ready_and_fails_only_where_stalled() {
         ("partition", json!({"roleARN": other_partition}), "False", "InvalidSpec", "Failed"),
         ("suspended", json!({"suspend": true}), "False", "Suspended", "InProgress"),
     ];
-    // As the API server hands it out before anybody has looked: the status begins at generation -1.
+    // The API server defaults the status to generation -1, before any validation.
     let new = tenant.destination("new", json!({}));
     let created = crate::support::kubectl_with(
         &["--namespace", &tenant.namespace, "create", "--dry-run=server", "--output=json", "--filename=-"],

@@ -347,9 +347,9 @@ impl Tenant {
 
     /// Starts a pod that is not gone before it is let go, however it ends.
     #[track_caller]
-    pub fn start_held(&self, mut pod: Value) -> Held<'_> {
+    pub fn start_held(&self, mut pod: Value) -> HeldPod<'_> {
         pod["metadata"]["finalizers"] = json!(["example.com/held"]);
-        let held = Held { tenant: self, name: pod["metadata"]["name"].as_str().unwrap().to_owned() };
+        let held = HeldPod { tenant: self, name: pod["metadata"]["name"].as_str().unwrap().to_owned() };
         self.start(&pod);
         held
     }
@@ -360,22 +360,22 @@ impl Tenant {
     }
 }
 
-/// A pod that can be looked at after its end, until it is let go.
-pub struct Held<'a> {
+/// A pod that is kept by a finalizer after its end, until it is released.
+pub struct HeldPod<'a> {
     tenant: &'a Tenant,
     name: String,
 }
 
-impl Held<'_> {
-    pub fn let_go(&self) -> Done {
+impl HeldPod<'_> {
+    pub fn release(&self) -> Done {
         let free = r#"--patch={"metadata": {"finalizers": null}}"#;
         self.tenant.kubectl(&["patch", "pod", &self.name, "--type=merge", free])
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldPod<'_> {
     fn drop(&mut self) {
-        self.let_go();
+        self.release();
     }
 }
 

@@ -22,7 +22,7 @@ const REPLACED: &str = "AssumeRoleWithCharacterReplaced";
 
 const PRESENT: [&str; 6] = [RANDOM, APPENDED, PREPENDED, CASE_FLIPPED, LAST_REPLACED, REPLACED];
 const EVERYBODY: [&str; 7] = [WITHOUT, RANDOM, APPENDED, PREPENDED, CASE_FLIPPED, LAST_REPLACED, REPLACED];
-/// Drawn anew in each window, so a policy that matches some of them lets them in by chance.
+/// Random in each window, so a policy that matches some of them accepts them by chance.
 const DRAWN: [&str; 2] = [RANDOM, REPLACED];
 
 /// What a trust policy comes to.

@@ -1,4 +1,4 @@
-//! What is put into a bucket.
+//! The body of a put.
 
 use std::io;
 use std::pin::Pin;
@@ -10,23 +10,22 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
-/// The slowest transfer that is not given up and begun again, in bytes per second.
+/// The slowest transfer that is not given up, in bytes per second.
 const SLOWEST_TRANSFER: u64 = 64 * 1024;
-/// Time for an object's first bytes to come, beside what its size needs.
+/// Time for the first bytes of an object, in addition to what its size needs.
 pub(super) const LEAST_TRANSFER: Duration = Duration::from_secs(20);
 
-/// What is put.
 #[derive(Debug)]
 pub enum Body {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// So many bytes, which come while they are sent. An error in between, or their end, ends the call as a
-    /// connection that failed would.
+    /// This many bytes, which arrive while they are sent. An error, or a premature end, ends the call like a failed
+    /// connection.
     Chunks(mpsc::Receiver<io::Result<Bytes>>, u64),
 }
 
 impl Body {
-    /// Time in which it is sent or given up.
+    /// Time after which sending it is given up.
     pub(super) fn transfer_time(&self) -> Duration {
         transfer_time(match self {
             Body::Bytes(bytes) => bytes.len() as u64,
@@ -35,7 +34,7 @@ impl Body {
     }
 }
 
-/// Time in which so many bytes are sent or read.
+/// Time after which sending or reading that many bytes is given up.
 pub(super) fn transfer_time(size: u64) -> Duration {
     LEAST_TRANSFER + Duration::from_secs(size / SLOWEST_TRANSFER)
 }

@@ -1,4 +1,4 @@
-//! An object in parts, which S3 assembles.
+//! Multipart uploads.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::api::{Answer, Crc64Nvme, Part, Silence};
 use crate::aws::answer::answer;
 use crate::aws::connection::timeouts;
 
-/// Time for S3 to assemble an object. It answers at once and keeps the line open with spaces meanwhile.
+/// Time for S3 to assemble an object. It sends the headers at once and keeps the connection open with spaces.
 const ASSEMBLY: Duration = Duration::from_secs(600);
 
 impl ObjectStore {
-    /// Begins an upload in parts; the answer is its ID. The object will have a checksum of all its bytes.
+    /// Begins a multipart upload, of which the answer is the ID. The object will have a full-object checksum.
     pub async fn create_multipart(&self, key: &str) -> Answer<String> {
         let result = self
             .client
@@ -41,7 +41,7 @@ impl ObjectStore {
         self.calls.count("CreateMultipartUpload", answer)
     }
 
-    /// Uploads one part. S3 refuses the bytes if they do not have the checksum.
+    /// Uploads one part. S3 refuses bytes that do not match the checksum.
     pub async fn upload_part(
         &self,
         key: &str,
@@ -63,7 +63,7 @@ impl ObjectStore {
             .body(body.into())
             .customize()
             .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(time)))
-            // As for a whole object.
+            // The checksum protects the bytes, as for a whole object.
             .disable_payload_signing()
             .send()
             .await;
@@ -78,8 +78,8 @@ impl ObjectStore {
         self.calls.count("UploadPart", answer)
     }
 
-    /// Makes the parts, in ascending order, one object unless the key exists. `crc64nvme` is of the whole. Granted,
-    /// the answer may name the checksum of what S3 now holds.
+    /// Assembles the parts, in ascending order, unless the key exists. `crc64nvme` is the checksum of the full object. A
+    /// granted answer may have the checksum of what S3 now holds.
     pub async fn complete_multipart(
         &self,
         key: &str,
@@ -114,7 +114,6 @@ impl ObjectStore {
         self.calls.count("CompleteMultipartUpload", answer)
     }
 
-    /// Drops an upload and its parts.
     pub async fn abort_multipart(&self, key: &str, upload_id: &str) -> Answer {
         let result = self
             .client

@@ -1,4 +1,4 @@
-//! An object put whole, read and deleted.
+//! Objects of one bucket under one session: put whole, read and deleted.
 
 use std::ops::ControlFlow;
 
@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, Sto
 
 use super::body::{Body, transfer_time};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
-use crate::aws::answer::{again_if_cut_off, answer, bare_answer};
+use crate::aws::answer::{answer, bare_answer, repeat_if_cut_off};
 use crate::aws::calls::Calls;
 use crate::aws::connection::{Connection, timeouts};
 use crate::secret::SessionCredentials;
@@ -20,17 +20,15 @@ pub struct ObjectStore {
     pub(super) target: BucketTarget,
 }
 
-/// What a granted delete did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// Nothing is left.
     Gone,
-    /// The bucket keeps versions: the object is hidden behind a marker.
+    /// The bucket is versioned: the object stays as a noncurrent version behind a delete marker.
     MarkerLeft,
 }
 
 impl ObjectStore {
-    /// The bucket that `target` names, with its ACL, encryption and owner on every call that takes them.
+    /// The bucket of `target`, whose ACL, encryption and owner go with every call that takes them.
     pub fn new(connection: &Connection, target: BucketTarget, session: &SessionCredentials) -> Self {
         ObjectStore {
             client: connection.s3(&target.region, session),
@@ -39,8 +37,8 @@ impl ObjectStore {
         }
     }
 
-    /// Puts an object unless the key exists. S3 refuses the bytes if they do not have the checksum; granted,
-    /// the answer may name the checksum of what S3 now holds.
+    /// Puts an object unless the key exists. S3 refuses bytes that do not match the checksum. A granted answer may have the
+    /// checksum of what S3 now holds.
     pub async fn put_if_absent(
         &self,
         key: &str,
@@ -55,7 +53,7 @@ impl ObjectStore {
             .key(key)
             .expected_bucket_owner(&self.target.expected_bucket_owner)
             .if_none_match("*")
-            // Known before the first byte is sent, so the body goes as it is, without trailer or chunking.
+            // Known before the first byte is sent, so the body needs no trailer or chunking.
             .checksum_crc64_nvme(crc64nvme.to_string())
             .content_type(content_type(key))
             .set_acl(self.acl())
@@ -65,7 +63,7 @@ impl ObjectStore {
             .body(body.into())
             .customize()
             .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(time)))
-            // The checksum guards the bytes; a SHA-256 beside it would cost another pass over the file.
+            // The checksum protects the bytes; a SHA-256 would cost another pass over the file.
             .disable_payload_signing()
             .send()
             .await;
@@ -73,7 +71,7 @@ impl ObjectStore {
         self.calls.count("PutObject", answer.map(|output| full_object(output.checksum_crc64_nvme())))
     }
 
-    /// What S3 holds under a key. Without ListBucket a missing key is refused with 403.
+    /// The checksum and size of an object. Without ListBucket a missing key is refused with 403.
     pub async fn head(&self, key: &str) -> Answer<Head> {
         let ask = || async {
             self.client
@@ -85,7 +83,7 @@ impl ObjectStore {
                 .send()
                 .await
         };
-        let result = again_if_cut_off(ask).await;
+        let result = repeat_if_cut_off(ask).await;
         let answer = with_etag(bare_answer(result), |output| output.e_tag().is_some()).map(|output| Head {
             crc64nvme: full_object(output.checksum_crc64_nvme()),
             size: size(output.content_length()),
@@ -125,7 +123,7 @@ impl ObjectStore {
             .await;
         let answer = match with_etag(answer(result), |output| output.e_tag().is_some()) {
             Answer::Granted(output) => {
-                // The SDK's time ends with the headers.
+                // The SDK's time-out ends with the headers.
                 let time = transfer_time(size(output.content_length()));
                 let read = tokio::time::timeout(time, read_body(output.body, take));
                 read.await.unwrap_or(Answer::Silent(Silence::Timeout))
@@ -147,7 +145,7 @@ impl ObjectStore {
                 .send()
                 .await
         };
-        let result = again_if_cut_off(ask).await;
+        let result = repeat_if_cut_off(ask).await;
         let answer = answer(result).map(|output| match output.delete_marker() {
             Some(true) => Deleted::MarkerLeft,
             _ => Deleted::Gone,
@@ -175,7 +173,7 @@ impl ObjectStore {
     }
 }
 
-/// Hands a body over in chunks, until its end or until the taker has enough.
+/// Passes a body on in chunks, until its end or until `take` breaks.
 async fn read_body(mut body: ByteStream, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Answer {
     while let Some(chunk) = body.next().await {
         match chunk.map(|chunk| take(&chunk)) {
@@ -187,7 +185,7 @@ async fn read_body(mut body: ByteStream, mut take: impl FnMut(&[u8]) -> ControlF
     Answer::Granted(())
 }
 
-/// S3 names the entity tag of every object that it took or holds. A page of a gateway, under a 200, does not.
+/// S3 names the entity tag of every object that it stores. The page of a gateway, sent with status 200, does not.
 fn with_etag<T>(answer: Answer<T>, has_etag: impl FnOnce(&T) -> bool) -> Answer<T> {
     match answer {
         Answer::Granted(output) if !has_etag(&output) => Answer::Silent(Silence::Garbled),
@@ -195,12 +193,11 @@ fn with_etag<T>(answer: Answer<T>, has_etag: impl FnOnce(&T) -> bool) -> Answer<
     }
 }
 
-/// A length as the SDK gives it.
 fn size(content_length: Option<i64>) -> u64 {
     content_length.and_then(|length| length.try_into().ok()).unwrap_or_default()
 }
 
-/// A checksum of the whole object. One over the checksums of parts ends in `-<parts>` and does not parse.
+/// A checksum of the full object. A composite one, over the checksums of parts, ends in `-<parts>` and does not parse.
 pub(super) fn full_object(crc64nvme: Option<&str>) -> Option<Crc64Nvme> {
     crc64nvme?.parse().ok()
 }

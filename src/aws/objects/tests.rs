@@ -1,4 +1,4 @@
-//! Against an S3 that says what the test wants, and remembers what was sent.
+//! Against a fake S3 with scripted answers, which records what was sent.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -153,7 +153,7 @@ fn a_large_object_is_given_the_time_a_slow_line_needs() {
     assert!(transfer_time(five_gib) > Duration::from_secs(5 * 3600));
 }
 
-/// What S3 says to each step of an upload in parts.
+/// The answers of S3 to the steps of a multipart upload.
 fn multipart(call: &str) -> Response {
     let created =
         "<InitiateMultipartUploadResult><UploadId>upload/1</UploadId></InitiateMultipartUploadResult>";

@@ -1,4 +1,4 @@
-//! A broker whose cluster and STS the test holds in its hand. Time is tokio's, paused.
+//! A broker whose cluster and STS the test controls. Time is tokio's, paused.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -29,7 +29,7 @@ use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::telemetry::Metrics;
 
-/// The API server and STS, as the test sets them up. For whom each token is, [`spelled`] says.
+/// The API server and STS of a test. [`spelled`] makes the tokens.
 #[derive(Default)]
 pub(super) struct World {
     pub(super) away: AtomicBool,
@@ -196,11 +196,11 @@ impl Bench {
             secret_version: Mutex::new("812".to_owned()),
             ..World::default()
         });
-        let (authorities, told) = watch::channel("the CA".to_owned());
+        let (authorities, receiver) = watch::channel("the CA".to_owned());
         let mut registry = Registry::default();
         let requests = Requests::register(&mut registry);
         let fake = || Fake(world.clone());
-        let grants = Grants::new(fake(), fake(), told, None, now);
+        let grants = Grants::new(fake(), fake(), receiver, None, now);
         let broker = Arc::new(Broker { grants, requests });
         let app = router(broker.clone());
         tokio::spawn(async move { broker.grants.write_reports().await });
@@ -268,7 +268,7 @@ impl Bench {
         self.send(request(path, token).body(Body::empty()).unwrap()).await
     }
 
-    /// Asks for credentials as `recorder-0`; the access key ID, or the status of the refusal.
+    /// Requests credentials as `recorder-0`: the access key ID, or the status of the refusal.
     pub(super) async fn key(&self) -> Result<String, StatusCode> {
         let seen = self.get(CREDENTIALS_PATH, "token-of-recorder-0").await;
         if seen.status != StatusCode::OK {

@@ -31,8 +31,8 @@ async fn the_document_follows_the_destination_and_the_ca_and_is_sent_once() {
     assert_eq!((&document["state"], &document["reason"]), (&json!("Paused"), &json!("R: M")));
 }
 
-/// Asks for the document as `recorder-0`, which holds the version of that tag, and waits 15 s for news.
-async fn wait_for_news(bench: &Bench, tag: &str) -> (bench::Seen, u64) {
+/// Requests the document as `recorder-0`, which has the version with that tag, and waits 15 s for a change.
+async fn wait_for_change(bench: &Bench, tag: &str) -> (bench::Seen, u64) {
     let asked = tokio::time::Instant::now();
     let request = request(DESTINATION_PATH, "token-of-recorder-0");
     let request = request.header("if-none-match", tag).header("prefer", "wait=15");
@@ -46,7 +46,7 @@ async fn wait_while(bench: &Bench, tag: &str, change: impl FnOnce()) -> (bench::
         tokio::time::sleep(Duration::from_secs(7)).await;
         change();
     };
-    tokio::join!(wait_for_news(bench, tag), change).0
+    tokio::join!(wait_for_change(bench, tag), change).0
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,24 +54,24 @@ async fn a_long_poll_answers_own_changes_within_a_second_and_no_others() {
     let bench = Bench::new();
     let first = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
     let tag = first.headers["etag"].to_str().unwrap();
-    let news = |seen: &bench::Seen| serde_json::from_str::<Value>(&seen.body).unwrap_or_default();
-    let (seen, waited) = wait_for_news(&bench, tag).await;
+    let document_in = |seen: &bench::Seen| serde_json::from_str::<Value>(&seen.body).unwrap_or_default();
+    let (seen, waited) = wait_for_change(&bench, tag).await;
     assert_eq!((seen.status, waited), (StatusCode::NOT_MODIFIED, 15), "nothing happens");
     let (seen, waited) = wait_while(&bench, tag, || bench.world.changed.send_replace(())).await;
     assert_eq!((seen.status, waited), (StatusCode::NOT_MODIFIED, 15), "somebody else's is edited");
     let resync = json!({"metadata": {"resourceVersion": "99"}});
     let (seen, waited) = wait_while(&bench, tag, || bench.set_destination(resync)).await;
-    assert_eq!((seen.status, waited), (StatusCode::NOT_MODIFIED, 15), "a write that tells nothing");
+    assert_eq!((seen.status, waited), (StatusCode::NOT_MODIFIED, 15), "a write that changes nothing");
 
     let edited = json!({"spec": {"bucket": "other-recordings"}});
     let (seen, waited) = wait_while(&bench, tag, || bench.set_destination(edited)).await;
-    assert_eq!((&news(&seen)["bucket"], waited), (&json!("other-recordings"), 7));
+    assert_eq!((&document_in(&seen)["bucket"], waited), (&json!("other-recordings"), 7));
     bench.set_destination(json!({}));
     let suspended = json!({"spec": {"suspend": true}});
     let (seen, waited) = wait_while(&bench, tag, || bench.set_destination(suspended)).await;
-    assert_eq!((&news(&seen)["state"], waited), (&json!("Paused"), 7));
-    let (seen, waited) = wait_for_news(&bench, tag).await;
-    assert_eq!((&news(&seen)["state"], waited), (&json!("Paused"), 0), "what happened meanwhile");
+    assert_eq!((&document_in(&seen)["state"], waited), (&json!("Paused"), 7));
+    let (seen, waited) = wait_for_change(&bench, tag).await;
+    assert_eq!((&document_in(&seen)["state"], waited), (&json!("Paused"), 0), "what happened meanwhile");
     bench.set_destination(json!({}));
 
     let deleted = || {
@@ -83,7 +83,7 @@ async fn a_long_poll_answers_own_changes_within_a_second_and_no_others() {
     bench.set_destination(json!({}));
     let renewed = || drop(bench.authorities.send_replace("another CA".to_owned()));
     let (seen, waited) = wait_while(&bench, tag, renewed).await;
-    assert_eq!((&news(&seen)["caBundle"], waited), (&json!("another CA"), 7));
+    assert_eq!((&document_in(&seen)["caBundle"], waited), (&json!("another CA"), 7));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,10 @@
-//! The broker as its callers meet it.
+//! The broker as its callers see it.
 
 mod bench;
 mod destination;
 mod reports;
 mod sessions;
-mod strangers;
+mod unknown_tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -83,12 +83,12 @@ async fn a_pod_without_its_destination_is_refused_until_it_exists_again() {
 
     let unproved = json!({"metadata": {"uid": "another"}, "status": {"conditions": [ready("Unknown")]}});
     bench.set_destination(unproved);
-    let told = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
-    assert!(told.status == StatusCode::OK && told.body.contains("\"Paused\""), "{told:?}");
+    let document = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
+    assert!(document.status == StatusCode::OK && document.body.contains("\"Paused\""), "{document:?}");
     assert_eq!(bench.key().await, REFUSED);
     bench.set_destination(json!({"metadata": {"uid": "another"}}));
-    let told = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
-    assert!(told.body.contains("\"Active\""), "{told:?}");
+    let document = bench.get(DESTINATION_PATH, "token-of-recorder-0").await;
+    assert!(document.body.contains("\"Active\""), "{document:?}");
     assert_eq!(bench.key().await, Ok("ASIA1".into()));
     assert_eq!(bench.world.reviews.load(SeqCst), 1, "at once, though the token is known");
 }
@@ -120,9 +120,9 @@ async fn while_sts_fails_the_session_is_served_to_its_end_and_logged() {
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(log.reopen().unwrap()));
     let _logging = tracing::subscriber::set_default(lines.finish());
     let warned = |cause: &str| {
-        let warns = |line: &&str| line.contains("WARN") && line.contains("one that still lives is served");
+        let warns = |line: &&str| line.contains("WARN") && line.contains("an unexpired one is served");
         let log = std::fs::read_to_string(log.path()).unwrap();
-        log.lines().filter(warns).filter(|line| line.contains(&format!("cause={cause}"))).count()
+        log.lines().filter(warns).filter(|line| line.contains(&format!("error={cause}"))).count()
     };
     let failures =
         [NotIssued::Unavailable("no answer in time".into()), NotIssued::Denied(Denial::AssumeRoleDenied)];
@@ -157,7 +157,7 @@ async fn an_edited_external_id_is_not_sent_until_it_is_proved() {
 
     *bench.world.secret_version.lock().unwrap() = "814".to_owned();
     pass(3600).await;
-    assert_eq!(bench.key().await, UNDECIDED, "the tenant is not refused: it is for us to look");
+    assert_eq!(bench.key().await, UNDECIDED, "the tenant is not refused: the operator has to investigate");
 }
 
 #[tokio::test(start_paused = true)]

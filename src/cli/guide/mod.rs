@@ -18,7 +18,7 @@ use strum::IntoEnumIterator as _;
 
 use super::files::{self, Source};
 use super::lint::Manifests;
-use super::output::{Failure, Outcome, Report};
+use super::output::{CommandOutcome, Failure, Report};
 use super::yaml;
 use crate::api::RecordingDestination;
 use pack::{Format, Pack};
@@ -183,7 +183,7 @@ impl Report for Handed {
         }
     }
 
-    fn outcome(&self) -> Outcome {
-        Outcome::Well
+    fn outcome(&self) -> CommandOutcome {
+        CommandOutcome::Well
     }
 }

@@ -70,7 +70,7 @@ fn customers() -> Vec<(&'static str, Pack)> {
     ]
 }
 
-/// `golden/CUSTOMER/FILE`, of one customer the page too. `GOLDEN=write` writes them anew.
+/// `golden/CUSTOMER/FILE`, of one customer the page too. `GOLDEN=write` updates them.
 #[test]
 fn what_is_handed_over_is_what_the_golden_files_say() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/guide/golden");

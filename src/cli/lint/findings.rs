@@ -2,15 +2,14 @@
 
 use serde::Serialize;
 
-use crate::cli::output::{BAD, DIM, DOUBTFUL, GOOD, Outcome, Report, paint};
+use crate::cli::output::{BAD, CommandOutcome, DIM, DOUBTFUL, GOOD, Report, paint};
 use crate::cli::yaml::Node;
 
 pub(super) const KIND: &str = "RecordingDestination";
 
-/// All that was found.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct Findings {
+pub(crate) struct Findings {
     /// Documents that were read.
     pub(super) documents: usize,
     /// RecordingDestinations among them.
@@ -92,7 +91,7 @@ impl Findings {
     }
 
     /// Field and message of the first.
-    pub(in crate::cli) fn first(&self) -> Option<(&str, &str)> {
+    pub(crate) fn first(&self) -> Option<(&str, &str)> {
         self.findings.first().map(|finding| (finding.field.as_str(), finding.message.as_str()))
     }
 
@@ -132,7 +131,7 @@ impl Report for Findings {
     }
 
     /// Warnings leave it well.
-    fn outcome(&self) -> Outcome {
-        if self.errors() > 0 { Outcome::Wrong } else { Outcome::Well }
+    fn outcome(&self) -> CommandOutcome {
+        if self.errors() > 0 { CommandOutcome::Wrong } else { CommandOutcome::Well }
     }
 }

@@ -1,7 +1,7 @@
-//! `lint`: what is wrong with manifests, before they meet a cluster.
+//! `lint`: what is wrong with manifests, before they are applied.
 
 mod findings;
-mod marks;
+mod labels_and_annotations;
 mod schema;
 mod secrets;
 mod tenants;
@@ -33,16 +33,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Findings, Failure> {
     Ok(Manifests::read(&files::read(&arguments.files)?).findings)
 }
 
-/// Manifests, looked through.
+/// Manifests with what lint found.
 pub(super) struct Manifests {
-    /// What is wrong with them.
     pub findings: Findings,
-    /// Those destinations that the API server would take, each with the External ID that the files have for it.
+    /// The destinations that the API server would accept, each with its External ID from the files.
     pub destinations: Vec<(RecordingDestination, Option<ExternalID>)>,
 }
 
 impl Manifests {
-    /// Looks through files.
     pub(super) fn read(sources: &[Source]) -> Self {
         let mut findings = Findings { documents: 0, destinations: 0, findings: Vec::new() };
         let mut documents = Vec::new();
@@ -62,7 +60,7 @@ impl Manifests {
         findings.documents = documents.len();
         let mut destinations = Vec::new();
         for (index, document) in documents.iter().enumerate() {
-            alone(document, &documents[..index], &mut findings);
+            check_object(document, &documents[..index], &mut findings);
             if is_destination(document) {
                 findings.destinations += 1;
                 destinations.extend(destination(document, &mut findings).map(|read| (document, read)));
@@ -78,17 +76,17 @@ impl Manifests {
     }
 }
 
-/// What any object can have wrong.
-fn alone(document: &Document, earlier: &[Document], findings: &mut Findings) {
+/// Checks that apply to any object.
+fn check_object(document: &Document, earlier: &[Document], findings: &mut Findings) {
     duplicate_keys(document, document.node, "", findings);
     namesakes(document, earlier, findings);
-    marks::check(document, findings);
+    labels_and_annotations::check(document, findings);
     for refusal in pods::of(document.node).iter().filter_map(pods::Pod::refusal) {
         findings.error(document, document.node.line, "", format!("its pod would be refused: {refusal}"));
     }
 }
 
-/// A List is what it holds.
+/// A List counts as its items.
 fn collect<'a>(file: &'a str, node: &'a Node, documents: &mut Vec<Document<'a>>) {
     match node.at(&["items"]) {
         Some(items) if node.text(&["kind"]).is_some_and(|kind| kind.ends_with("List")) => {

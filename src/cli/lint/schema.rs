@@ -1,4 +1,4 @@
-//! What the API server says of a destination at apply: the schema and the CEL rules of the CustomResourceDefinition.
+//! The checks of the API server at apply: the schema and the CEL rules of the CustomResourceDefinition.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,6 @@ static SPEC: LazyLock<Value> = LazyLock::new(|| {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
 });
 
-/// Checks a destination's spec.
 pub(super) fn check(document: &Document, spec: &Node, findings: &mut Findings) {
     let before = findings.errors();
     let mut walk = Walk { document, findings };

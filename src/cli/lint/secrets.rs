@@ -68,7 +68,7 @@ pub(super) fn external_id(
     entry_in_order(secret, path, field, &names, findings)
 }
 
-/// Looks at Secrets of our type that no destination of the files names.
+/// Checks Secrets of the operator's type that no destination of the files names.
 pub(super) fn unnamed(
     destinations: &[(&Document, RecordingDestination)],
     documents: &[Document],
@@ -91,7 +91,7 @@ pub(super) fn unnamed(
     }
 }
 
-/// The External ID of an entry; says what is wrong with it, and whether who knows `names` could guess it.
+/// The External ID of an entry; finds what is wrong with it, and whether `names` make it easy to guess.
 fn entry_in_order(
     secret: &Document,
     path: &str,

@@ -1,4 +1,4 @@
-//! What does not fit together: destinations with their Secrets, Namespaces and with each other.
+//! Consistency of destinations with their Secrets, Namespaces and each other.
 
 use jiff::Timestamp;
 
@@ -47,7 +47,7 @@ fn claim(index: usize, destination: &RecordingDestination, external_id: Option<F
     Claim { uid: index.to_string(), proved: Some(Timestamp::UNIX_EPOCH), writable: true, ..claim }
 }
 
-/// What is odd of one by itself.
+/// Checks one destination by itself.
 fn alone(document: &Document, destination: &RecordingDestination, findings: &mut Findings) {
     let spec = &destination.spec;
     let Ok(role) = spec.role_arn.parse::<RoleARN>() else { return };
@@ -128,7 +128,7 @@ fn accounts(namespace: &Document, findings: &mut Findings) {
     }
 }
 
-/// Whether another has its External ID. The first such is enough to be mended.
+/// Whether another destination has its External ID. The first such is reported.
 fn same_external_id(tenant: &Tenant, earlier: &[Tenant], findings: &mut Findings) {
     let alone = |claim: &Claim| Claim { writable: false, ..claim.clone() };
     let mine = alone(&tenant.claim);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
-use crate::cli::output::{Outcome, Report as _};
+use crate::cli::output::{CommandOutcome, Report as _};
 use crate::cli::yaml;
 
 fn repository() -> &'static Path {
@@ -39,7 +39,7 @@ fn secret_values(node: &Node, found: &mut Vec<String>) {
     node.items().iter().for_each(|item| secret_values(item, found));
 }
 
-/// Every `golden/NAME.yaml` gets the words in `golden/NAME.txt`. `GOLDEN=write` writes them anew.
+/// Every `golden/NAME.yaml` gets the words in `golden/NAME.txt`. `GOLDEN=write` updates them.
 #[test]
 fn what_is_wrong_is_named_with_its_line_the_field_the_rule_and_the_fix() {
     let mut files: Vec<PathBuf> = std::fs::read_dir(repository().join("src/cli/lint/golden"))
@@ -59,7 +59,7 @@ fn what_is_wrong_is_named_with_its_line_the_field_the_rule_and_the_fix() {
             std::fs::write(&golden, &text).unwrap();
         }
         assert_eq!(text, std::fs::read_to_string(&golden).unwrap(), "{}", file.display());
-        assert_eq!(findings.outcome(), Outcome::Wrong, "{}", file.display());
+        assert_eq!(findings.outcome(), CommandOutcome::Wrong, "{}", file.display());
         let json = serde_json::to_string(&findings).unwrap();
         for secret in secrets {
             assert!(
@@ -85,7 +85,7 @@ fn of_the_examples_it_says_that_their_external_id_is_one_and_nothing_else() {
         findings.findings.iter().map(|f| (f.file.as_str(), f.severity, f.field.as_str())).collect();
     assert_eq!(all, [("tenant.yaml", Severity::Warning, "stringData.externalID")], "{}", words(&findings));
     assert!(findings.findings[0].message.contains("is an example"), "{}", words(&findings));
-    assert_eq!(findings.outcome(), Outcome::Well);
+    assert_eq!(findings.outcome(), CommandOutcome::Well);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn files_that_hold_nothing_of_ours_are_read_and_left_alone() {
     for text in
         ["", "---\n", "# nothing\n", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "just text\n"]
     {
-        assert_eq!(linted(text).outcome(), Outcome::Well, "{text}");
+        assert_eq!(linted(text).outcome(), CommandOutcome::Well, "{text}");
         assert_eq!(linted(text).findings.len(), 0, "{text}");
     }
 }

@@ -8,7 +8,7 @@ use super::{golden, words};
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, RecordingDestination};
 use crate::cli::files::Source;
 use crate::cli::lint::Manifests;
-use crate::cli::output::{Failure, Outcome, Report};
+use crate::cli::output::{CommandOutcome, Failure, Report};
 use crate::cli::yaml;
 use crate::domain::injection::{Settings, inject};
 use crate::domain::trust::weakness;
@@ -117,14 +117,14 @@ fn a_preview_is_what_the_webhook_makes_of_the_pod() {
     };
     let shown: Value = serde_yaml::from_str(&text).unwrap();
     assert_eq!(shown, inject(&pod, &settings).unwrap());
-    assert_eq!(previews.outcome(), Outcome::Well);
+    assert_eq!(previews.outcome(), CommandOutcome::Well);
 }
 
 #[test]
 fn previews_are_of_whatever_makes_pods_and_tell_why_one_is_refused() {
     let previews = previewed("src/cli/golden/preview.in.yaml").unwrap();
     golden("preview.out.yaml", &words(&previews));
-    assert_eq!(previews.outcome(), Outcome::Wrong);
+    assert_eq!(previews.outcome(), CommandOutcome::Wrong);
     let error = previewed("examples/tenant.yaml").err().unwrap().to_string();
     assert!(error.contains("there is no pod"), "{error}");
     let error = previewed("src/cli/lint/golden/broken.yaml").err().unwrap().to_string();

@@ -1,7 +1,7 @@
-//! What the commands print, as golden files that `GOLDEN=write` writes anew.
+//! What the commands print, as golden files that `GOLDEN=write` updates.
 
 mod manifests;
-mod telling;
+mod status_and_explain;
 
 use std::path::Path;
 
@@ -69,10 +69,10 @@ fn what_cannot_be_meant_is_refused() {
 fn each_outcome_has_the_exit_code_that_the_help_names() {
     let help = Arguments::command().render_long_help().to_string();
     for (outcome, code, sentence) in [
-        (Outcome::Well, 0, "all is well"),
-        (Outcome::Wrong, 1, "something is wrong"),
-        (Outcome::Failed, 2, "could not do its work"),
-        (Outcome::Unclear, 3, "no clear answer"),
+        (CommandOutcome::Well, 0, "all is well"),
+        (CommandOutcome::Wrong, 1, "something is wrong"),
+        (CommandOutcome::Failed, 2, "could not do its work"),
+        (CommandOutcome::Unclear, 3, "no clear answer"),
     ] {
         let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{code}  ")));
         assert!(line.is_some_and(|line| line.contains(sentence)), "{code}: {line:?}");

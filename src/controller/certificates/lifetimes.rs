@@ -1,17 +1,15 @@
-//! When a certificate is made, renewed and replaced.
+//! When a certificate is created, renewed and replaced.
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Life of a CA certificate: ten years.
+/// Lifetime of a CA certificate: ten years.
 pub(super) const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
-/// Life of a server's certificate.
 pub(super) const SERVER_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// How long a new CA is published before it signs: time for every sidecar and API server to learn of it.
+/// How long a new CA is published before it signs, so that every sidecar and API server trusts it by then.
 const PUBLICATION: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// From when until when a certificate holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub from: Timestamp,
@@ -23,7 +21,7 @@ impl Validity {
         now >= self.until
     }
 
-    /// Two thirds of its life are over.
+    /// Whether two thirds of its lifetime are over.
     fn is_due(&self, now: Timestamp) -> bool {
         now >= self.from + self.until.duration_since(self.from) / 3 * 2
     }
@@ -32,13 +30,12 @@ impl Validity {
 /// What to do about the CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthorityStep {
-    /// Nothing.
     Keep,
-    /// There is none that can sign: make one that signs at once.
+    /// No CA can sign: create one that signs at once.
     Create,
-    /// Make the successor and publish it; the present one still signs.
+    /// Create and publish the successor; the present CA still signs.
     Introduce,
-    /// The successor signs from now on; the one before stays published until it ends.
+    /// Have the successor sign; the earlier CA stays published until it expires.
     Promote,
 }
 
@@ -59,14 +56,12 @@ pub(super) fn authority_step(
     }
 }
 
-/// What a server's certificate is, for the question whether it can stay.
+/// What decides whether a server's certificate can stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerCertificate {
     pub validity: Validity,
     pub names: BTreeSet<String>,
-    /// Its signature is by the CA that signs now.
     pub is_signed_by_authority: bool,
-    /// The key beside it is its key.
     pub fits_key: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The certificates of webhook and broker, made by ourselves: kept in Secrets, renewed in time, and
-//! their CA published before anything is signed by it.
+//! The self-managed certificates of webhook and broker: stored in Secrets, renewed in time, and signed by a CA that is
+//! published before it signs.
 
 mod lifetimes;
 #[cfg(test)]
@@ -18,13 +18,13 @@ use crate::cluster::certificates::{CertificateSecret, publish_authorities};
 use lifetimes::{AuthorityStep, authority_step, server_is_due};
 use x509::Keyed;
 
-/// Between looks while all is well. Others may write over what is ours, as cert-manager does for as long as its Certificates
-/// are there; labelled pods are refused until it is mended.
+/// Between successful reconciliations. Others may overwrite what is written here, as cert-manager does while its
+/// Certificates exist, and labelled pods are refused until it is restored.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Until the next look after an error.
+/// Until the next reconciliation after an error.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Whose certificates are kept, and where. All of it is said, or nothing.
+/// Where the certificates are kept. All of the flags are given, or none.
 #[derive(Clone, Debug, clap::Args)]
 #[group(
     id = "certificates",
@@ -45,7 +45,7 @@ pub struct Config {
     pub mutating_webhook_configuration: String,
 }
 
-/// Why the certificates are not all as they should be. Ours to mend; it is tried again.
+/// Why a reconciliation of the certificates failed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the API server did not do as asked: {0}")]
@@ -57,10 +57,10 @@ enum Error {
 /// Keeps the certificates for as long as it is polled.
 pub async fn keep(client: Client, config: Config) -> Infallible {
     loop {
-        let pause = match look(&client, &config, Timestamp::now()).await {
+        let pause = match reconcile(&client, &config, Timestamp::now()).await {
             Ok(()) => INTERVAL,
             Err(error) => {
-                tracing::error!(%error, "the certificates are not all as they should be; trying again");
+                tracing::error!(%error, "reconciling the certificates failed; trying again");
                 RETRY
             }
         };
@@ -68,8 +68,8 @@ pub async fn keep(client: Client, config: Config) -> Infallible {
     }
 }
 
-/// One look: CA, its publication, the servers' certificates; each is written only when it must be.
-async fn look(client: &Client, config: &Config, now: Timestamp) -> Result<(), Error> {
+/// Reconciles the CA, its publication and the servers' certificates. Each is written only when it has to change.
+async fn reconcile(client: &Client, config: &Config, now: Timestamp) -> Result<(), Error> {
     let (authority, bundle) = authority(client, config, now).await?;
     let published = publish_authorities(client, &config.mutating_webhook_configuration, &bundle).await;
     for service in [&config.webhook_service, &config.broker_service] {
@@ -82,7 +82,7 @@ async fn look(client: &Client, config: &Config, now: Timestamp) -> Result<(), Er
     Ok(())
 }
 
-/// The CA that signs, and all that are to be trusted.
+/// The CA that signs, and the bundle of all that are to be trusted.
 async fn authority(client: &Client, config: &Config, now: Timestamp) -> Result<(Keyed, String), Error> {
     let name = format!("{}-ca", config.webhook_service);
     let found = CertificateSecret::get(client, &config.certificates_namespace, &name).await?;
@@ -100,7 +100,7 @@ async fn authority(client: &Client, config: &Config, now: Timestamp) -> Result<(
         (AuthorityStep::Keep, Some((_, signing)), successor) => (signing, successor.map(|(_, keyed)| keyed)),
         _ => (x509::new_authority(now)?, None),
     };
-    // Those before stay published until they end: what they signed may still be in use.
+    // Earlier CAs stay published until they expire, because what they signed may still be in use.
     let before = secret.data.get("ca.crt").cloned();
     let published = [Some(&*signing.certificate), successor.as_ref().map(|keyed| &*keyed.certificate)];
     let published = published.into_iter().flatten().chain(before.as_ref().map(|pem| pem.expose_secret()));
@@ -119,7 +119,7 @@ async fn authority(client: &Client, config: &Config, now: Timestamp) -> Result<(
     Ok((signing, bundle))
 }
 
-/// A Service's certificate, with all that are to be trusted beside it.
+/// A Service's certificate, with the bundle of trusted CAs beside it.
 async fn server(
     client: &Client,
     namespace: &str,
@@ -144,7 +144,7 @@ async fn server(
         }
         secret.data.insert("ca.crt".to_owned(), bundle.into());
         secret.write(client).await?;
-        tracing::info!(secret = name, renewed = is_due, "wrote a server's certificate");
+        tracing::info!(secret = name, renewed = is_due, "wrote a server certificate");
     }
     Ok(())
 }

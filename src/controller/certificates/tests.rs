@@ -141,24 +141,24 @@ fn is_trusted(cluster: &Cluster, service: &str, bundle: &str, now: Timestamp) ->
 #[tokio::test]
 async fn the_first_reconciliation_writes_everything_and_the_second_nothing() {
     let cluster = Cluster::new();
-    look(&cluster.client(), &config(), day(0)).await.unwrap();
+    reconcile(&cluster.client(), &config(), day(0)).await.unwrap();
     for service in ["webhook", "broker"] {
         assert!(is_trusted(&cluster, service, &cluster.ca_bundle(), day(0)), "{service}");
         assert_eq!(cluster.pem(&format!("{service}-tls"), "ca.crt"), cluster.ca_bundle());
     }
     let writes = cluster.writes();
-    look(&cluster.client(), &config(), day(1)).await.unwrap();
+    reconcile(&cluster.client(), &config(), day(1)).await.unwrap();
     assert_eq!(cluster.writes(), writes);
 }
 
 #[tokio::test]
 async fn for_fifteen_years_a_ten_day_old_ca_bundle_trusts_the_servers() {
     let cluster = Cluster::new();
-    look(&cluster.client(), &config(), day(0)).await.unwrap();
+    reconcile(&cluster.client(), &config(), day(0)).await.unwrap();
     let (mut authorities, mut servers) = (BTreeSet::new(), BTreeSet::new());
     for now in (10..15 * 365).step_by(10).map(day) {
         let learned = cluster.ca_bundle();
-        look(&cluster.client(), &config(), now).await.unwrap();
+        reconcile(&cluster.client(), &config(), now).await.unwrap();
         for service in ["webhook", "broker"] {
             assert!(is_trusted(&cluster, service, &learned, now), "{service} at {now}");
             assert!(is_trusted(&cluster, service, &cluster.ca_bundle(), now), "{service} at {now}");
@@ -173,7 +173,7 @@ async fn for_fifteen_years_a_ten_day_old_ca_bundle_trusts_the_servers() {
 #[tokio::test]
 async fn damaged_secrets_and_a_lost_ca_bundle_are_repaired() {
     let cluster = Cluster::new();
-    look(&cluster.client(), &config(), day(0)).await.unwrap();
+    reconcile(&cluster.client(), &config(), day(0)).await.unwrap();
     for (name, pointer) in [
         ("webhook-ca", "/data/tls.key"),
         ("webhook-tls", "/data/tls.crt"),
@@ -183,7 +183,7 @@ async fn damaged_secrets_and_a_lost_ca_bundle_are_repaired() {
         let mut object = cluster.named(name).unwrap();
         *object.pointer_mut(pointer).unwrap() = BASE64_STANDARD.encode("damaged").into();
         cluster.put(object);
-        look(&cluster.client(), &config(), day(0)).await.unwrap();
+        reconcile(&cluster.client(), &config(), day(0)).await.unwrap();
         for service in ["webhook", "broker"] {
             assert!(is_trusted(&cluster, service, &cluster.ca_bundle(), day(0)), "{name}: {service}");
         }
@@ -194,7 +194,7 @@ async fn damaged_secrets_and_a_lost_ca_bundle_are_repaired() {
 #[tokio::test]
 async fn what_another_controller_wrote_meanwhile_is_never_overwritten() {
     let cluster = Cluster::new();
-    look(&cluster.client(), &config(), day(0)).await.unwrap();
+    reconcile(&cluster.client(), &config(), day(0)).await.unwrap();
     let read = || async {
         CertificateSecret::get(&cluster.client(), "operator", "webhook-ca").await.unwrap().unwrap()
     };
@@ -208,7 +208,7 @@ async fn what_another_controller_wrote_meanwhile_is_never_overwritten() {
 #[tokio::test]
 async fn the_servers_get_their_certificates_while_the_configuration_is_missing() {
     let cluster = Cluster::default();
-    assert!(look(&cluster.client(), &config(), day(0)).await.is_err());
+    assert!(reconcile(&cluster.client(), &config(), day(0)).await.is_err());
     let bundle = cluster.pem("broker-tls", "ca.crt");
     assert!(is_trusted(&cluster, "broker", &bundle, day(0)));
 }

@@ -1,4 +1,4 @@
-//! Certificates made and read.
+//! X.509 certificates, created and parsed.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use x509_parser::time::ASN1Time;
 
 use super::lifetimes::{AUTHORITY_LIFE, SERVER_LIFE, ServerCertificate, Validity};
 
-/// How far the clock of whoever checks a certificate may be behind ours.
+/// How far the clock of a verifier may be behind this one.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// A certificate and its key, PEM.
@@ -27,10 +27,10 @@ pub(super) struct Keyed {
     pub key: SecretString,
 }
 
-/// A new CA, signed by itself.
+/// A new self-signed CA.
 pub(super) fn new_authority(now: Timestamp) -> Result<Keyed, Error> {
     let mut params = params(now, AUTHORITY_LIFE)?;
-    // Dated, so that two of them can be told apart.
+    // The date distinguishes two of them.
     let name = format!("recording-operator CA {}", now.strftime("%F"));
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -39,7 +39,7 @@ pub(super) fn new_authority(now: Timestamp) -> Result<Keyed, Error> {
     Ok(keyed(params.self_signed(&key)?, &key))
 }
 
-/// A new certificate for a server of those names, signed by the CA.
+/// A new server certificate for those DNS names, signed by the CA.
 pub(super) fn new_server(
     authority: &Keyed,
     names: &BTreeSet<String>,
@@ -58,14 +58,14 @@ pub(super) fn new_server(
     Ok(keyed(params.signed_by(&key, &issuer)?, &key))
 }
 
-/// Until when a CA signs; `None` when certificate and key cannot be read or are not each other's.
+/// When a CA is valid; `None` when certificate or key cannot be parsed or do not match.
 pub(super) fn read_authority(authority: &Keyed) -> Option<Validity> {
     let der = der(&authority.certificate)?;
     let certificate = parse(&der)?;
     (certificate.is_ca() && fits(&certificate, &authority.key)).then(|| validity(&certificate))?
 }
 
-/// What a server's certificate is; `None` when it cannot be read.
+/// A server's certificate; `None` when it cannot be parsed.
 pub(super) fn read_server(server: &Keyed, authority: &Keyed) -> Option<ServerCertificate> {
     let (der, authority) = (der(&server.certificate)?, der(&authority.certificate)?);
     let (certificate, authority) = (parse(&der)?, parse(&authority)?);
@@ -82,7 +82,7 @@ pub(super) fn read_server(server: &Keyed, authority: &Keyed) -> Option<ServerCer
     })
 }
 
-/// Those certificates, each once, that have not ended: what clients are to trust, PEM.
+/// The certificates that have not expired, each once: what clients are to trust, PEM.
 pub(super) fn bundle<'a>(certificates: impl IntoIterator<Item = &'a str>, now: Timestamp) -> String {
     let mut bundle = String::new();
     let texts = certificates.into_iter().flat_map(|pem| pem.split_inclusive("-----END CERTIFICATE-----"));

@@ -1,26 +1,25 @@
 //! Why a request is refused.
 
-/// The link of the chain at which a request failed. For the operator's log and metric alone: the
-/// caller sees the same refusal whatever the cause, or it could learn what exists from the answers.
+/// The link of the chain at which a request failed, for the operator's log and metric. The caller sees the same refusal
+/// whatever the cause, or it could learn from the answers what exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(strum::EnumIter))]
 pub enum Denial {
     /// Not a request that the broker knows.
     UnknownRequest,
-    /// No `Authorization` header.
     NoToken,
     /// More than one `Authorization` header.
     SeveralTokens,
     /// An `Authorization` header that is not a bearer token.
     MalformedToken,
-    /// A bearer token that is no JSON Web Token, as every service account's is.
+    /// A bearer token that is not a JSON Web Token, as tokens of service accounts are.
     NotAJWT,
-    /// A token that says itself that its time is over, or says nothing of it.
+    /// A token whose own `exp` has passed or is missing.
     Expired,
 
     /// The API server does not know the token: forged, expired, or its pod is gone.
     NotAuthenticated,
-    /// A token that was made for somebody else.
+    /// A token for another audience.
     WrongAudience,
     /// The token of a node or a person.
     NotAServiceAccount,
@@ -33,11 +32,11 @@ pub enum Denial {
     PodReplaced,
     /// The pod has succeeded or failed.
     PodFinished,
-    /// The pod runs under another service account than the token says.
+    /// The pod runs under another service account than that of the token.
     ServiceAccountMismatch,
     /// The pod does not carry the label.
     NotInjected,
-    /// The pod has no sidecar of ours, or one that runs something else.
+    /// The pod does not have the operator's sidecar, or its sidecar runs another command.
     NoSidecar,
     /// The pod names no destination.
     NoDestinationNamed,
@@ -48,11 +47,9 @@ pub enum Denial {
     ServiceAccountNotAllowed,
     /// The destination is not proved as it now stands.
     DestinationNotReady,
-    /// The destination is suspended.
     DestinationSuspended,
 
     /// The Secret with the External ID is missing, of another type, or malformed.
     ExternalIDUnusable,
-    /// AWS refused the role.
     AssumeRoleDenied,
 }

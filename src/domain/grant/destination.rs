@@ -1,12 +1,12 @@
-//! From a pod to what it may have of its destination.
+//! From a pod to its destination: whether the pod may use it, and what it may have.
 
 use super::denial::Denial;
-use super::identity::Identity;
+use super::identity::PodIdentity;
 use crate::api::{ConditionType, DeliveryState, DestinationDocument, Endpoint, RecordingDestination};
 
-/// Whether the pod may use the destination. `destination` is the one of the identity's namespace
-/// and name: another namespace's cannot be named.
-pub fn may_use<T>(identity: &Identity, destination: Option<T>) -> Result<T, Denial>
+/// Whether the pod may use the destination. `destination` is the one of the identity's namespace and name: a pod cannot
+/// name one of another namespace.
+pub fn may_use<T>(identity: &PodIdentity, destination: Option<T>) -> Result<T, Denial>
 where
     T: AsRef<RecordingDestination>,
 {
@@ -19,10 +19,10 @@ where
     }
 }
 
-/// Whether credentials may be had now: proved as it now stands, and not suspended. How old the
-/// proof is the controller judges, and says it in the condition.
+/// Whether credentials may be issued now: the present generation is proved and not suspended. The controller judges the
+/// age of the proof and sets the condition.
 pub fn may_have_credentials(destination: &RecordingDestination) -> Result<(), Denial> {
-    // The spec is read, not only the condition: suspension must not wait for the controller.
+    // The spec is read beside the condition, so that suspension does not wait for the controller.
     if destination.spec.suspend {
         return Err(Denial::DestinationSuspended);
     }
@@ -32,8 +32,8 @@ pub fn may_have_credentials(destination: &RecordingDestination) -> Result<(), De
     Ok(())
 }
 
-/// What a sidecar is told of its destination. `endpoint` is the operator's S3 override,
-/// `ca_bundle` the broker's CA certificates, PEM.
+/// The destination document for a sidecar. `endpoint` is the operator's S3 override, `ca_bundle` the broker's CA
+/// certificates, PEM.
 pub fn document(
     destination: &RecordingDestination,
     endpoint: Option<&Endpoint>,
@@ -49,7 +49,7 @@ pub fn document(
     }
 }
 
-/// Why nothing may be uploaded now, in a sentence; `None` when it may.
+/// Why uploads are paused, in a sentence; `None` when they are not.
 fn paused_because(destination: &RecordingDestination) -> Option<String> {
     let denial = may_have_credentials(destination).err()?;
     if denial == Denial::DestinationSuspended {

@@ -6,41 +6,36 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use super::denial::Denial;
 use crate::api::{DESTINATION_ANNOTATION, INJECT_LABEL, TOKEN_AUDIENCE, UPLOADER_BINARY, UPLOADER_CONTAINER};
 
-/// The pod that a token says it belongs to, by the API server's word. Not yet looked at.
+/// The pod that the API server says a token is bound to. The pod itself has not been read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodClaim {
-    /// Namespace of the service account, and so of the pod.
+    /// Namespace of the service account, and therefore of the pod.
     pub namespace: String,
-    /// Name of the pod.
     pub pod: String,
-    /// UID of the pod: a name can be taken again, a UID cannot.
+    /// UID of the pod: unlike a name, it is never used again.
     pub uid: String,
-    /// Name of the service account.
     pub service_account: String,
 }
 
-/// A pod that was found to be what its token says, and the destination it was injected for.
+/// A pod that matches its token, and the destination it was injected for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct PodIdentity {
     /// Namespace of the pod, and of its destination.
     pub namespace: String,
-    /// Name of the pod.
     pub pod: String,
-    /// UID of the pod.
     pub uid: String,
-    /// Name of the pod's service account.
     pub service_account: String,
     /// Name of the destination, from the pod's annotation.
     pub destination: String,
 }
 
-/// Reads the API server's answer about a token: it must be valid, for us, a service account's, and
-/// bound to a pod by name and UID.
+/// Reads the review of a token, which must be valid, for the broker's audience, of a service account, and bound to a pod
+/// by name and UID.
 pub fn claimed_pod(review: &TokenReviewStatus) -> Result<PodClaim, Denial> {
     if review.authenticated != Some(true) || review.error.as_deref().is_some_and(|error| !error.is_empty()) {
         return Err(Denial::NotAuthenticated);
     }
-    // An API server that knows nothing of audiences leaves them out; that proves nothing to us.
+    // An API server without audience support leaves them out, which proves nothing.
     if !review.audiences.iter().flatten().any(|audience| audience == TOKEN_AUDIENCE) {
         return Err(Denial::WrongAudience);
     }
@@ -60,7 +55,7 @@ pub fn claimed_pod(review: &TokenReviewStatus) -> Result<PodClaim, Denial> {
     })
 }
 
-/// The one value of that name that the API server holds the token to.
+/// The only value of that name to which the token is bound.
 fn bound(user: &UserInfo, key: &str) -> Result<String, Denial> {
     match user.extra.as_ref().and_then(|extra| extra.get(key)).map(Vec::as_slice) {
         Some([value]) if !value.is_empty() => Ok(value.clone()),
@@ -68,12 +63,12 @@ fn bound(user: &UserInfo, key: &str) -> Result<String, Denial> {
     }
 }
 
-/// Compares the claim with the pod of that namespace and name, if there is one. A terminating pod
-/// keeps its rights: it still has recordings to deliver.
+/// Compares the claim with the pod of that namespace and name, if there is one. A terminating pod keeps its rights,
+/// because it still has recordings to deliver.
 ///
-/// Of the sidecar it is seen that it runs ours and nothing else. That it is unaltered in all other respects is for the
-/// ValidatingAdmissionPolicy to hold; the pod is the boundary.
-pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<Identity, Denial> {
+/// Of the sidecar only the command is checked. The ValidatingAdmissionPolicy keeps the rest unaltered; the pod is the
+/// boundary.
+pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<PodIdentity, Denial> {
     let pod = pod.ok_or(Denial::PodGone)?;
     if pod.metadata.uid.as_ref() != Some(&claim.uid) {
         return Err(Denial::PodReplaced);
@@ -95,7 +90,7 @@ pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<Identity, Denial> 
     }
     let destination = pod.metadata.annotations.as_ref().and_then(|all| all.get(DESTINATION_ANNOTATION));
     match destination {
-        Some(name) if !name.is_empty() => Ok(Identity {
+        Some(name) if !name.is_empty() => Ok(PodIdentity {
             namespace: claim.namespace,
             pod: claim.pod,
             uid: claim.uid,
@@ -106,8 +101,8 @@ pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<Identity, Denial> 
     }
 }
 
-/// Whether our native sidecar is among the init containers. Its image may be any: pods that run keep their rights when
-/// the operator is upgraded.
+/// Whether the operator's native sidecar is among the init containers. Any image is accepted, so that running pods keep
+/// their rights when the operator is upgraded.
 fn has_sidecar(spec: &PodSpec) -> bool {
     spec.init_containers.iter().flatten().any(|container| {
         container.name == UPLOADER_CONTAINER

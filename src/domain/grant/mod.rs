@@ -1,7 +1,7 @@
-//! Who gets credentials, and when they are renewed.
+//! Which pod gets which credentials, and when they are renewed.
 //!
-//! A token leads to a pod, the pod to a destination, the destination to a session. Each link is a
-//! function here, and each can only be reached through the one before it.
+//! A token leads to a pod, the pod to a destination, the destination to a session. Each link is a function here, and each
+//! can only be reached through the one before it.
 
 mod denial;
 mod destination;
@@ -13,6 +13,6 @@ mod token;
 
 pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};
-pub use identity::{Identity, PodClaim, claimed_pod, identify};
-pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renew_at};
+pub use identity::{PodClaim, PodIdentity, claimed_pod, identify};
+pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renewal_time};
 pub use token::may_pass;

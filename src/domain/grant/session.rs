@@ -1,4 +1,4 @@
-//! When a session is made, served and renewed.
+//! When a session is issued, served and renewed.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,16 +6,16 @@ use super::denial::Denial;
 use crate::api::{Answer, ConditionType, RecordingDestination};
 use crate::secret::SessionCredentials;
 
-/// Earliest renewal, as a part of a session's life. Early enough that an hour's session outlives a
-/// long outage of STS, and never in the last minutes, when SDKs begin to ask for a new one.
+/// Earliest renewal, as a fraction of a session's life: early enough for a session of an hour to outlive a long outage of
+/// STS, and never in the last minutes, when SDKs request a new one.
 const RENEWAL_STARTS: f64 = 0.6;
-/// How far renewals are spread beyond the earliest, so that replicas and destinations do not renew together.
+/// How far renewals are spread after the earliest, so that replicas and destinations do not renew together.
 const RENEWAL_SPREAD: f64 = 0.1;
-/// Least life, in seconds, of a session that is handed out: time for the request it is wanted for.
+/// Least remaining life of a session that is served: time for the request that needs it.
 const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(60);
 
-/// What a session is of. Any change asks for a new one: a spec, a proved External ID, or a
-/// recovery, before which the customer may have revoked the older sessions.
+/// What a session depends on. Any change requires a new session: of the spec, of the proved External ID, or a recovery,
+/// before which the customer may have revoked older sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     uid: Option<String>,
@@ -40,16 +40,16 @@ impl From<&RecordingDestination> for SessionKey {
 /// Why there is no session.
 #[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
 pub enum NotIssued {
-    /// The tenant's side does not grant one.
+    /// The tenant's side refuses one.
     #[strum(to_string = "{0}")]
     Denied(Denial),
-    /// Our side could not ask, or nobody answered: it can be tried again. The text is for the log.
+    /// The call failed on the operator's side or had no answer, and can be retried. The text is for the log.
     #[strum(to_string = "{0}")]
     Unavailable(String),
 }
 
-/// Whether an External ID may be sent, by the version of its Secret: only the one that was proved. The next
-/// may be a typing error, or one that the role does not ask for.
+/// Whether an External ID may be sent, by the version of its Secret: only the one that was proved. An edited one may be
+/// wrong, or not be required by the role.
 pub fn may_send(version: &str, destination: &RecordingDestination) -> Result<(), NotIssued> {
     let status = destination.status.as_ref();
     let proved = status.and_then(|status| status.external_id_secret_version.as_deref());
@@ -62,7 +62,7 @@ pub fn may_send(version: &str, destination: &RecordingDestination) -> Result<(),
     )))
 }
 
-/// What AWS's answer to AssumeRole means for whoever waits for the session.
+/// What the answer to AssumeRole means for the request that waits for the session.
 pub fn issued(answer: Answer<SessionCredentials>) -> Result<SessionCredentials, NotIssued> {
     match answer {
         Answer::Granted(session) => Ok(session),
@@ -71,7 +71,7 @@ pub fn issued(answer: Answer<SessionCredentials>) -> Result<SessionCredentials, 
         {
             Err(NotIssued::Denied(Denial::AssumeRoleDenied))
         }
-        // A throttle, a fault of AWS's own, or a platform key that AWS does not take.
+        // A throttle, a fault of AWS, or a platform key that AWS does not accept.
         Answer::Refused(refusal) => {
             Err(NotIssued::Unavailable(format!("STS answered {} {}", refusal.status, refusal.code)))
         }
@@ -79,15 +79,14 @@ pub fn issued(answer: Answer<SessionCredentials>) -> Result<SessionCredentials, 
     }
 }
 
-/// When a session is to be renewed. `jitter` is from 0 to 1. By fraction and not by a fixed time
-/// before the end, which a short session would be within from the start.
-pub fn renew_at(issued: Timestamp, expiration: Timestamp, jitter: f64) -> Timestamp {
+/// When a session is to be renewed. `jitter` is from 0 to 1. A fixed time before the end would have a short session
+/// renewed from the start.
+pub fn renewal_time(issued: Timestamp, expiration: Timestamp, jitter: f64) -> Timestamp {
     let life = expiration.duration_since(issued).as_secs_f64().max(0.0);
     let fraction = RENEWAL_STARTS + RENEWAL_SPREAD * jitter.clamp(0.0, 1.0);
     issued.saturating_add(SignedDuration::from_secs_f64(life * fraction)).unwrap_or(issued)
 }
 
-/// Whether a session may still be handed out.
 pub fn is_servable(expiration: Timestamp, now: Timestamp) -> bool {
     expiration.duration_since(now) >= LEAST_LIFE
 }
@@ -110,10 +109,10 @@ mod tests {
             (0, 0.5, 0),
             (-5, 0.5, 0),
         ] {
-            assert_eq!(renew_at(at(0), at(life), jitter), at(expected), "{life} s, jitter {jitter}");
+            assert_eq!(renewal_time(at(0), at(life), jitter), at(expected), "{life} s, jitter {jitter}");
         }
         // Also the latest renewal of the shortest session leaves time to try again.
-        assert!(is_servable(at(900), renew_at(at(0), at(900), 1.0)));
+        assert!(is_servable(at(900), renewal_time(at(0), at(900), 1.0)));
         assert!(is_servable(at(900), at(840)));
         assert!(!is_servable(at(900), at(841)));
         assert!(!is_servable(at(900), at(1000)));

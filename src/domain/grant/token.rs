@@ -1,4 +1,4 @@
-//! What a token says of itself, before anybody is asked about it.
+//! The claims of a token, before the API server reviews it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,12 +8,11 @@ use serde_json::Value;
 use super::denial::Denial;
 use crate::api::TOKEN_AUDIENCE;
 
-/// A token that ended so long ago by our clock is not asked about. The API server's own clock decides; ours may be
-/// ahead of it.
+/// A token that expired this long ago is not reviewed. The API server's clock decides, and this one may be ahead of it.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// Whether the API server could accept the token at all: a JWT, for us, not expired, bound to a pod. No signature is
-/// looked at, so that this proves nothing; it keeps what cannot pass from the API server and from what is remembered.
+/// Whether the API server could accept the token at all: a JWT, for the broker's audience, not expired, bound to a pod.
+/// The signature is not verified, so this proves nothing; it only spares the API server and the caches.
 pub fn may_pass(token: &str, now: Timestamp) -> Result<(), Denial> {
     let mut parts = token.split('.');
     let (Some(header), Some(claims), Some(signature), None) =
@@ -32,11 +31,11 @@ pub fn may_pass(token: &str, now: Timestamp) -> Result<(), Denial> {
         return Err(Denial::NotAJWT);
     }
     // RFC 7519, section 4.1.3: one audience may stand without a list.
-    let for_us = match claims.get("aud") {
+    let is_for_broker = match claims.get("aud") {
         Some(Value::Array(audiences)) => audiences.iter().any(|audience| audience == TOKEN_AUDIENCE),
         audience => audience.is_some_and(|audience| audience == TOKEN_AUDIENCE),
     };
-    if !for_us {
+    if !is_for_broker {
         return Err(Denial::WrongAudience);
     }
     let end = claims.get("exp").and_then(Value::as_f64).ok_or(Denial::Expired)?;
@@ -44,7 +43,6 @@ pub fn may_pass(token: &str, now: Timestamp) -> Result<(), Denial> {
         return Err(Denial::Expired);
     }
     let pod = claims.get("kubernetes.io").and_then(|bound| bound.get("pod"));
-    let says =
-        |key| pod.and_then(|pod| pod.get(key)).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
-    if says("name") && says("uid") { Ok(()) } else { Err(Denial::NotBoundToAPod) }
+    let has = |key| pod.and_then(|pod| pod.get(key)).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
+    if has("name") && has("uid") { Ok(()) } else { Err(Denial::NotBoundToAPod) }
 }

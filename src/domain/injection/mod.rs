@@ -1,10 +1,9 @@
 //! Pod → pod: what a labelled pod gets, the same for the webhook and for a preview.
 //!
-//! The pod is read as a type and changed as JSON: fields that are newer than our types stay as they
-//! were. Injecting twice gives the same pod as injecting once.
+//! The pod is read as a type and changed as JSON, so that fields unknown to the types stay as they are. Injecting twice
+//! gives the same pod as injecting once.
 
-mod identity;
-mod place;
+mod entries;
 mod refusal;
 mod request;
 mod settings;
@@ -12,6 +11,7 @@ mod sidecar;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde::Deserialize as _;
@@ -52,29 +52,29 @@ impl<'a> Injection<'a> {
         if spec.host_network == Some(true) {
             return Err(Refusal::HostNetwork);
         }
-        let user = identity::of_recorder(spec, &request.spool)?;
+        let user = user::of_recorder(spec, &request.spool)?;
 
         let grace_period = sidecar::grace_period(spec.termination_grace_period_seconds);
         let mut pod = (*pod).clone();
         let written = &mut pod["spec"];
         written["terminationGracePeriodSeconds"] = grace_period.into();
         for volume in [sidecar::state_volume(), sidecar::token_volume(grace_period)] {
-            place::where_it_was(written, "volumes", &volume.name, &volume);
+            entries::set(written, "volumes", &volume.name, &volume);
         }
         if request.loopback {
             let volume = sidecar::credentials_volume();
-            place::where_it_was(written, "volumes", &volume.name, &volume);
+            entries::set(written, "volumes", &volume.name, &volume);
             for container in written["containers"].as_array_mut().into_iter().flatten() {
                 for variable in sidecar::credentials_variables() {
-                    place::where_it_was(container, "env", &variable.name, &variable);
+                    entries::set(container, "env", &variable.name, &variable);
                 }
                 let mount = sidecar::credentials_mount(true);
-                place::where_it_was(container, "volumeMounts", &mount.name, &mount);
+                entries::set(container, "volumeMounts", &mount.name, &mount);
             }
         }
         let before = spec.init_containers.iter().flatten().find(|c| c.name == UPLOADER_CONTAINER);
         let container = sidecar::container(request, user, settings, before);
-        place::last(written, "initContainers", &container.name, &container);
+        entries::set_last(written, "initContainers", &container.name, &container);
         Ok(pod)
     }
 }

@@ -5,13 +5,12 @@ use crate::api::{
     SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
 };
 
-/// The pod, not the operator, must change.
+/// Why the pod must change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It cannot be read as a pod; holds where.
+    /// It cannot be decoded as a pod; holds the position.
     #[error("this is not a pod that can be read: {0}; correct the manifest")]
     NotAPod(String),
-    /// No destination is named.
     #[error(
         "the pod is labelled {INJECT_LABEL}=true but does not say where its recordings go: name a RecordingDestination \
          of its namespace in the annotation {DESTINATION_ANNOTATION}, or take the label off"
@@ -28,12 +27,7 @@ pub enum Refusal {
         "destination {name:?} does not exist in namespace {namespace:?}: create the RecordingDestination first, or \
          correct the annotation {DESTINATION_ANNOTATION}"
     )]
-    UnknownDestination {
-        /// The destination.
-        name: String,
-        /// The pod's namespace.
-        namespace: String,
-    },
+    UnknownDestination { name: String, namespace: String },
     /// The pod has no such volume.
     #[error(
         "the pod has no volume {0:?} to hold its recordings: add the volume to spec.volumes, or name the one that the \
@@ -45,25 +39,20 @@ pub enum Refusal {
         "the volume {volume:?} cannot be written to: {because}; the sidecar removes there what it has uploaded: use one \
          that can be written to, e.g. an emptyDir, or name another in the annotation {SPOOL_VOLUME_ANNOTATION}"
     )]
-    ReadOnlySpool {
-        /// Its name.
-        volume: String,
-        /// What of it says so.
-        because: String,
-    },
+    ReadOnlySpool { volume: String, because: String },
     /// Absolute, empty, or with a `.` or `..` segment.
     #[error(
         "the spool path {0:?} does not stay within its volume: give a relative directory without . or .. in the \
          annotation {SPOOL_PATH_ANNOTATION}, e.g. calls, or leave the annotation out"
     )]
     MalformedSpoolPath(String),
-    /// It looks as if a variable were meant.
+    /// It seems to name a variable.
     #[error(
         "the spool path {0:?} holds $(, and variables are not expanded there: name a directory by its own name in the \
          annotation {SPOOL_PATH_ANNOTATION}; pods that must be kept apart each need a volume of their own"
     )]
     UnexpandedSpoolPath(String),
-    /// What is written to the volume is written beside the spool.
+    /// The recorder writes to the volume outside the spool.
     #[error(
         "recordings are written to directory {directory:?} of the volume {volume:?}, which is not in the spool path \
          {path:?}: name that directory, or one above it, in the annotation {SPOOL_PATH_ANNOTATION}"
@@ -71,9 +60,7 @@ pub enum Refusal {
     RecorderElsewhere {
         /// A directory that is mounted for writing.
         directory: String,
-        /// The volume.
         volume: String,
-        /// The spool path.
         path: String,
     },
     /// A value of the credentials annotation.
@@ -88,7 +75,7 @@ pub enum Refusal {
          to every process there: take hostNetwork out, or take the label {INJECT_LABEL} off"
     )]
     HostNetwork,
-    /// The recorder runs as root; holds the field that says so.
+    /// The recorder runs as root; holds the field that sets it.
     #[error(
         "{0} is 0, and the sidecar runs as the recorder's user but never as root: set it to another UID, e.g. 1000, \
          as whom the recorder also runs"

@@ -1,4 +1,4 @@
-//! What a pod asks for, by its label and annotations.
+//! The request of a pod, by its label and annotations.
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -9,19 +9,18 @@ use crate::api::{
     SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
 };
 
-/// What a pod asks for, checked against the pod itself.
+/// The request of a pod, checked against the pod itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Name of the destination, in the pod's namespace.
     pub destination: String,
-    /// Where in the pod its recordings are.
     pub spool: Spool,
-    /// Whether AWS SDKs in the pod's other containers may have the destination's credentials.
+    /// Whether AWS SDKs in the pod's other containers may use the destination's credentials.
     pub loopback: bool,
 }
 
 impl Request {
-    /// Reads label and annotations. A pod without the label asks for nothing.
+    /// Reads label and annotations; `None` without the label.
     pub(super) fn of(pod: &Pod) -> Result<Option<Self>, Refusal> {
         let labels = pod.metadata.labels.as_ref();
         if labels.and_then(|labels| labels.get(INJECT_LABEL)).is_none_or(|value| value != "true") {
@@ -52,8 +51,8 @@ impl Request {
     }
 }
 
-/// Whether an object can have that name (RFC 1123 subdomain). It goes into the path of a request to
-/// the API server, so nothing else may pass.
+/// Whether it is a valid object name (RFC 1123 subdomain). The name becomes part of a URL path at the API server, so
+/// nothing else may pass.
 fn is_object_name(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.len() <= 253

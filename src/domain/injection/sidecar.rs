@@ -1,5 +1,5 @@
-//! The sidecar and its volumes. Fields are spelt out as the API server defaults them, so that a
-//! second look at the same pod finds nothing to change.
+//! The sidecar and its volumes. Fields are set to what the API server would default, so that a second injection of the
+//! same pod changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::identity::User;
 use super::request::Request;
 use super::settings::Settings;
+use super::user::User;
 use crate::api::{
     BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_BINARY,
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH,
@@ -21,13 +21,11 @@ use crate::api::{
     UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
 };
 
-/// Least grace period of a pod, in seconds. The recorder may use up as much of it as it likes, and what is left is all
-/// that the sidecar has to drain; it ends as soon as nothing is left. Kubernetes' default of 30 cannot be told from a 30
-/// that somebody wrote.
+/// Least grace period of a pod, in seconds. The recorder may use any part of it, and the sidecar drains in the rest and ends
+/// as soon as nothing is left. Kubernetes' default of 30 cannot be distinguished from an explicit 30.
 const LEAST_GRACE_PERIOD: i64 = 120;
 
-/// The container. `before` is one of its name that the pod already has: what others added to it
-/// stays, everything else becomes ours.
+/// The container. `before` is one of its name that the pod already has, whose additions by others are kept.
 pub(super) fn container(
     request: &Request,
     user: User,
@@ -48,7 +46,7 @@ pub(super) fn container(
         }]),
         // An init container that is restarted is a native sidecar: it starts before the recorder and ends after it.
         restart_policy: Some("Always".to_owned()),
-        // The recorder waits for this one, so it is asked often.
+        // The recorder waits for the sidecar to start, so this probe is frequent.
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..runs() }),
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(6), ..runs() }),
         resources: Some(resources(before)),
@@ -67,7 +65,7 @@ fn environment(settings: &Settings) -> Vec<EnvVar> {
     broker.into_iter().chain(limit).collect()
 }
 
-/// Keeps newer CA bundles over restarts of the container.
+/// Keeps newer CA bundles across restarts of the container.
 pub(super) fn state_volume() -> Volume {
     Volume {
         name: UPLOADER_STATE_VOLUME.to_owned(),
@@ -76,13 +74,12 @@ pub(super) fn state_volume() -> Volume {
     }
 }
 
-/// The grace period that a pod gets.
 pub(super) fn grace_period(wanted: Option<i64>) -> i64 {
     wanted.unwrap_or_default().max(LEAST_GRACE_PERIOD)
 }
 
-/// The pod's token for the broker. The kubelet stops refreshing tokens once a pod is terminating,
-/// so one must outlast the grace period by far.
+/// The pod's token for the broker. The kubelet stops refreshing tokens of terminating pods, so a token must outlast the
+/// grace period by far.
 pub(super) fn token_volume(grace_period: i64) -> Volume {
     let token = ServiceAccountTokenProjection {
         audience: Some(TOKEN_AUDIENCE.to_owned()),
@@ -102,7 +99,7 @@ pub(super) fn token_volume(grace_period: i64) -> Volume {
     }
 }
 
-/// The sidecar's mounts, then those that others added at other places.
+/// The sidecar's mounts, then those that others added at other paths.
 fn mounts(request: &Request, before: Option<&Container>) -> Vec<VolumeMount> {
     let mut mounts = vec![
         VolumeMount {
@@ -127,7 +124,7 @@ fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..Default::default() }
 }
 
-/// The volume in which the sidecar leaves the token that other containers show to it.
+/// The volume in which the sidecar writes the token that other containers present to it.
 pub(super) fn credentials_volume() -> Volume {
     let memory = EmptyDirVolumeSource {
         medium: Some("Memory".to_owned()),
@@ -136,14 +133,14 @@ pub(super) fn credentials_volume() -> Volume {
     Volume { name: UPLOADER_CREDENTIALS_VOLUME.to_owned(), empty_dir: Some(memory), ..Default::default() }
 }
 
-/// Its mount, the same in the sidecar, which writes, and in the containers that read.
+/// Its mount, writable in the sidecar and read-only in the other containers.
 pub(super) fn credentials_mount(read_only: bool) -> VolumeMount {
     let (directory, _) = UPLOADER_CREDENTIALS_TOKEN_PATH.rsplit_once('/').expect("it is an absolute path");
     let read_only = read_only.then_some(true);
     VolumeMount { read_only, ..mount(UPLOADER_CREDENTIALS_VOLUME, directory) }
 }
 
-/// What tells every AWS SDK to ask the sidecar.
+/// The environment variables by which AWS SDKs fetch credentials from the sidecar.
 pub(super) fn credentials_variables() -> [EnvVar; 2] {
     let url = format!("http://127.0.0.1:{UPLOADER_CREDENTIALS_PORT}{CREDENTIALS_PATH}");
     [
@@ -152,7 +149,7 @@ pub(super) fn credentials_variables() -> [EnvVar; 2] {
     ]
 }
 
-/// Whether one path is the other, or above it. A path that is not written plainly may be either.
+/// Whether one path is the other or contains it. A path that is not normalized counts as both.
 fn overlap(theirs: &str, ours: &str) -> bool {
     let theirs = theirs.strip_suffix('/').unwrap_or(theirs);
     let plain = theirs.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
@@ -162,8 +159,8 @@ fn overlap(theirs: &str, ours: &str) -> bool {
     !plain || within(theirs, ours) || within(ours, theirs)
 }
 
-/// Requests and limits, and for resources we say nothing of, what a LimitRange added. There is no CPU
-/// limit: throttled, the sidecar would be slow just when there is most to upload.
+/// Requests and limits, with what a LimitRange added for other resources. There is no CPU limit, which would throttle the
+/// sidecar when there is most to upload.
 fn resources(before: Option<&Container>) -> ResourceRequirements {
     let theirs = before.and_then(|container| container.resources.clone()).unwrap_or_default();
     let with = |theirs: Option<BTreeMap<String, Quantity>>, ours: &[(&str, &str)]| {
@@ -177,7 +174,7 @@ fn resources(before: Option<&Container>) -> ResourceRequirements {
     }
 }
 
-/// Pod security `restricted`, and more.
+/// At least what pod security `restricted` demands.
 fn restricted(user: User) -> SecurityContext {
     SecurityContext {
         run_as_user: Some(user.uid),
@@ -191,7 +188,7 @@ fn restricted(user: User) -> SecurityContext {
     }
 }
 
-/// Asks whether the process runs, and no more: a broken destination must never restart an uploader.
+/// Checks only that the process runs: a broken destination must never restart an uploader.
 fn runs() -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
@@ -210,7 +207,6 @@ fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 
-/// Directory and file name of the token.
 fn token_path() -> (&'static str, &'static str) {
     UPLOADER_TOKEN_PATH.rsplit_once('/').expect("it is an absolute path")
 }

@@ -1,4 +1,4 @@
-//! Where the recordings are: a volume that can be written to, and a directory in it that the recorder reaches.
+//! The spool: a writable volume, and a directory in it that the recorder writes to.
 
 use std::path::{Component, Path};
 
@@ -10,7 +10,7 @@ use crate::api::{
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
 };
 
-/// Kinds of volumes that no container can write to, as a volume names them.
+/// Kinds of volumes that no container can write to.
 const NEVER_WRITABLE: [&str; 5] = ["configMap", "secret", "projected", "downwardAPI", "image"];
 
 /// A directory of a volume of the pod.
@@ -59,8 +59,8 @@ impl Spool {
         })
     }
 
-    /// Whether what is written there can be in the spool: one directory is the other or above it. Where a
-    /// variable's value decides, it can.
+    /// Whether a mount can reach the spool: one directory is the other or contains it. A variable in the path may have any
+    /// value.
     fn is_reached_by(&self, mount: &VolumeMount) -> bool {
         let spool = Path::new(self.path.as_deref().unwrap_or_default());
         let is_expanded = mount.sub_path_expr.is_some();
@@ -71,7 +71,7 @@ impl Spool {
     }
 }
 
-/// All containers but ours, those that may record first.
+/// All containers but the sidecar, regular ones first.
 fn others(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let init = spec.init_containers.iter().flatten().filter(|c| c.name != UPLOADER_CONTAINER);
     spec.containers.iter().chain(init)
@@ -85,13 +85,12 @@ fn is_written(mount: &VolumeMount, volume: &str) -> bool {
     mount.name == volume && mount.read_only != Some(true)
 }
 
-/// The directory of the volume that is mounted.
 fn directory(mount: &VolumeMount) -> &str {
     let path = mount.sub_path.as_deref().filter(|path| !path.is_empty());
     path.or(mount.sub_path_expr.as_deref()).unwrap_or_default()
 }
 
-/// Why nobody can write to the volume. Looked up by name, as a dozen kinds have the field `readOnly`.
+/// Why the volume cannot be written to. Fields are compared by name, because a dozen kinds have `readOnly`.
 fn never_writable(volume: &Volume) -> Option<String> {
     let Ok(Value::Object(fields)) = serde_json::to_value(volume) else { return None };
     fields.iter().filter(|(kind, _)| *kind != "name").find_map(|(kind, source)| {
@@ -102,7 +101,7 @@ fn never_writable(volume: &Volume) -> Option<String> {
     })
 }
 
-/// Whether the path stays within the directory it is relative to, by its text.
+/// Whether a relative path stays within its directory, judged by its text.
 fn is_within(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -39,7 +39,7 @@ fn sidecar(pod: &Value) -> &Value {
     pod["spec"]["initContainers"].as_array().unwrap().last().unwrap()
 }
 
-/// Every `golden/NAME.in.yaml` becomes `golden/NAME.out.yaml`. `GOLDEN=write` writes the outputs anew.
+/// Every `golden/NAME.in.yaml` becomes `golden/NAME.out.yaml`. `GOLDEN=write` updates the outputs.
 #[test]
 fn pods_become_the_golden_pods_and_a_second_injection_changes_nothing() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain/injection/golden");
@@ -73,7 +73,7 @@ fn a_bandwidth_limit_is_an_environment_variable_of_the_sidecar() {
     assert_eq!(inject(&with_one, &settings()).unwrap(), without);
 }
 
-/// Each row is one thing wrong, beside the same thing in order. `GOLDEN=write` writes the sentences anew.
+/// Each row is one thing wrong, beside the same thing in order. `GOLDEN=write` updates the sentences.
 #[test]
 fn a_pod_that_cannot_be_served_is_refused_with_the_golden_sentence() {
     let annotation = |name: &str| format!("/metadata/annotations/recordings.revenue.io~1{name}");

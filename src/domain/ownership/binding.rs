@@ -16,10 +16,10 @@ pub enum AccountBinding {
 /// The AWS accounts that a namespace may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Binding {
-    /// The namespace does not say.
+    /// The namespace has no annotation.
     #[default]
     Absent,
-    /// These and no others. Entries are as written: one that is no account matches none.
+    /// Only these. Entries are kept as written; one that is no account matches none.
     Accounts(Vec<String>),
 }
 

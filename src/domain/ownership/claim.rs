@@ -12,33 +12,25 @@ use crate::secret::Fingerprint;
 /// What one destination lays claim to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// UID of the destination.
     pub uid: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// When it was created.
     pub created: Option<Timestamp>,
-    /// When it was first proved; a claim that was not proved is none, and refuses nobody.
+    /// When it was first proved; an unproved claim refuses no other.
     pub proved: Option<Timestamp>,
-    /// ARN of its role.
     pub role_arn: String,
-    /// Account that must own its bucket.
     pub bucket_owner: String,
-    /// Name of its bucket.
     pub bucket: String,
-    /// Prefix of its keys.
     pub prefix: String,
-    /// Whether the bucket has taken its objects. Only then is the bucket claimed: a name alone costs nothing, and
-    /// whoever squats on one would keep its owner out.
+    /// Whether the bucket has accepted its objects. Only then is the bucket claimed: a name alone costs nothing, and a
+    /// squatter could lock out its owner.
     pub writable: bool,
     /// The External ID that was proved; absent when it is not known to this process.
     pub external_id: Option<Fingerprint>,
 }
 
 impl Claim {
-    /// What the destination claims when it has that status.
+    /// The claim of the destination with that status.
     pub fn of(
         destination: &RecordingDestination,
         status: &RecordingDestinationStatus,
@@ -60,8 +52,8 @@ impl Claim {
         }
     }
 
-    /// The same as the process that went before may have left it: where the status does not say that the bucket refuses,
-    /// it may have taken objects.
+    /// The claim as an earlier process may have left it: unless the status says that the bucket refuses objects, it may have
+    /// accepted some.
     pub fn as_left(
         destination: &RecordingDestination,
         status: &RecordingDestinationStatus,
@@ -71,14 +63,14 @@ impl Claim {
         Claim { writable, ..Claim::of(destination, status, external_id) }
     }
 
-    /// The same after what `before` says of it. A bucket that has once taken objects stays claimed by the same proof: no
-    /// fault that passes may hand it to somebody else.
+    /// The claim after an earlier state. A bucket that once accepted objects stays claimed by the same proof, so that a
+    /// temporary fault does not give it to another claim.
     pub fn following(self, before: Option<&Claim>) -> Self {
         let held = before.is_some_and(|before| before.writable && before.proved == self.proved);
         Claim { writable: self.writable || (held && self.proved.is_some()), ..self }
     }
 
-    /// Whether `other`, a claim of another destination, is to something that this one needs too.
+    /// Whether `other`, of another destination, claims something that this one needs too.
     pub fn is_contested_by(&self, other: &Claim) -> bool {
         self.contested(other).is_some()
     }
@@ -108,7 +100,7 @@ impl Claim {
         place(self) < place(other)
     }
 
-    /// What both cannot have, in words that do not tell whose the other claim is.
+    /// What both cannot have, in words that do not identify the other claim.
     fn contested(&self, other: &Claim) -> Option<&'static str> {
         if self.uid == other.uid || other.proved.is_none() {
             return None;
@@ -130,15 +122,15 @@ fn is_of_the_bucket(condition: &Condition) -> bool {
     condition.type_ == <&str>::from(ConditionType::BucketWritable)
 }
 
-/// The date of a proof made at `now`: after those of all that contest it, in the whole seconds that a status keeps,
-/// so that the order in which they were proved is read from it as well.
+/// The date of a proof made at `now`: later than those of all claims that contest it, in whole seconds, as a status stores
+/// them, so that it shows their order.
 pub fn proof_date<'a>(now: Timestamp, contested_by: impl Iterator<Item = &'a Claim>) -> Timestamp {
     let last = contested_by.filter_map(|claim| claim.proved).map(|proved| proved.as_second()).max();
     let second = last.map_or(now.as_second(), |last| now.as_second().max(last + 1));
     Timestamp::from_second(second).unwrap_or(now)
 }
 
-/// Whether `mine` may be had: the namespace may use the accounts, and no claim among `others` comes first.
+/// Whether `mine` stands: the namespace may use the accounts, and no claim among `others` comes first.
 pub fn standing<'a>(
     mine: &Claim,
     others: impl Iterator<Item = &'a Claim>,
@@ -150,7 +142,7 @@ pub fn standing<'a>(
     }
     let mut earlier = others
         .filter_map(|other| Some((other, mine.contested(other)?)))
-        // Who may not use the account keeps nobody else from it.
+        // A claim from a namespace that may not use the account refuses no other.
         .filter(|(other, _)| other.objection(&binding_of(&other.namespace), rule).is_none())
         .filter(|(other, _)| other.comes_before(mine, binding_of));
     match earlier.next() {

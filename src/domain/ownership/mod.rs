@@ -1,5 +1,5 @@
-//! Who may have a destination: which AWS accounts a namespace is bound to, and whose claim on a
-//! bucket and prefix, a role and an External ID comes first.
+//! Which destination may use what: the AWS accounts that a namespace is bound to, and the order of claims on a bucket and
+//! prefix, a role and an External ID.
 
 mod binding;
 mod claim;

@@ -1,4 +1,4 @@
-//! Who comes first, as tables. Each row differs from a world without conflict in what it names.
+//! Which claim comes first, as tables. Each row differs from a world without conflict in what it names.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

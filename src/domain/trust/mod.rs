@@ -1,5 +1,5 @@
-//! What the customer's role is asked, and what sessions of it may do: the wrong callers to try,
-//! session policies and names, and the texts that the customer pastes.
+//! Trust of the customer's role: the wrong callers to try, session policies and names, and the policies that the customer
+//! pastes.
 
 mod policy;
 mod principal;

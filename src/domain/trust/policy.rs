@@ -1,26 +1,26 @@
 //! Session policies: what a session of the customer's role may do, whatever the role allows.
 //!
-//! An Allow alone would not hold it: a bucket policy can grant past a session policy. So two
-//! Denies follow: of every action but the list, and of S3 outside the prefix. They bound what the
-//! Allows say, so the prefix, which can be long, is repeated only where it must be.
+//! An Allow alone is not enough, because a bucket policy can grant past a session policy. Two Denies follow: of every
+//! action but the list, and of S3 outside the prefix. They bound the Allows, so the prefix, which can be long, is repeated
+//! only where necessary.
 
 use serde_json::{Value, json};
 
 use crate::api::{BucketTarget, EncryptionType, ObjectACL, PROBE_DIRECTORY};
 
-/// For the wrong callers: credentials won by one are of no use.
+/// For the wrong callers, whose credentials must be of no use.
 pub const DENY_EVERYTHING: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
 
-/// What S3 needs of a key on the caller's behalf, to write and to read.
+/// What S3 needs of a KMS key on the caller's behalf, to write and to read.
 pub(super) const KMS_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
-/// Whom a session is for.
+/// The user of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// An uploader: cannot delete.
+    /// An uploader, which cannot delete.
     Upload,
-    /// The operator's own probe: the same, and may delete its probe objects.
+    /// The operator's probe, which may delete its own objects as well.
     Probe,
 }
 
@@ -55,7 +55,7 @@ pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose) 
         allowed.push("s3:DeleteObject");
         let probes = format!("arn:{partition}:s3:::{}/{}{PROBE_DIRECTORY}*", target.bucket, target.prefix);
         statements.push(json!({"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "*"}));
-        // Recordings stay out of reach even where the bucket's own policy grants the delete.
+        // Recordings cannot be deleted even where the bucket's own policy grants it.
         statements.push(json!({"Effect": "Deny", "Action": "s3:DeleteObject", "NotResource": probes}));
     }
     statements.push(json!({"Effect": "Deny", "NotAction": allowed, "Resource": "*"}));
@@ -67,7 +67,7 @@ fn policy(statements: Vec<Value>) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 
-/// A condition: only where S3 of that region asks for the caller.
+/// A condition: only where S3 of that region calls for the caller.
 pub(super) fn via_s3(region: &str, partition: &str) -> Value {
     let dns_suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
     json!({"StringEquals": {"kms:ViaService": format!("s3.{region}.{dns_suffix}")}})

@@ -1,12 +1,12 @@
-//! The wrong callers that a role must refuse before it is called safe.
+//! The wrong callers that a role must refuse.
 //!
-//! Each near miss differs from the right External ID in one respect, so that a trust policy with a
-//! wildcard, an `IgnoreCase` or an `IfExists` is found out by one of them.
+//! Each near miss differs from the right External ID in one respect, so that one of them finds a trust policy with a
+//! wildcard, an `IgnoreCase` or an `IfExists`.
 
 use crate::api::WrongCaller;
 use crate::secret::ExternalID;
 
-/// Whether a wrong caller shows nothing of the right External ID, so that others than its owner may be shown it.
+/// Whether a wrong caller reveals nothing of the right External ID, so that other roles may be tried with it.
 pub fn is_unlike_the_right_one(caller: WrongCaller) -> bool {
     matches!(caller, WrongCaller::AssumeRoleWithoutExternalID | WrongCaller::AssumeRoleWithRandomExternalID)
 }
@@ -14,14 +14,13 @@ pub fn is_unlike_the_right_one(caller: WrongCaller) -> bool {
 /// One wrong caller to try.
 #[derive(Clone, Debug)]
 pub struct NegativeProbe {
-    /// What is wrong with it.
     pub caller: WrongCaller,
     /// What it sends; `None` for no External ID. The outer `None` means that this External ID has
     /// no such near miss (no letters to flip).
     pub external_id: Option<Option<ExternalID>>,
 }
 
-/// Longest External ID; a longer one would be refused for its length, which proves nothing.
+/// Longest External ID. A longer one would be refused for its length, which proves nothing.
 const LONGEST: usize = 1224;
 
 /// The wrong callers for one window. `random` decides the random External ID and the position of
@@ -89,7 +88,7 @@ fn flip_case(byte: u8) -> u8 {
     if byte.is_ascii_lowercase() { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() }
 }
 
-/// Same length and character classes, every letter and digit drawn anew; never the right value.
+/// Same length and character classes, with random letters and digits; never the right value.
 fn random_like(right: &[u8], random: &mut Random) -> Vec<u8> {
     let mut drawn: Vec<u8> = right
         .iter()

@@ -1,10 +1,10 @@
 //! Session names: what the customer reads in CloudTrail.
 
-/// Longest session name that AWS takes.
+/// Longest session name that AWS accepts.
 const LONGEST: usize = 64;
 
-/// A session name that tells namespace and destination. Names that do not fit are cut and end in
-/// a hash of the whole, so that no two destinations share one.
+/// A session name of namespace and destination. Longer names are cut and end in a hash of the whole, so that no two
+/// destinations share one.
 ///
 /// Kubernetes names are subsets of AWS's `[A-Za-z0-9_+=,.@-]`, and hold no `@`.
 pub fn session_name(namespace: &str, name: &str) -> String {

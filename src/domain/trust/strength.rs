@@ -1,11 +1,11 @@
-//! External IDs that somebody could guess.
+//! External IDs that could be guessed.
 
 use crate::secret::ExternalID;
 
 /// Why an External ID could be guessed, in words that follow "the External ID".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Weakness {
-    /// It stands in a manual, ours or another's.
+    /// It is an example of a manual.
     #[strum(serialize = "is an example or a placeholder, which everybody knows")]
     Example,
     /// Too few possibilities.
@@ -19,7 +19,7 @@ pub enum Weakness {
     Words,
 }
 
-/// Values that manuals show: our own example, the RFC's and AWS's.
+/// Examples in manuals: the operator's own, the RFC's and AWS's.
 const EXAMPLES: [&str; 6] = [
     "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19",
     "123e4567-e89b-12d3-a456-426614174000",
@@ -33,10 +33,10 @@ const EXAMPLES: [&str; 6] = [
 const PLACEHOLDERS: [&str; 7] =
     ["example", "placeholder", "changeme", "change-me", "replaceme", "replace-me", "your-external-id"];
 
-/// Bits that are never guessed through an API that is slow and watched. A GUID has 122.
+/// Bits that cannot be guessed through a slow, logged API. A GUID has 122.
 const ENOUGH: f64 = 80.0;
 
-/// Whether the External ID could be guessed by somebody who knows `names`: the tenant's namespace, bucket, account.
+/// Whether the External ID could be guessed by knowing `names`: the tenant's namespace, bucket, account.
 pub fn weakness(id: &ExternalID, names: &[&str]) -> Option<Weakness> {
     let value = id.expose().to_ascii_lowercase();
     if EXAMPLES.contains(&value.as_str()) || PLACEHOLDERS.iter().any(|part| value.contains(part)) {
@@ -56,7 +56,7 @@ pub fn weakness(id: &ExternalID, names: &[&str]) -> Option<Weakness> {
     (!words.is_empty() && !words.contains(|c: char| c.is_ascii_digit())).then_some(Weakness::Words)
 }
 
-/// At most so many bits, were every character drawn at random from its kinds; few different ones cannot have been.
+/// An upper bound of the entropy, in bits. Few different characters cannot have been drawn at random.
 fn bits(value: &str) -> f64 {
     let has = |kind: fn(&u8) -> bool| value.bytes().any(|b| kind(&b));
     let of = |size: f64, kind| if has(kind) { size } else { 0.0 };

@@ -10,7 +10,7 @@ use crate::api::{BucketTarget, ObjectACL};
 
 /// Stands for the External ID in every text.
 pub const PLACEHOLDER: &str = "<your External ID>";
-/// `Sid` of the statement of [`only_this_role`], by which it is told from the customer's own.
+/// `Sid` of the statement of [`only_this_role`], which distinguishes it from the customer's own.
 pub const ONLY_THIS_ROLE: &str = "OnlyTheRecordingWriterUsesObjects";
 
 /// A policy whose parts come in the order in which people write them. Its `Display` is JSON, one part a line.
@@ -59,7 +59,7 @@ pub fn trust_policy(platform_principal_arn: &str) -> Policy {
     }])
 }
 
-/// The trust policy that ends all trust: nobody gets a new session.
+/// The trust policy that ends all trust: no new session is issued.
 pub fn no_trust_policy() -> Policy {
     Policy::of(vec![Statement {
         effect: "Deny",

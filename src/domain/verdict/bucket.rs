@@ -1,31 +1,31 @@
-//! What S3 said to the probe → checks and the `BucketWritable` finding.
+//! S3's answers to the probe → checks and the `BucketWritable` finding.
 
 use strum::IntoEnumIterator as _;
 
 use super::evidence::{BucketEvidence, Texts};
-use super::findings::{Findings, Outcome, Said, inconclusive, leave_objects, unclear};
+use super::findings::{CheckOutcome, Conclusion, Findings, inconclusive, leave_objects, unclear_refusal};
 use crate::api::{
     Answer, BucketCall, CheckName, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal,
 };
 
-/// Follows what was refused where each try would leave objects behind.
-const UNASKED: &str = "; the probe's objects stay there, so it is repeated a few times within ten minutes of an edit and then \
+/// Appended to a refusal where each probe would leave objects behind.
+const WAITS_FOR_REQUEST: &str = "; the probe's objects stay there, so it is repeated a few times within ten minutes of an edit and then \
                        only when somebody asks: \
                        kubectl annotate recordingdestination NAME --overwrite recordings.revenue.io/revalidate=$(date +%s)";
 
-/// Reads the probe's answers, one check for each call. The condition is that of the first call that was refused, else
-/// of the first without a clear answer; a delete that fails is a failed check and nothing more, as uploads do not need it.
+/// Adds a check for each call of the probe. The condition follows the first call that was refused, else the first without
+/// a clear answer. A refused delete fails its check alone, because uploads do not delete.
 pub(super) fn find(
     findings: &mut Findings,
     spec: &RecordingDestinationSpec,
     evidence: &BucketEvidence,
     texts: &Texts,
 ) {
-    let mut unmet: Vec<Said> = Vec::new();
+    let mut unmet: Vec<CheckOutcome> = Vec::new();
     for call in BucketCall::iter() {
         let answer = evidence.calls.iter().find(|(made, _)| *made == call).map(|(_, answer)| answer);
         let Some(answer) = answer else {
-            // Made to tell two causes apart, so its absence is no news.
+            // This call only distinguishes two causes, so its absence needs no check.
             if call != BucketCall::PutObjectWithoutACL {
                 let message = "not tried: a call before it did not pass";
                 findings.check(
@@ -38,30 +38,30 @@ pub(super) fn find(
             }
             continue;
         };
-        let said = read(call, in_words(call, answer, evidence), evidence, spec, texts);
-        let result = match said.outcome {
-            Outcome::Proved => CheckResult::Passed,
-            Outcome::Refuted => CheckResult::Failed,
+        let outcome = read(call, in_words(call, answer, evidence), evidence, spec, texts);
+        let result = match outcome.conclusion {
+            Conclusion::Proved => CheckResult::Passed,
+            Conclusion::Refuted => CheckResult::Failed,
             _ => CheckResult::Inconclusive,
         };
-        findings.check(CheckName::Bucket(call), result, said.reason, &said.message, &said.remedy);
+        findings.check(CheckName::Bucket(call), result, outcome.reason, &outcome.message, &outcome.remedy);
         let needed = !matches!(call, BucketCall::DeleteObject | BucketCall::PutObjectWithoutACL);
-        if needed && said.outcome != Outcome::Proved {
-            unmet.push(said);
+        if needed && outcome.conclusion != Conclusion::Proved {
+            unmet.push(outcome);
         }
         if let Answer::Refused(Refusal { bucket_region: Some(region), .. }) = answer {
             findings.bucket_region = Some(region.clone());
         }
     }
     let complete = evidence.calls.iter().any(|(call, _)| *call == BucketCall::CompleteMultipartUpload);
-    let refused = unmet.iter().position(|said| said.outcome == Outcome::Refuted);
+    let refused = unmet.iter().position(|outcome| outcome.conclusion == Conclusion::Refuted);
     match unmet.into_iter().nth(refused.unwrap_or_default()) {
-        Some(said) => {
-            let mut message = said.message;
-            if said.outcome == Outcome::Refuted && leave_objects(&findings.checks) {
-                message.push_str(UNASKED);
+        Some(outcome) => {
+            let mut message = outcome.message;
+            if outcome.conclusion == Conclusion::Refuted && leave_objects(&findings.checks) {
+                message.push_str(WAITS_FOR_REQUEST);
             }
-            findings.find(ConditionType::BucketWritable, said.outcome, said.reason, &message);
+            findings.find(ConditionType::BucketWritable, outcome.conclusion, outcome.reason, &message);
         }
         None if complete => {
             findings.bucket_region = Some(spec.region.clone());
@@ -69,16 +69,21 @@ pub(super) fn find(
                 "objects were put into {}, whole and in parts, and read back, under an uploader's session policy",
                 spec.bucket
             );
-            findings.find(ConditionType::BucketWritable, Outcome::Proved, Reason::Validated, &message);
+            findings.find(ConditionType::BucketWritable, Conclusion::Proved, Reason::Validated, &message);
         }
         None => {
-            let said = inconclusive("the probe did not come to an end");
-            findings.find(ConditionType::BucketWritable, said.outcome, said.reason, &said.message);
+            let outcome = inconclusive("the probe did not come to an end");
+            findings.find(
+                ConditionType::BucketWritable,
+                outcome.conclusion,
+                outcome.reason,
+                &outcome.message,
+            );
         }
     }
 }
 
-/// A refused HEAD has no body to say why; the GET of the same object, refused too, has.
+/// A refused HEAD has no body that says why, but the refused GET of the same object has one.
 fn in_words<'a>(call: BucketCall, answer: &'a Answer, evidence: &'a BucketEvidence) -> &'a Answer {
     let is_denied = |answer: &Answer| matches!(answer, Answer::Refused(refusal) if refusal.status == 403);
     let mut gets = evidence.calls.iter().filter(|(made, _)| *made == BucketCall::GetObject);
@@ -94,14 +99,14 @@ fn read(
     evidence: &BucketEvidence,
     spec: &RecordingDestinationSpec,
     texts: &Texts,
-) -> Said {
+) -> CheckOutcome {
     let refusal = match answer {
         Answer::Granted(()) => return granted(call, evidence, spec),
         Answer::Silent(silence) => return inconclusive(&format!("{call}: {silence}")),
         Answer::Refused(refusal) => refusal,
     };
-    if let Some(said) = unclear(&call.to_string(), refusal) {
-        return said;
+    if let Some(outcome) = unclear_refusal(&call.to_string(), refusal) {
+        return outcome;
     }
     if refusal.is_expired_token() {
         return inconclusive(&format!("{call}: the probe's session expired on the way"));
@@ -174,13 +179,13 @@ fn read(
             refusal.code, refusal.status
         ));
     }
-    // The answer to a HEAD has no body by which S3 could be told from whatever lies between.
+    // The answer to a HEAD has no body, so a proxy may have given it.
     if call == BucketCall::HeadObject && refusal.code.is_empty() {
         return inconclusive(
             "HeadObject was refused, but GetObject, which needs the same permission, was not",
         );
     }
-    // Others with this status, such as RequestTimeTooSkewed, say nothing about permissions.
+    // Other codes with this status, such as RequestTimeTooSkewed, say nothing about permissions.
     let denials = ["", "AccessDenied", "AllAccessDisabled", "AccountProblem"];
     if !denials.contains(&refusal.code.as_str()) {
         return inconclusive(&format!("{call}: not a clear answer ({}, HTTP 403)", refusal.code));
@@ -188,7 +193,7 @@ fn read(
     denied(call, spec, texts)
 }
 
-fn granted(call: BucketCall, evidence: &BucketEvidence, spec: &RecordingDestinationSpec) -> Said {
+fn granted(call: BucketCall, evidence: &BucketEvidence, spec: &RecordingDestinationSpec) -> CheckOutcome {
     let reads = matches!(call, BucketCall::HeadObject | BucketCall::GetObject);
     if reads && evidence.read_back_matches == Some(false) {
         return failed(
@@ -199,8 +204,8 @@ fn granted(call: BucketCall, evidence: &BucketEvidence, spec: &RecordingDestinat
         );
     }
     if call == BucketCall::DeleteObject && evidence.marker_left {
-        return Said::new(
-            Outcome::Proved,
+        return CheckOutcome::new(
+            Conclusion::Proved,
             Reason::DeleteMarkerLeft,
             format!(
                 "the bucket is versioned: the probe's objects stay as versions under {}/{}.recording-operator/, so they are \
@@ -211,11 +216,11 @@ fn granted(call: BucketCall, evidence: &BucketEvidence, spec: &RecordingDestinat
             "A lifecycle rule with that prefix that ends noncurrent versions after a day removes them",
         );
     }
-    Said::new(Outcome::Proved, Reason::Validated, format!("{call} passed"), "")
+    CheckOutcome::new(Conclusion::Proved, Reason::Validated, format!("{call} passed"), "")
 }
 
-/// A plain 403: which permission it was is known from the call.
-fn denied(call: BucketCall, spec: &RecordingDestinationSpec, texts: &Texts) -> Said {
+/// A plain 403, where the call tells which permission is missing.
+fn denied(call: BucketCall, spec: &RecordingDestinationSpec, texts: &Texts) -> CheckOutcome {
     let bucket = &spec.bucket;
     match call {
         BucketCall::PutObject | BucketCall::PutObjectWithoutACL => failed(
@@ -257,8 +262,8 @@ fn denied(call: BucketCall, spec: &RecordingDestinationSpec, texts: &Texts) -> S
     }
 }
 
-fn failed(reason: Reason, message: String, remedy: String) -> Said {
-    Said::new(Outcome::Refuted, reason, message, remedy)
+fn failed(reason: Reason, message: String, remedy: String) -> CheckOutcome {
+    CheckOutcome::new(Conclusion::Refuted, reason, message, remedy)
 }
 
 fn role_policy(texts: &Texts) -> String {

@@ -1,9 +1,9 @@
-//! The lines of `status.checks` between two validations: which stay, and what is said of the claim.
+//! The entries of `status.checks` between two validations: which are kept, and the entry of the claim.
 
 use crate::api::{Check, CheckName, CheckResult, Objection, Reason};
 
-/// Steps that were not due keep the lines of the last time they were; those that could not be
-/// reached lose them. The line of the claim is written afterwards, by `say_claim`.
+/// Steps that were not due keep their entries; steps that could not be reached lose them. `set_claim_check` writes the
+/// entry of the claim afterwards.
 pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) -> Vec<Check> {
     #[derive(PartialEq)]
     enum Group {
@@ -17,7 +17,6 @@ pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) 
             Some(CheckName::WrongCaller(_) | CheckName::AssumeRoleAgain | CheckName::AssumeRoleOfControl) => {
                 Group::Enforcement
             }
-            // The line of the claim is written afterwards whatever is kept.
             Some(CheckName::Bucket(_) | CheckName::Exclusive) | None => Group::Bucket,
         }
     }
@@ -31,12 +30,12 @@ pub(super) fn keep_what_was_not_due(mut checks: Vec<Check>, previous: &[Check]) 
     checks
 }
 
-/// The line of the claim: that it is the first, or why not; none while it was not looked at.
-pub(super) fn say_claim(checks: &mut Vec<Check>, standing: Option<&Result<(), Objection>>) {
+/// Writes the entry of the claim, or removes it where the claim was not evaluated.
+pub(super) fn set_claim_check(checks: &mut Vec<Check>, standing: Option<&Result<(), Objection>>) {
     checks.retain(|check| check.step() != Some(CheckName::Exclusive));
     let (result, reason, message, remedy) = match standing {
         None => return,
-        Some(Ok(())) => (CheckResult::Passed, Reason::Validated, FIRST, ""),
+        Some(Ok(())) => (CheckResult::Passed, Reason::Validated, CLAIM_IS_FIRST, ""),
         Some(Err(objection)) => {
             (CheckResult::Failed, objection.reason, objection.message.as_str(), objection.remedy.as_str())
         }
@@ -50,6 +49,6 @@ pub(super) fn say_claim(checks: &mut Vec<Check>, standing: Option<&Result<(), Ob
     });
 }
 
-/// What is said of a claim that comes first.
-pub(super) const FIRST: &str =
+/// The message of a claim that comes first.
+pub(super) const CLAIM_IS_FIRST: &str =
     "no other destination has an earlier claim, and the namespace may use the account";

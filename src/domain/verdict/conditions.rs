@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::checks::{FIRST, say_claim};
+use super::checks::{CLAIM_IS_FIRST, set_claim_check};
 use super::evidence::EnforcementMode;
-use super::findings::{Finding, Findings, Outcome, leave_objects};
+use super::findings::{Conclusion, Finding, Findings, leave_objects};
 use crate::api::{
     Check, CheckName, CheckResult, ConditionType, Objection, Reason, RecordingDestinationStatus, Validation,
 };
 
-/// The conditions that a look proves one after the other. Ready is made of them and of `Exclusive`.
+/// The conditions that a validation proves in this order. Ready is the conjunction of these and `Exclusive`.
 const PARTS: [ConditionType; 4] = [
     ConditionType::SecretResolved,
     ConditionType::RoleAssumable,
@@ -18,8 +18,8 @@ const PARTS: [ConditionType; 4] = [
     ConditionType::BucketWritable,
 ];
 
-/// Writes the conditions that a validation proved or refuted into `status`.
-pub(super) fn settle(
+/// Sets the conditions that the findings decide.
+pub(super) fn apply_findings(
     status: &mut RecordingDestinationStatus,
     previous: &RecordingDestinationStatus,
     findings: &Findings,
@@ -45,26 +45,26 @@ pub(super) fn settle(
         let fresh = expiry.is_some_and(|expiry| now < expiry);
         let stood = find(previous, kind).filter(|c| c.observed_generation == Some(generation));
         let stands = findings.same_external_id
-            && stood.is_some_and(|stood| match finding.outcome {
-                Outcome::NotDue => stood.status != "Unknown",
-                Outcome::Inconclusive => fresh && stood.status == "True",
+            && stood.is_some_and(|stood| match finding.conclusion {
+                Conclusion::NotDue => stood.status != "Unknown",
+                Conclusion::Inconclusive => fresh && stood.status == "True",
                 _ => false,
             });
         if !stands {
-            let Finding { outcome, reason, message, .. } = finding;
-            set(status, kind, value(*outcome), *reason, message, generation, now);
+            let Finding { conclusion, reason, message, .. } = finding;
+            set(status, kind, value(*conclusion), *reason, message, generation, now);
         }
     }
 }
 
-/// Whether the parts that a claim stands on hold: the unproved sees only its own failure.
+/// Whether the conditions hold that a claim requires. An unproved destination sees only its own failure.
 pub(super) fn is_proved(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
     let holds = |kind| find(status, kind).is_some_and(|c| c.status == "True");
     holds(ConditionType::RoleAssumable)
         && (mode == EnforcementMode::Warn || holds(ConditionType::ExternalIDEnforced))
 }
 
-/// Writes `Exclusive`: how the claim stands, or that nobody looked.
+/// Sets `Exclusive` to the standing of the claim, or to Unknown where it was not evaluated.
 pub(super) fn set_claim(
     status: &mut RecordingDestinationStatus,
     standing: Option<&Result<(), Objection>>,
@@ -72,15 +72,15 @@ pub(super) fn set_claim(
     now: Timestamp,
 ) {
     let (value, reason, message) = match standing {
-        Some(Ok(())) => ("True", Reason::Validated, FIRST),
+        Some(Ok(())) => ("True", Reason::Validated, CLAIM_IS_FIRST),
         Some(Err(objection)) => ("False", objection.reason, objection.message.as_str()),
         None => ("Unknown", Reason::NotEvaluated, "not checked: the role and its External ID are not proved"),
     };
     set(status, ConditionType::Exclusive, value, reason, message, generation, now);
-    say_claim(&mut status.checks, standing);
+    set_claim_check(&mut status.checks, standing);
 }
 
-/// Writes Ready and the kstatus conditions, from the parts as they now stand.
+/// Sets Ready and the kstatus conditions from the others.
 pub(super) fn conclude(
     status: &mut RecordingDestinationStatus,
     mode: EnforcementMode,
@@ -90,9 +90,9 @@ pub(super) fn conclude(
     let (value, reason, message) = readiness(status, mode);
     set(status, ConditionType::Ready, &value, reason, &message, generation, now);
     remove(status, ConditionType::Stalled);
-    // These wait for somebody else; nothing is retried.
+    // These wait for an action of a person; nothing is retried.
     let waits = matches!(reason, Reason::DestinationConflict | Reason::AccountNotAllowed)
-        || (unasked(status)
+        || (waits_for_request(status)
             && find(status, ConditionType::BucketWritable).is_some_and(|c| c.reason == reason.to_string()));
     if value == "True" || waits {
         remove(status, ConditionType::Reconciling);
@@ -102,15 +102,15 @@ pub(super) fn conclude(
     }
 }
 
-fn value(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Proved => "True",
-        Outcome::Refuted => "False",
-        Outcome::Inconclusive | Outcome::NotEvaluated | Outcome::NotDue => "Unknown",
+fn value(conclusion: Conclusion) -> &'static str {
+    match conclusion {
+        Conclusion::Proved => "True",
+        Conclusion::Refuted => "False",
+        Conclusion::Inconclusive | Conclusion::NotEvaluated | Conclusion::NotDue => "Unknown",
     }
 }
 
-/// Ready, from its parts: the first that is False gives the reason, else the first that is Unknown.
+/// Ready: the first condition that is False gives the reason, else the first that is Unknown.
 fn readiness(status: &RecordingDestinationStatus, mode: EnforcementMode) -> (String, Reason, String) {
     let counts =
         |kind: &ConditionType| mode == EnforcementMode::Require || *kind != ConditionType::ExternalIDEnforced;
@@ -134,7 +134,7 @@ fn readiness(status: &RecordingDestinationStatus, mode: EnforcementMode) -> (Str
     }
 }
 
-/// Suspended: Ready is False; what is known of the rest stays as it is.
+/// Sets Ready to False; the other conditions stay as they are.
 pub(super) fn suspend(status: &mut RecordingDestinationStatus, generation: i64, now: Timestamp) {
     let message = "suspended by spec.suspend: nothing is uploaded or validated, recordings stay spooled";
     remove(status, ConditionType::Reconciling);
@@ -142,7 +142,7 @@ pub(super) fn suspend(status: &mut RecordingDestinationStatus, generation: i64, 
     set(status, ConditionType::Ready, "False", Reason::Suspended, message, generation, now);
 }
 
-/// The namespace may not use the account: nothing else was looked at.
+/// The namespace may not use the account, so nothing else was evaluated.
 pub(super) fn refuse(
     status: &mut RecordingDestinationStatus,
     objection: &Objection,
@@ -162,21 +162,21 @@ pub(super) fn refuse(
     set(status, ConditionType::Ready, "False", objection.reason, &objection.message, generation, now);
 }
 
-/// Nothing moves until the spec is edited.
+/// The spec cannot be served: nothing is retried until it is edited.
 pub(super) fn stall(status: &mut RecordingDestinationStatus, problem: &str, generation: i64, now: Timestamp) {
     remove(status, ConditionType::Reconciling);
     set(status, ConditionType::Ready, "False", Reason::InvalidSpec, problem, generation, now);
     set(status, ConditionType::Stalled, "True", Reason::InvalidSpec, problem, generation, now);
 }
 
-/// An edit that no proof depends on: everything holds for the new generation too.
+/// After an edit that no proof depends on, every condition holds for the new generation.
 pub(super) fn carry_over(status: &mut RecordingDestinationStatus, generation: i64) {
     for condition in &mut status.conditions {
         condition.observed_generation = Some(generation);
     }
 }
 
-/// Writes `Delivering`: what the uploaders' reports, as the status has them, come to.
+/// Sets `Delivering` from the uploaders' reports in the status.
 pub(super) fn set_delivering(
     status: &mut RecordingDestinationStatus,
     reported: &RecordingDestinationStatus,
@@ -187,22 +187,22 @@ pub(super) fn set_delivering(
     set(status, ConditionType::Delivering, value, reason, message, generation, now);
 }
 
-/// Whether reports have come that `Delivering` does not show.
-pub(super) fn reports_are_news(status: &RecordingDestinationStatus) -> bool {
+/// Whether the status has reports that `Delivering` does not reflect.
+pub(super) fn reports_are_new(status: &RecordingDestinationStatus) -> bool {
     let (value, reason, _) = delivering(status);
     find(status, ConditionType::Delivering)
-        .is_none_or(|said| said.status != value || said.reason != reason.to_string())
+        .is_none_or(|shown| shown.status != value || shown.reason != reason.to_string())
 }
 
-/// The numbers are in `status.uploaders`: a message with them would be written anew at each report.
+/// The message has no numbers, which would change it at each report; `status.uploaders` has them.
 fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &'static str) {
     let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let is_told = |reason: Reason| items.iter().any(|item| item.reason == reason.to_string());
-    if is_told(Reason::SpoolNearlyFull) {
+    let is_reported = |reason: Reason| items.iter().any(|item| item.reason == reason.to_string());
+    if is_reported(Reason::SpoolNearlyFull) {
         let message = "the volume of a spool is 90 % full or more: nothing is ever dropped from it, and a full one keeps \
                        its recorder from writing; status.uploaders names the pods";
         ("False", Reason::SpoolNearlyFull, message)
-    } else if is_told(Reason::UploadsLate) {
+    } else if is_reported(Reason::UploadsLate) {
         let message = "recordings have waited in a spool for over 15 minutes; they are kept and tried again, and \
                        status.uploaders names the pods";
         ("False", Reason::UploadsLate, message)
@@ -217,16 +217,16 @@ fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &
     }
 }
 
-/// Whether something that counts has got no clear answer.
-pub(super) fn is_doubtful(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
+/// Whether a check that counts is inconclusive.
+pub(super) fn is_inconclusive(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
     let counts = |check: &Check| {
         mode == EnforcementMode::Require || !matches!(check.step(), Some(CheckName::WrongCaller(_)))
     };
     status.checks.iter().any(|check| check.result == CheckResult::Inconclusive && counts(check))
 }
 
-/// Whether the bucket was refused in a way that another try would only leave more objects in.
-pub(super) fn unasked(status: &RecordingDestinationStatus) -> bool {
+/// Whether the bucket was refused in a way that each further probe would leave more objects behind.
+pub(super) fn waits_for_request(status: &RecordingDestinationStatus) -> bool {
     find(status, ConditionType::BucketWritable).is_some_and(|c| c.status == "False")
         && leave_objects(&status.checks)
 }

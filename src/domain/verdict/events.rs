@@ -1,12 +1,11 @@
-//! Status before and after → what to announce. Transitions only: a validation that ends as the
-//! last one did says nothing.
+//! Status before and after → the Events to publish, on transitions only.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::find;
 use crate::api::{Check, CheckResult, ConditionType, Reason, RecordingDestinationStatus, Transition};
 
-/// What changed about readiness, and about enforcement where Ready does not depend on it.
+/// The transitions of Ready, and of ExternalIDEnforced where Ready does not depend on it.
 pub(super) fn transitions(
     before: &RecordingDestinationStatus,
     after: &RecordingDestinationStatus,
@@ -16,15 +15,15 @@ pub(super) fn transitions(
         let kind = now.type_.parse().expect("one of ours");
         find(before, kind).is_some_and(|then| then.status == now.status && then.reason == now.reason)
     };
-    let mut news = Vec::new();
+    let mut transitions = Vec::new();
     if !same(ready) {
-        let calm = ready.status == "True" || ready.reason == Reason::Suspended.to_string();
-        news.push(transition(after, ready, !calm));
+        let is_normal = ready.status == "True" || ready.reason == Reason::Suspended.to_string();
+        transitions.push(transition(after, ready, !is_normal));
     }
     let enforced = find(after, ConditionType::ExternalIDEnforced);
     let open = enforced.filter(|now| ready.status == "True" && now.status == "False");
-    news.extend(open.filter(|now| !same(now) || !same(ready)).map(|now| transition(after, now, true)));
-    news
+    transitions.extend(open.filter(|now| !same(now) || !same(ready)).map(|now| transition(after, now, true)));
+    transitions
 }
 
 fn transition(after: &RecordingDestinationStatus, condition: &Condition, warning: bool) -> Transition {

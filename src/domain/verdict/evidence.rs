@@ -1,14 +1,14 @@
-//! What was seen of a destination: the input of a verdict.
+//! The input of a verdict: what was observed of a destination.
 
 use crate::api::{Answer, BucketCall, Objection, WrongCaller};
 use crate::secret::MalformedExternalID;
 
-/// All that was gathered in one look.
+/// All that was gathered for one verdict.
 #[derive(Clone, Debug)]
 pub enum Evidence {
-    /// The user suspended it: nothing was called.
+    /// The destination is suspended: nothing was called.
     Suspended,
-    /// The spec cannot be served, with the sentence that says why: nothing was called.
+    /// The spec cannot be served, for this reason: nothing was called.
     InvalidSpec(String),
     /// The namespace may not use the AWS account: nothing was called.
     NotAllowed(Objection),
@@ -18,103 +18,96 @@ pub enum Evidence {
     Reconsidered,
     /// Uploaders reported: nothing was called.
     Reported,
-    /// AWS was asked, as far as the Secret allowed.
+    /// AWS was called, as far as the Secret allowed.
     Validated {
-        /// The Secret.
         secret: SecretObservation,
-        /// The role; absent when there was no External ID to send.
+        /// Absent when there was no External ID to send.
         role: Option<Box<RoleEvidence>>,
     },
 }
 
-/// What the Secret reference led to.
+/// What reading the Secret reference came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretObservation {
-    /// A well-formed External ID.
     Resolved {
         /// The Secret's `resourceVersion`.
         version: String,
-        /// Whether it is the External ID that was proved last, by hash: a label on a Secret changes its version too.
+        /// Whether its hash is that of the External ID proved last: a label on a Secret changes the version too.
         known: bool,
     },
-    /// No such Secret.
     NotFound,
-    /// A Secret of another type; its value was dropped unread.
+    /// A Secret of another type, whose value was dropped unread.
     TypeMismatch,
-    /// No such key in it.
     KeyMissing,
     /// A value that is not an External ID.
     Malformed(MalformedExternalID),
-    /// The API server did not hand it out, with its HTTP status.
+    /// The API server refused it, with this HTTP status.
     Unreadable(u16),
 }
 
-/// What STS said about the role.
+/// The answers of STS about the role.
 #[derive(Clone, Debug)]
 pub struct RoleEvidence {
     /// AssumeRole with the right External ID.
     pub assumed: Answer,
-    /// Whether the platform's key is what it should be; asked when the call failed.
+    /// Whether the platform's key is the right one; checked when the call failed.
     pub platform: Platform,
-    /// What the platform's control role said when this one denied; absent where there is none.
+    /// The answer of the platform's control role when this role denied; absent where there is none.
     pub control: Option<Answer>,
-    /// The wrong callers; absent when not due.
+    /// The answers to the wrong callers; absent when not due.
     pub enforcement: Option<Enforcement>,
-    /// The bucket; absent when not due.
+    /// The answers of the bucket; absent when not due.
     pub bucket: Option<BucketEvidence>,
 }
 
-/// Whose key the operator holds.
+/// The principal of the key that the operator holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platform {
-    /// Nobody asked, or no clear answer came.
+    /// Not checked, or without a clear answer.
     NotKnown,
     /// The configured principal's.
     AsConfigured,
-    /// Somebody else's, by ARN.
-    SomebodyElse(String),
-    /// AWS does not accept it.
+    /// Another principal's, by ARN.
+    AnotherPrincipal(String),
+    /// AWS does not accept the key.
     Refused,
-    /// It could not be read from its file.
+    /// The key could not be read from its file.
     Unreadable,
 }
 
-/// The window of wrong callers, between two right ones.
+/// The wrong callers, tried between two calls with the right External ID.
 #[derive(Clone, Debug)]
 pub struct Enforcement {
-    /// One answer for each wrong caller.
     pub negatives: Vec<NegativeAnswer>,
-    /// What the platform's control role, which accepts any External ID, said to wrong callers of the same
-    /// kinds; empty where there is none.
+    /// Answers of the platform's control role, which accepts any External ID, to wrong callers of the same kinds; empty
+    /// where there is none.
     pub control: Vec<Answer>,
     /// AssumeRole with the right External ID, once more.
     pub assumed_again: Answer,
 }
 
-/// What one wrong caller was told.
+/// The answer to one wrong caller.
 #[derive(Clone, Debug)]
 pub struct NegativeAnswer {
-    /// What is wrong with it.
     pub caller: WrongCaller,
     /// `None` when this External ID has no such near miss.
     pub answer: Option<Answer>,
 }
 
-/// The calls an uploader makes, in order; those that depend on one that failed were not made.
+/// The calls that an uploader makes, in order. Calls that depend on a failed one were not made.
 #[derive(Clone, Debug, Default)]
 pub struct BucketEvidence {
-    /// Each call and its answer.
     pub calls: Vec<(BucketCall, Answer)>,
-    /// Whether what was read, and what S3 says it holds, is what was put; absent when nothing was read.
+    /// Whether the bytes read back and the checksum that S3 reports are those that were put; absent when nothing was
+    /// read.
     pub read_back_matches: Option<bool>,
-    /// Whether the delete only left a marker before the object, as in a versioned bucket.
+    /// Whether the delete left a delete marker, as in a versioned bucket.
     pub marker_left: bool,
 }
 
-/// Texts for remedies, made for this destination.
+/// Texts for the remedies of one destination.
 #[derive(Clone, Debug)]
 pub struct Texts {
-    /// The platform's principal, by ARN.
     pub platform_principal: String,
     /// The trust policy to paste, with a placeholder for the External ID.
     pub trust_policy: String,
@@ -122,22 +115,21 @@ pub struct Texts {
     pub role_policy: String,
 }
 
-/// What the operator was told about judging.
+/// The operator's settings that a verdict depends on.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// The platform's partition: AssumeRole never crosses partitions.
     pub partition: String,
-    /// What a role that lets anybody in comes to.
     pub enforcement: EnforcementMode,
 }
 
-/// What a role that lets anybody in comes to.
+/// What follows when a role accepts a wrong caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::Display)]
 #[strum(serialize_all = "camelCase")]
 pub enum EnforcementMode {
     /// The destination is not Ready.
     #[default]
     Require,
-    /// The condition and a Warning Event say so; Ready does not depend on it, and nothing is claimed.
+    /// The condition is False and a Warning Event is published; Ready does not depend on it, and nothing is claimed.
     Warn,
 }

@@ -2,31 +2,28 @@
 
 use crate::api::{BucketCall, Check, CheckName, CheckResult, ConditionType, Reason, Refusal};
 
-/// What a step says about its condition.
+/// What a step concluded about its condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It holds.
+pub(super) enum Conclusion {
     Proved,
-    /// It does not.
     Refuted,
-    /// No clear answer: an earlier proof may stand.
+    /// There was no clear answer, so an earlier proof may stand.
     Inconclusive,
-    /// Not looked at, as an earlier condition does not hold.
+    /// Not evaluated, because an earlier condition does not hold.
     NotEvaluated,
-    /// Not looked at, as it was not due: an earlier proof stands.
+    /// Not due, so an earlier proof stands.
     NotDue,
 }
 
-/// What was found about one condition.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
     pub condition: ConditionType,
-    pub outcome: Outcome,
+    pub conclusion: Conclusion,
     pub reason: Reason,
     pub message: String,
 }
 
-/// All that one validation found.
+/// The result of one validation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     pub checks: Vec<Check>,
@@ -34,7 +31,7 @@ pub(super) struct Findings {
     pub bucket_region: Option<String>,
     /// `resourceVersion` of the Secret whose External ID was sent.
     pub secret_version: Option<String>,
-    /// Whether nothing says that it is another External ID than the one that was proved before.
+    /// Whether the External ID may still be the one that was proved before.
     pub same_external_id: bool,
 }
 
@@ -44,11 +41,11 @@ impl Findings {
     }
 
     pub fn proved(&self, condition: ConditionType) -> bool {
-        self.of(condition).is_some_and(|finding| finding.outcome == Outcome::Proved)
+        self.of(condition).is_some_and(|finding| finding.conclusion == Conclusion::Proved)
     }
 
     pub fn conclusive(&self, condition: ConditionType) -> bool {
-        self.of(condition).is_some_and(|f| matches!(f.outcome, Outcome::Proved | Outcome::Refuted))
+        self.of(condition).is_some_and(|f| matches!(f.conclusion, Conclusion::Proved | Conclusion::Refuted))
     }
 
     pub(super) fn check(
@@ -68,59 +65,70 @@ impl Findings {
         });
     }
 
-    pub(super) fn find(&mut self, condition: ConditionType, outcome: Outcome, reason: Reason, message: &str) {
-        self.findings.push(Finding { condition, outcome, reason, message: message.to_owned() });
+    pub(super) fn find(
+        &mut self,
+        condition: ConditionType,
+        conclusion: Conclusion,
+        reason: Reason,
+        message: &str,
+    ) {
+        self.findings.push(Finding { condition, conclusion, reason, message: message.to_owned() });
     }
 
-    /// A step that alone decides its condition: the check and the finding say the same.
-    pub(super) fn decide(&mut self, name: CheckName, condition: ConditionType, said: Said) {
-        let Said { outcome, reason, message, remedy } = said;
-        let result = match outcome {
-            Outcome::Proved => CheckResult::Passed,
-            Outcome::Refuted => CheckResult::Failed,
-            Outcome::Inconclusive => CheckResult::Inconclusive,
-            Outcome::NotEvaluated | Outcome::NotDue => CheckResult::Skipped,
+    /// Adds check and finding of a step that alone decides its condition.
+    pub(super) fn decide(&mut self, name: CheckName, condition: ConditionType, outcome: CheckOutcome) {
+        let CheckOutcome { conclusion, reason, message, remedy } = outcome;
+        let result = match conclusion {
+            Conclusion::Proved => CheckResult::Passed,
+            Conclusion::Refuted => CheckResult::Failed,
+            Conclusion::Inconclusive => CheckResult::Inconclusive,
+            Conclusion::NotEvaluated | Conclusion::NotDue => CheckResult::Skipped,
         };
         self.check(name, result, reason, &message, &remedy);
-        self.find(condition, outcome, reason, &message);
+        self.find(condition, conclusion, reason, &message);
     }
 }
 
-/// What one answer comes to, in words.
+/// The outcome of one check.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
-    pub outcome: Outcome,
+pub(super) struct CheckOutcome {
+    pub conclusion: Conclusion,
     pub reason: Reason,
     pub message: String,
     pub remedy: String,
 }
 
-impl Said {
+impl CheckOutcome {
     pub fn new(
-        outcome: Outcome,
+        conclusion: Conclusion,
         reason: Reason,
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Said { outcome, reason, message: message.into(), remedy: remedy.into() }
+        CheckOutcome { conclusion, reason, message: message.into(), remedy: remedy.into() }
     }
 }
 
-/// A refusal that says nothing about permissions.
-pub(super) fn unclear(call: &str, refusal: &Refusal) -> Option<Said> {
+/// The outcome of a refusal that says nothing about permissions.
+pub(super) fn unclear_refusal(call: &str, refusal: &Refusal) -> Option<CheckOutcome> {
     if refusal.is_throttle() {
         let message = format!("{call}: AWS asked us to slow down ({})", refusal.code);
-        return Some(Said::new(Outcome::Inconclusive, Reason::Throttled, message, ""));
+        return Some(CheckOutcome::new(Conclusion::Inconclusive, Reason::Throttled, message, ""));
     }
     let message = format!("{call}: AWS answered with a fault of its own (HTTP {})", refusal.status);
     refusal.is_server_fault().then(|| inconclusive(&message))
 }
 
-pub(super) fn inconclusive(message: &str) -> Said {
-    Said::new(Outcome::Inconclusive, Reason::ProbeInconclusive, message, "Nothing to do: it is tried again")
+pub(super) fn inconclusive(message: &str) -> CheckOutcome {
+    CheckOutcome::new(
+        Conclusion::Inconclusive,
+        Reason::ProbeInconclusive,
+        message,
+        "Nothing to do: it is tried again",
+    )
 }
 
-/// Whether the probe's objects stay in the bucket, as the role may not delete them or a delete leaves versions.
+/// Whether the probe's objects stay in the bucket, because the role may not delete them or a delete leaves versions.
 pub(super) fn leave_objects(checks: &[Check]) -> bool {
     checks.iter().any(|check| {
         check.step() == Some(CheckName::Bucket(BucketCall::DeleteObject))

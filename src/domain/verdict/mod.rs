@@ -1,7 +1,7 @@
 //! Observations of a destination → its status, events and next check.
 //!
-//! Unproven is never Ready. A clear refusal is False at once; no clear answer is Unknown, except
-//! that a proof already made stands until it is twice its interval old.
+//! What is not proved is never Ready. A clear refusal is False at once. An inconclusive answer is Unknown, except that an
+//! earlier proof stands until it is twice its interval old.
 
 mod bucket;
 mod checks;
@@ -26,24 +26,22 @@ pub use evidence::{
     SecretObservation, Texts,
 };
 pub use recent::Recent;
-pub use schedule::{Due, Work, bucket_is_due, due, next_look};
+pub use schedule::{Due, Work, bucket_is_due, due, next_validation};
 
 use crate::api::{
     ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN, Transition,
 };
-use findings::{Findings, Outcome};
+use findings::{Conclusion, Findings};
 
-/// What a look at a destination comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The status to write: everything of it that is the controller's.
+    /// The status to write: all fields that belong to the controller.
     pub status: RecordingDestinationStatus,
-    /// What to announce.
     pub transitions: Vec<Transition>,
 }
 
-/// Judges what was seen of a destination at `now`. `recent` is what this process remembers of it;
-/// `standing` says how its claim stands among all others, given the status that it is about to have.
+/// Judges the evidence of a destination at `now`. `recent` is what this process knows from its last validation;
+/// `standing` returns how the claim stands among all others, given the status that the destination is about to have.
 pub fn judge(
     destination: &RecordingDestination,
     evidence: &Evidence,
@@ -58,14 +56,14 @@ pub fn judge(
     let mut status = previous.clone();
     status.observed_generation = generation;
     status.account_id = destination.spec.role_arn.parse::<RoleARN>().ok().map(|role| role.account);
-    // Those answer no request: what was asked for is still to be looked at.
+    // These do not handle a request to revalidate, which is still due.
     if !matches!(evidence, Evidence::CarriedOver | Evidence::Reconsidered | Evidence::Reported) {
         status.last_handled_revalidate = recent::requested_revalidation(destination).map(str::to_owned);
     }
-    // The broker's fields: the controller must not claim them.
+    // These fields belong to the broker, and server-side apply must not claim them.
     (status.uploaders, status.last_upload_time) = (None, None);
 
-    // Without memory, any edit may have been one of the target.
+    // Where the last spec is not known, an edit may have changed the target.
     let same_target =
         recent.map_or(previous.observed_generation == generation, |r| r.has_same_target(&destination.spec));
     if !same_target {
@@ -88,7 +86,7 @@ pub fn judge(
             let findings = steps::find(destination, secret, role.as_deref(), texts);
             let intervals = &destination.spec.validation;
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
-            conditions::settle(&mut status, &previous, &findings, intervals, generation, now);
+            conditions::apply_findings(&mut status, &previous, &findings, intervals, generation, now);
             let proved = conditions::is_proved(&status, rules.enforcement);
             record_times(&mut status, &findings, proved, rules.enforcement, now);
             let standing = proved.then(|| standing(&status));
@@ -101,7 +99,7 @@ pub fn judge(
     Verdict { status, transitions }
 }
 
-/// Times and versions that go with the findings. `proved`: the role, and its enforcement as far as it is required.
+/// Sets the times and versions that the findings decide. `proved` covers the role, and enforcement where it is required.
 fn record_times(
     status: &mut RecordingDestinationStatus,
     findings: &Findings,
@@ -109,22 +107,25 @@ fn record_times(
     mode: EnforcementMode,
     now: Timestamp,
 ) {
-    // Where Ready does not depend on it, a role that was opened must not keep others out.
+    // Where Ready does not depend on enforcement, an open role must not refuse the claims of others.
     let open = findings
         .of(ConditionType::ExternalIDEnforced)
-        .is_some_and(|finding| finding.outcome == Outcome::Refuted);
+        .is_some_and(|finding| finding.conclusion == Conclusion::Refuted);
     if !findings.same_external_id || (open && mode == EnforcementMode::Warn) {
         status.established_time = None;
     }
     if findings.conclusive(ConditionType::RoleAssumable) {
         status.last_validation_time = Some(Time(now));
     }
-    // One time for both: while either has no clear answer, an earlier proof of it goes on ageing.
-    let unclear = |kind| findings.of(kind).is_some_and(|finding| finding.outcome == Outcome::Inconclusive);
-    if findings.conclusive(ConditionType::ExternalIDEnforced) && !unclear(ConditionType::BucketWritable) {
+    // Both share one time: while either is inconclusive, its earlier proof keeps ageing.
+    let unclear_refusal =
+        |kind| findings.of(kind).is_some_and(|finding| finding.conclusion == Conclusion::Inconclusive);
+    if findings.conclusive(ConditionType::ExternalIDEnforced)
+        && !unclear_refusal(ConditionType::BucketWritable)
+    {
         status.last_enforcement_time = Some(Time(now));
     }
-    // What the broker may send: an External ID that this look, or the proof that still stands, has let through.
+    // The broker may send only an External ID that this validation, or a proof that still stands, has covered.
     if findings.proved(ConditionType::RoleAssumable) && proved {
         status.external_id_secret_version = findings.secret_version.clone();
     }

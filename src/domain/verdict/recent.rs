@@ -1,37 +1,36 @@
-//! What a process remembers of a destination between looks.
+//! What a process keeps about a destination between two validations.
 
 use jiff::Timestamp;
 
-use super::conditions::is_doubtful;
+use super::conditions::is_inconclusive;
 use super::evidence::{EnforcementMode, Evidence, SecretObservation};
 use crate::api::{
     REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec, RecordingDestinationStatus,
 };
 
-/// What this process remembers of a destination since it last looked.
+/// What this process knows from its last validation of a destination.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recent {
-    /// The spec then, of the status that was written.
+    /// The spec to which the written status belongs.
     pub spec: RecordingDestinationSpec,
-    /// Its generation.
     pub generation: Option<i64>,
     /// `resourceVersion` of the Secret whose External ID was last sent, proved or not.
     pub secret_version: Option<String>,
     /// When its bucket was last probed.
     pub last_probe: Option<Timestamp>,
-    /// Since when a look has had no clear answer; absent when the last one was clear.
-    pub doubtful_since: Option<Timestamp>,
+    /// Since when checks have been inconclusive; absent when the last validation was conclusive.
+    pub inconclusive_since: Option<Timestamp>,
     /// When its Secret was last read.
-    pub last_secret_look: Timestamp,
-    /// When it was last looked at to an end; absent when this process has not yet.
+    pub last_secret_read: Timestamp,
+    /// When it was last validated to the end; absent when this process has not done so yet.
     pub last_attempt: Option<Timestamp>,
-    /// Last change of the spec or External ID, or request to revalidate, that was acted on.
+    /// Last change of the spec or External ID, or request to revalidate, that was handled.
     pub last_change: Timestamp,
 }
 
 impl Recent {
-    /// What can be known of a destination that an earlier process has looked at: its status speaks of this spec.
-    pub fn at_first_sight(seen: &RecordingDestination, now: Timestamp) -> Option<Recent> {
+    /// What the status shows of a destination that an earlier process validated; `None` where the spec was edited since.
+    pub fn from_status(seen: &RecordingDestination, now: Timestamp) -> Option<Recent> {
         let status =
             seen.status.as_ref().filter(|s| Some(s.observed_generation) == seen.metadata.generation)?;
         Some(Recent {
@@ -39,42 +38,42 @@ impl Recent {
             generation: seen.metadata.generation,
             secret_version: status.external_id_secret_version.clone(),
             last_probe: None,
-            doubtful_since: None,
-            last_secret_look: now,
+            inconclusive_since: None,
+            last_secret_read: now,
             last_attempt: None,
             last_change: Timestamp::UNIX_EPOCH,
         })
     }
 
-    /// What to remember after a look that ended at `now` and came to `status`. A destination that was only reported on
-    /// is remembered as it was last asked about.
-    pub fn after_look(
+    /// The state after a verdict at `now` that came to `status`. Evidence without calls leaves the times of the last
+    /// validation as they were.
+    pub fn after_validation(
         before: Option<&Recent>,
-        looked_at: &RecordingDestination,
+        validated: &RecordingDestination,
         evidence: &Evidence,
         status: &RecordingDestinationStatus,
         now: Timestamp,
     ) -> Recent {
-        let requested = requested_revalidation(looked_at);
-        let handled = looked_at.status.as_ref().and_then(|s| s.last_handled_revalidate.as_deref());
-        let asked = requested.is_some() && requested != handled;
+        let requested = requested_revalidation(validated);
+        let handled = validated.status.as_ref().and_then(|s| s.last_handled_revalidate.as_deref());
+        let is_requested = requested.is_some() && requested != handled;
         let mut recent = Recent {
-            spec: looked_at.spec.clone(),
-            generation: looked_at.metadata.generation,
+            spec: validated.spec.clone(),
+            generation: validated.metadata.generation,
             secret_version: before.and_then(|before| before.secret_version.clone()),
             last_probe: before.and_then(|before| before.last_probe),
-            doubtful_since: before.and_then(|before| before.doubtful_since),
-            last_secret_look: before.map_or(now, |before| before.last_secret_look),
+            inconclusive_since: before.and_then(|before| before.inconclusive_since),
+            last_secret_read: before.map_or(now, |before| before.last_secret_read),
             last_attempt: before.and_then(|before| before.last_attempt),
             last_change: before
-                .filter(|before| before.spec == looked_at.spec && !asked)
+                .filter(|before| before.spec == validated.spec && !is_requested)
                 .map_or(now, |before| before.last_change),
         };
         let Evidence::Validated { secret, role } = evidence else { return recent };
-        recent.last_secret_look = now;
+        recent.last_secret_read = now;
         recent.last_attempt = Some(now);
-        recent.doubtful_since =
-            is_doubtful(status, EnforcementMode::Require).then(|| recent.doubtful_since.unwrap_or(now));
+        recent.inconclusive_since = is_inconclusive(status, EnforcementMode::Require)
+            .then(|| recent.inconclusive_since.unwrap_or(now));
         if role.as_ref().is_some_and(|role| role.bucket.is_some()) {
             recent.last_probe = Some(now);
         }
@@ -87,12 +86,12 @@ impl Recent {
         recent
     }
 
-    /// The same after the Secret alone was read, and had not changed.
-    pub fn after_secret_look(&self, now: Timestamp) -> Recent {
-        Recent { last_secret_look: now, ..self.clone() }
+    /// The state after only the Secret was read and had not changed.
+    pub fn after_secret_read(&self, now: Timestamp) -> Recent {
+        Recent { last_secret_read: now, ..self.clone() }
     }
 
-    /// Whether bucket, prefix, role and External ID reference are the same as then.
+    /// Whether bucket, prefix, role and External ID reference are unchanged.
     pub(super) fn has_same_target(&self, spec: &RecordingDestinationSpec) -> bool {
         self.spec.bucket == spec.bucket
             && self.spec.prefix() == spec.prefix()
@@ -109,7 +108,7 @@ impl Recent {
     }
 }
 
-/// The value of the `revalidate` annotation. It is repeated in the status, so a long one is not heard.
+/// The value of the `revalidate` annotation. A long value is ignored, because it would be repeated in the status.
 pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Option<&str> {
     const LONGEST: usize = 253;
     let value = destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION)?;

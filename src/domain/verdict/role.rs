@@ -1,14 +1,14 @@
-//! What STS said about the role → the `RoleAssumable` and `ExternalIDEnforced` findings.
+//! STS's answers about the role → the `RoleAssumable` and `ExternalIDEnforced` findings.
 
 use super::evidence::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
-use super::findings::{Findings, Outcome, Said, inconclusive, unclear};
+use super::findings::{CheckOutcome, Conclusion, Findings, inconclusive, unclear_refusal};
 use crate::api::{Answer, CheckName, CheckResult, ConditionType, Reason};
 
-pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) -> Said {
+pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) -> CheckOutcome {
     let refusal = match &evidence.assumed {
         Answer::Granted(()) => {
-            return Said::new(
-                Outcome::Proved,
+            return CheckOutcome::new(
+                Conclusion::Proved,
                 Reason::Validated,
                 format!("{role_arn} was assumed with the External ID"),
                 "",
@@ -22,8 +22,8 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
         }
         Answer::Refused(refusal) => refusal,
     };
-    if let Some(said) = unclear("AssumeRole", refusal) {
-        return said;
+    if let Some(outcome) = unclear_refusal("AssumeRole", refusal) {
+        return outcome;
     }
     let key_faults = [
         "InvalidClientTokenId",
@@ -38,12 +38,12 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
     {
         return platform_fault("AWS does not accept the platform's access key", texts);
     }
-    if let Platform::SomebodyElse(arn) = &evidence.platform {
+    if let Platform::AnotherPrincipal(arn) = &evidence.platform {
         return platform_fault(&format!("the platform's access key belongs to {arn}"), texts);
     }
     match refusal.code.as_str() {
-        "RegionDisabledException" => Said::new(
-            Outcome::Refuted,
+        "RegionDisabledException" => CheckOutcome::new(
+            Conclusion::Refuted,
             Reason::STSRegionDisabled,
             "the role's account has not enabled the AWS Region whose STS endpoint the platform uses",
             "In the role's account: IAM console, Account settings, Security Token Service, activate the Region; or tell the platform which Region is active",
@@ -51,8 +51,8 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
         "AccessDenied" if evidence.control.as_ref().is_some_and(|answer| *answer != Answer::Granted(())) => {
             control(evidence.control.as_ref().expect("there is one"))
         }
-        "AccessDenied" if evidence.platform == Platform::AsConfigured => Said::new(
-            Outcome::Refuted,
+        "AccessDenied" if evidence.platform == Platform::AsConfigured => CheckOutcome::new(
+            Conclusion::Refuted,
             Reason::AssumeRoleDenied,
             format!(
                 "AWS refused AssumeRole of {role_arn}. It does not say why: the role does not exist, its trust policy does not name {} \
@@ -77,7 +77,7 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
 pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts: &Texts) {
     let condition = ConditionType::ExternalIDEnforced;
     let mut accepted: Vec<&str> = Vec::new();
-    let mut doubt = None;
+    let mut inconclusive_caller = None;
     for NegativeAnswer { caller, answer } in &enforcement.negatives {
         let name = CheckName::WrongCaller(*caller);
         match answer {
@@ -98,23 +98,23 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
                 findings.check(name, CheckResult::Passed, Reason::Validated, "refused, as it must be", "");
             }
             Some(other) => {
-                let said = no_clear_answer(name, other);
-                findings.check(name, CheckResult::Inconclusive, said.reason, &said.message, "");
-                doubt.get_or_insert(said);
+                let outcome = no_clear_answer(name, other);
+                findings.check(name, CheckResult::Inconclusive, outcome.reason, &outcome.message, "");
+                inconclusive_caller.get_or_insert(outcome);
             }
         }
     }
     let own_refusal = enforcement.control.iter().find(|answer| **answer != Answer::Granted(()));
     if let Some(answer) = own_refusal {
-        let said = control(answer);
+        let outcome = control(answer);
         findings.check(
             CheckName::AssumeRoleOfControl,
             CheckResult::Inconclusive,
-            said.reason,
-            &said.message,
-            &said.remedy,
+            outcome.reason,
+            &outcome.message,
+            &outcome.remedy,
         );
-        doubt = Some(said);
+        inconclusive_caller = Some(outcome);
     }
     let again = match &enforcement.assumed_again {
         Answer::Granted(()) => {
@@ -123,15 +123,15 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
             None
         }
         other => {
-            let said = no_clear_answer(CheckName::AssumeRoleAgain, other);
+            let outcome = no_clear_answer(CheckName::AssumeRoleAgain, other);
             findings.check(
                 CheckName::AssumeRoleAgain,
                 CheckResult::Inconclusive,
-                said.reason,
-                &said.message,
+                outcome.reason,
+                &outcome.message,
                 "",
             );
-            Some(said)
+            Some(outcome)
         }
     };
     if !accepted.is_empty() {
@@ -139,23 +139,23 @@ pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts
             "the role let our principal in without the right External ID ({}): anybody who can make the platform act could reach this bucket",
             accepted.join(", ")
         );
-        findings.find(condition, Outcome::Refuted, Reason::ExternalIDNotEnforced, &message);
-    } else if let Some(said) = again.or(doubt) {
-        findings.find(condition, Outcome::Inconclusive, said.reason, &said.message);
+        findings.find(condition, Conclusion::Refuted, Reason::ExternalIDNotEnforced, &message);
+    } else if let Some(outcome) = again.or(inconclusive_caller) {
+        findings.find(condition, Conclusion::Inconclusive, outcome.reason, &outcome.message);
     } else {
         let tried = enforcement.negatives.iter().filter(|n| n.answer.is_some()).count().saturating_sub(1);
         let message = format!(
             "our principal was refused without an External ID and with {tried} wrong ones; other accepted External IDs and other principals cannot be seen from here"
         );
-        findings.find(condition, Outcome::Proved, Reason::Validated, &message);
+        findings.find(condition, Conclusion::Proved, Reason::Validated, &message);
     }
 }
 
-/// The control role accepts everybody, so what refused this caller is on our side, and may have refused the others.
-fn control(answer: &Answer) -> Said {
+/// The control role accepts any caller, so its refusal comes from the platform's side, as others may have.
+fn control(answer: &Answer) -> CheckOutcome {
     match answer {
-        Answer::Refused(refusal) if unclear("", refusal).is_none() => Said::new(
-            Outcome::Inconclusive,
+        Answer::Refused(refusal) if unclear_refusal("", refusal).is_none() => CheckOutcome::new(
+            Conclusion::Inconclusive,
             Reason::ProbeInconclusive,
             "the platform's control role, which lets everybody in, refused a wrong caller too: the refusals are the platform's own and prove nothing",
             "Platform: look for a policy of your own account that denies sts:AssumeRole by External ID, and check the trust policy of the control role",
@@ -164,10 +164,10 @@ fn control(answer: &Answer) -> Said {
     }
 }
 
-/// For a call that had to be refused (or granted) clearly and was not.
-fn no_clear_answer(name: CheckName, answer: &Answer) -> Said {
+/// The outcome of a call that had to be clearly refused (or granted) and was not.
+fn no_clear_answer(name: CheckName, answer: &Answer) -> CheckOutcome {
     match answer {
-        Answer::Refused(refusal) => unclear(&name.to_string(), refusal).unwrap_or_else(|| {
+        Answer::Refused(refusal) => unclear_refusal(&name.to_string(), refusal).unwrap_or_else(|| {
             inconclusive(&format!("{name}: not a clear answer ({}, HTTP {})", refusal.code, refusal.status))
         }),
         Answer::Silent(silence) => inconclusive(&format!("{name}: {silence}")),
@@ -175,9 +175,9 @@ fn no_clear_answer(name: CheckName, answer: &Answer) -> Said {
     }
 }
 
-fn platform_fault(what: &str, texts: &Texts) -> Said {
-    Said::new(
-        Outcome::Inconclusive,
+fn platform_fault(what: &str, texts: &Texts) -> CheckOutcome {
+    CheckOutcome::new(
+        Conclusion::Inconclusive,
         Reason::PlatformCredentialsInvalid,
         format!("{what}; this is the platform's fault, not the tenant's"),
         format!(

@@ -1,9 +1,9 @@
-//! What is due for a destination, and when the next look is.
+//! What is due for a destination now, and when the next validation is.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{find, is_doubtful, reports_are_news};
+use super::conditions::{find, is_inconclusive, reports_are_new};
 use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
 use super::findings::leave_objects;
 use super::recent::{Recent, requested_revalidation};
@@ -12,17 +12,17 @@ use crate::api::{
     RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
 };
 
-/// Between two validations asked for by annotation.
+/// Between two validations that are requested by annotation.
 const REVALIDATE_PAUSE: SignedDuration = SignedDuration::from_secs(10);
-/// Between looks at a Secret, and between tries, while not Ready and young.
+/// Between reads of a Secret, and between attempts, soon after a change and while not Ready.
 const RETRY: SignedDuration = SignedDuration::from_secs(30);
-/// How long a change is retried at that pace: IAM is eventually consistent.
-const YOUNG: SignedDuration = SignedDuration::from_mins(10);
-/// Ceiling of the pace after that.
-const SLOWEST: SignedDuration = SignedDuration::from_mins(15);
-/// After a throttle.
+/// How long after a change attempts stay that frequent: IAM is eventually consistent.
+const FREQUENT_RETRIES: SignedDuration = SignedDuration::from_mins(10);
+/// Longest pause between attempts.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// Pause after a throttle.
 const THROTTLED: SignedDuration = SignedDuration::from_secs(10);
-/// Between looks at whether a conflicting claim has ended. No call is made for it.
+/// Between evaluations of a conflicting claim, which need no call.
 const CONFLICT: SignedDuration = SignedDuration::from_secs(10);
 
 /// What to do about a destination now.
@@ -30,30 +30,27 @@ const CONFLICT: SignedDuration = SignedDuration::from_secs(10);
 pub enum Due {
     /// Nothing before that time.
     NotBefore(Timestamp),
-    /// Report that it is suspended.
     ReportSuspended,
-    /// Report that the spec cannot be served.
     ReportInvalid(String),
-    /// Report that the namespace may not use the account.
     ReportNotAllowed(Objection),
-    /// Report that the proof holds for the new generation.
+    /// Write that the proof holds for the new generation.
     CarryOver,
-    /// Report what uploaders have reported.
+    /// Write what uploaders have reported.
     ReportDelivery,
-    /// Report how the claim stands now, and what Ready comes to.
+    /// Evaluate the claim and Ready again, without a call.
     Reconsider,
-    /// Look.
-    Look(Work),
+    /// Validate, as far as the work says.
+    Validate(Work),
 }
 
-/// How far to look. Each includes the ones before.
+/// How much to validate. Each includes the ones before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
-    /// The Secret: whether it changed.
+    /// Read the Secret, to see whether it changed.
     Secret,
-    /// The role: whether it can still be assumed.
+    /// Assume the role as well.
     Role,
-    /// All: wrong callers and the bucket too.
+    /// Try the wrong callers and the bucket as well.
     Everything,
 }
 
@@ -67,13 +64,13 @@ impl Work {
     ) -> Work {
         let SecretObservation::Resolved { version, known } = secret else { return self };
         let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
-        // What was tried since counts, or a wrong value would be tried at every look at the Secret.
+        // A value that was tried since counts too, or a wrong one would be sent at every read of the Secret.
         let tried = recent.and_then(|recent| recent.secret_version.as_ref()).or(proved);
         let resolved_before =
             status.and_then(|s| find(s, ConditionType::SecretResolved)).is_some_and(|c| c.status == "True");
         match tried != Some(version) {
             _ if !resolved_before => Work::Everything,
-            // The same External ID in a Secret that was edited otherwise: its version is to be proved.
+            // The Secret was edited but holds the same External ID, so only its version has to be proved.
             true if *known => self.max(Work::Role),
             true => Work::Everything,
             false => self,
@@ -90,8 +87,8 @@ pub fn due(
     now: Timestamp,
 ) -> Due {
     match proof_due(destination, recent, rules, standing, now) {
-        // Whatever else is reported says it too.
-        Due::NotBefore(_) if destination.status.as_ref().is_some_and(reports_are_news) => Due::ReportDelivery,
+        // Any other report includes it.
+        Due::NotBefore(_) if destination.status.as_ref().is_some_and(reports_are_new) => Due::ReportDelivery,
         due => due,
     }
 }
@@ -111,41 +108,46 @@ fn proof_due(
     let reported = |reason: Reason| observed && ready.is_some_and(|c| c.reason == reason.to_string());
 
     if spec.suspend {
-        let said = reported(Reason::Suspended);
-        return if said { Due::NotBefore(now + SLOWEST) } else { Due::ReportSuspended };
+        let is_reported = reported(Reason::Suspended);
+        return if is_reported { Due::NotBefore(now + LONGEST_PAUSE) } else { Due::ReportSuspended };
     }
     if let Some(problem) = invalid(spec, &rules.partition) {
-        let said = reported(Reason::InvalidSpec);
-        return if said { Due::NotBefore(now + SLOWEST) } else { Due::ReportInvalid(problem) };
+        let is_reported = reported(Reason::InvalidSpec);
+        return if is_reported { Due::NotBefore(now + LONGEST_PAUSE) } else { Due::ReportInvalid(problem) };
     }
     if let Err(objection) = standing
         && objection.reason == Reason::AccountNotAllowed
     {
-        let said = reported(objection.reason) && ready.is_some_and(|c| c.message == objection.message);
-        return if said { Due::NotBefore(now + SLOWEST) } else { Due::ReportNotAllowed(objection.clone()) };
+        let is_reported = reported(objection.reason) && ready.is_some_and(|c| c.message == objection.message);
+        return if is_reported {
+            Due::NotBefore(now + LONGEST_PAUSE)
+        } else {
+            Due::ReportNotAllowed(objection.clone())
+        };
     }
     if reported(Reason::AccountNotAllowed) {
-        return Due::Look(Work::Everything);
+        return Due::Validate(Work::Everything);
     }
     if !observed {
         let proved = ready.is_some_and(|c| c.status == "True");
-        // Only the spec that the status speaks of carries its proof over.
+        // Only from the spec that the status describes can a proof be carried over.
         let holds = proved
             && recent.is_some_and(|recent| {
                 recent.generation == Some(status.observed_generation) && recent.proof_holds_for(spec)
             });
-        return if holds { Due::CarryOver } else { Due::Look(Work::Everything) };
+        return if holds { Due::CarryOver } else { Due::Validate(Work::Everything) };
     }
-    if has_moved(&status, standing) || is_required_by_now(&status, rules.enforcement) {
+    if standing_has_changed(&status, standing) || is_required_by_now(&status, rules.enforcement) {
         return Due::Reconsider;
     }
-    let at = |time: Timestamp, work: Work| if time <= now { Due::Look(work) } else { Due::NotBefore(time) };
+    let at =
+        |time: Timestamp, work: Work| if time <= now { Due::Validate(work) } else { Due::NotBefore(time) };
     let last_attempt = recent.and_then(|recent| recent.last_attempt);
     let requested = requested_revalidation(destination);
     if requested.is_some() && requested != status.last_handled_revalidate.as_deref() {
         return at(last_attempt.map_or(now, |last| last + REVALIDATE_PAUSE), Work::Everything);
     }
-    // One in conflict is proved, too; what it waits for is seen without asking AWS.
+    // A destination in conflict is proved too, and what it waits for needs no AWS call.
     let conflict = reported(Reason::DestinationConflict);
     let (time, work) = if conflict || ready.is_some_and(|c| c.status == "True") {
         next_proof(destination, &status, recent, rules, now)
@@ -167,25 +169,25 @@ fn next_proof(
     now: Timestamp,
 ) -> (Timestamp, Work) {
     let spec = &destination.spec;
-    let sooner = 1.0 - spread(destination) / 10.0;
+    let sooner = 1.0 - jitter(destination) / 10.0;
     let seconds = |count: f64| SignedDuration::from_secs_f64(count * sooner);
     let after = |time: &Option<Time>, interval: i32| match time {
         Some(Time(time)) => *time + seconds(f64::from(interval)),
         None => now,
     };
-    // A look without a clear answer leaves its time as it was; without a pause it would be due at once, for ever.
+    // An inconclusive validation does not move its time; without a pause it would be due at once, forever.
     let earliest = recent.and_then(|recent| {
         let last = recent.last_attempt?;
-        let age = recent.doubtful_since.map_or(SignedDuration::ZERO, |since| last.duration_since(since));
-        Some(last + retry_pause(age, spread(destination)))
+        let age = recent.inconclusive_since.map_or(SignedDuration::ZERO, |since| last.duration_since(since));
+        Some(last + retry_pause(age, jitter(destination)))
     });
-    if let (true, Some(earliest)) = (is_doubtful(status, rules.enforcement), earliest) {
+    if let (true, Some(earliest)) = (is_inconclusive(status, rules.enforcement), earliest) {
         return (earliest, Work::Everything);
     }
-    // An edited Secret must be proved before the sessions that the old External ID got need renewal: that is after
-    // 60 % of their life at the earliest.
-    let secret_look = seconds(f64::from(spec.session_duration_seconds) / 4.0);
-    let secret = recent.map_or(Timestamp::MAX, |recent| recent.last_secret_look + secret_look);
+    // An edited Secret must be proved before sessions of the old External ID are renewed, which happens after 60 % of
+    // their life at the earliest.
+    let secret_interval = seconds(f64::from(spec.session_duration_seconds) / 4.0);
+    let secret = recent.map_or(Timestamp::MAX, |recent| recent.last_secret_read + secret_interval);
     let role = after(&status.last_validation_time, spec.validation.interval_seconds);
     let everything = after(&status.last_enforcement_time, spec.validation.enforcement_interval_seconds);
     let not_before = |time: Timestamp| earliest.map_or(time, |earliest| time.max(earliest));
@@ -195,7 +197,7 @@ fn next_proof(
     most_of_what_is_due.unwrap_or_else(|| all.into_iter().min().expect("three"))
 }
 
-/// When to try again what is not proved.
+/// When to retry what is not proved.
 fn next_retry(
     destination: &RecordingDestination,
     status: &RecordingDestinationStatus,
@@ -209,26 +211,26 @@ fn next_retry(
     let last = last_attempt.or(status.last_validation_time.as_ref().map(|Time(t)| *t)).unwrap_or(since);
     let throttled = ready.is_some_and(|c| c.reason == Reason::Throttled.to_string());
     let pause =
-        if throttled { THROTTLED } else { retry_pause(last.duration_since(since), spread(destination)) };
-    let secret = recent.map_or(now, |recent| recent.last_secret_look + RETRY);
+        if throttled { THROTTLED } else { retry_pause(last.duration_since(since), jitter(destination)) };
+    let secret = recent.map_or(now, |recent| recent.last_secret_read + RETRY);
     let retry = last + pause;
-    // Whatever else is wrong, a mended Secret is noticed soon.
+    // A corrected Secret is noticed soon, whatever else is wrong.
     if secret < retry && retry > now { (secret, Work::Secret) } else { (retry, Work::Everything) }
 }
 
-/// Whether the claim stands otherwise than the status says.
-fn has_moved(status: &RecordingDestinationStatus, standing: &Result<(), Objection>) -> bool {
+/// Whether the standing of the claim differs from the status.
+fn standing_has_changed(status: &RecordingDestinationStatus, standing: &Result<(), Objection>) -> bool {
     match (find(status, ConditionType::Exclusive), standing) {
-        (Some(said), Ok(())) => said.status == "False",
-        (Some(said), Err(objection)) => {
-            said.status == "True" || (said.status == "False" && said.message != objection.message)
+        (Some(shown), Ok(())) => shown.status == "False",
+        (Some(shown), Err(objection)) => {
+            shown.status == "True" || (shown.status == "False" && shown.message != objection.message)
         }
-        // Written by a release that knew of no claims.
+        // A release without claims wrote this status.
         (None, _) => find(status, ConditionType::Ready).is_some_and(|c| c.status == "True"),
     }
 }
 
-/// Whether Ready was said while the platform only warned, and it does so no more.
+/// Whether Ready was set under enforcement `warn`, and `require` applies now.
 fn is_required_by_now(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
     let holds = |kind| find(status, kind).is_some_and(|c| c.status == "True");
     mode == EnforcementMode::Require
@@ -236,8 +238,8 @@ fn is_required_by_now(status: &RecordingDestinationStatus, mode: EnforcementMode
         && !holds(ConditionType::ExternalIDEnforced)
 }
 
-/// When to look next, after a look at `now` whose result `destination` shows.
-pub fn next_look(
+/// When the next validation is due, after one at `now` whose result `destination` shows.
+pub fn next_validation(
     destination: &RecordingDestination,
     recent: &Recent,
     rules: &Rules,
@@ -252,10 +254,10 @@ pub fn next_look(
 
 /// Whether to put probe objects, once the role has been tried.
 ///
-/// Never into a bucket whose role lets anybody in, as it may be somebody else's, unless such roles are tolerated. One
-/// that was tried for this spec and External ID is left alone where a probe of the same interval or an upload has
-/// proved it, and where the objects could not be deleted; unless somebody asks. What was refused is, though objects
-/// stay, tried a few times while the change is young.
+/// Never into a bucket whose role accepts a wrong caller, because it may be another tenant's, unless such roles are
+/// tolerated. A bucket that was probed for this spec and External ID is not probed again where a probe within the
+/// interval or an upload has proved it, or where the objects could not be deleted, unless a validation is requested. A
+/// refused bucket is probed a few times soon after a change, though objects stay.
 pub fn bucket_is_due(
     destination: &RecordingDestination,
     secret: &SecretObservation,
@@ -271,33 +273,34 @@ pub fn bucket_is_due(
     }
     let Some(status) = &destination.status else { return true };
     let requested = requested_revalidation(destination);
-    let asked = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
+    let is_requested = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
     let bucket = find(status, ConditionType::BucketWritable)
         .filter(|c| c.status != "Unknown" && c.observed_generation == destination.metadata.generation);
     let proved = status.external_id_secret_version.as_ref();
     let same_id =
         matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version));
-    let Some(bucket) = bucket.filter(|_| same_id && !asked) else { return true };
+    let Some(bucket) = bucket.filter(|_| same_id && !is_requested) else { return true };
     let probed = recent.and_then(|recent| Some((recent.last_probe?, recent.last_change)));
     if bucket.status == "True" {
         let interval =
             SignedDuration::from_secs(destination.spec.validation.enforcement_interval_seconds.into());
-        // Looks come up to a tenth of the interval sooner; those in between doubt something else.
+        // Validations come up to a tenth of the interval early; those in between are about another check.
         let probed_lately = probed.is_some_and(|(probe, _)| now.duration_since(probe) < interval / 2);
-        let sure = !status.checks.iter().any(|check| {
+        let is_conclusive = !status.checks.iter().any(|check| {
             check.result == CheckResult::Inconclusive && matches!(check.step(), Some(CheckName::Bucket(_)))
         });
         let uploaded_since = status
             .last_upload_time
             .as_ref()
             .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
-        return !(leave_objects(&status.checks) || uploaded_since || probed_lately && sure);
+        return !(leave_objects(&status.checks) || uploaded_since || probed_lately && is_conclusive);
     }
-    // Each try comes after twice the time of the one before: half a dozen, as permissions take a while to be seen.
-    let young = probed.is_some_and(|(probe, change)| {
-        now.duration_since(change) < YOUNG && now.duration_since(probe) >= probe.duration_since(change)
+    // Each probe comes after twice the time of the one before, about six in all, because permissions take time to apply.
+    let is_recent = probed.is_some_and(|(probe, change)| {
+        now.duration_since(change) < FREQUENT_RETRIES
+            && now.duration_since(probe) >= probe.duration_since(change)
     });
-    young || !leave_objects(&status.checks)
+    is_recent || !leave_objects(&status.checks)
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {
@@ -314,15 +317,15 @@ fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {
     })
 }
 
-/// How long to wait before a destination that is not Ready is tried again, given how old its
-/// trouble was at the last try.
-fn retry_pause(age: SignedDuration, spread: f64) -> SignedDuration {
-    let pause = if age < YOUNG { RETRY } else { (age / 4).clamp(RETRY, SLOWEST) };
-    pause.mul_f64(1.0 - spread / 3.0)
+/// The pause before a destination that is not Ready is validated again, given how long it had not been Ready at the last
+/// attempt.
+fn retry_pause(age: SignedDuration, jitter: f64) -> SignedDuration {
+    let pause = if age < FREQUENT_RETRIES { RETRY } else { (age / 4).clamp(RETRY, LONGEST_PAUSE) };
+    pause.mul_f64(1.0 - jitter / 3.0)
 }
 
-/// 0 to 1, by UID: destinations that were created together are not all looked at together.
-fn spread(destination: &RecordingDestination) -> f64 {
+/// Jitter from 0 to 1, by UID, so that destinations created together are not validated together.
+fn jitter(destination: &RecordingDestination) -> f64 {
     let uid = destination.metadata.uid.as_deref().unwrap_or_default();
     let sum = uid.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
     f64::from(sum % 1000) / 1000.0

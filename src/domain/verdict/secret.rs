@@ -1,10 +1,10 @@
-//! What the Secret reference led to → the `SecretResolved` finding.
+//! The Secret → the `SecretResolved` finding.
 
 use super::evidence::SecretObservation;
-use super::findings::{Outcome, Said};
+use super::findings::{CheckOutcome, Conclusion};
 use crate::api::{Reason, RecordingDestination};
 
-pub(super) fn read(destination: &RecordingDestination, observation: &SecretObservation) -> Said {
+pub(super) fn read(destination: &RecordingDestination, observation: &SecretObservation) -> CheckOutcome {
     let reference = &destination.spec.external_id_secret_ref;
     let (name, key) = (&reference.name, &reference.key);
     let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
@@ -12,11 +12,12 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
         "kubectl create secret generic {name} --namespace {namespace} --type=recordings.revenue.io/external-id \
          --from-literal={key}='<your External ID>'"
     );
-    let failed =
-        |reason, message: String, remedy: String| Said::new(Outcome::Refuted, reason, message, remedy);
+    let failed = |reason, message: String, remedy: String| {
+        CheckOutcome::new(Conclusion::Refuted, reason, message, remedy)
+    };
     match observation {
-        SecretObservation::Resolved { .. } => Said::new(
-            Outcome::Proved,
+        SecretObservation::Resolved { .. } => CheckOutcome::new(
+            Conclusion::Proved,
             Reason::Validated,
             format!("Secret {name} holds a well-formed External ID under {key}"),
             "",
@@ -38,8 +39,8 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
             format!("Secret {name} has no key {key}"),
             format!("Put the External ID under {key}, or name the right key in spec.externalIDSecretRef.key"),
         ),
-        SecretObservation::Unreadable(status) => Said::new(
-            Outcome::Inconclusive,
+        SecretObservation::Unreadable(status) => CheckOutcome::new(
+            Conclusion::Inconclusive,
             Reason::ProbeInconclusive,
             format!("the API server did not let the operator read Secret {name} (HTTP {status})"),
             format!(

@@ -1,11 +1,11 @@
 //! Evidence → findings, step by step: the Secret, the role, its enforcement, the bucket.
 
 use super::evidence::{RoleEvidence, SecretObservation, Texts};
-use super::findings::{Findings, Outcome};
+use super::findings::{Conclusion, Findings};
 use super::{bucket, role, secret};
 use crate::api::{CheckName, ConditionType, Reason, RecordingDestination};
 
-/// Reads the evidence, step by step.
+/// Evaluates the evidence, step by step.
 pub(super) fn find(
     destination: &RecordingDestination,
     observation: &SecretObservation,
@@ -19,7 +19,7 @@ pub(super) fn find(
             let proved = destination.status.as_ref().and_then(|s| s.external_id_secret_version.as_ref());
             *known || proved == Some(version)
         }
-        // Whether the one that comes back is the same is seen then.
+        // Whether the External ID is the same is decided when it can be read again.
         _ => true,
     };
     findings.decide(
@@ -28,51 +28,53 @@ pub(super) fn find(
         secret::read(destination, observation),
     );
     let Some(evidence) = evidence else {
-        let (outcome, reason, message) = match observation {
+        let (conclusion, reason, message) = match observation {
             SecretObservation::Unreadable(_) => (
-                Outcome::Inconclusive,
+                Conclusion::Inconclusive,
                 Reason::ProbeInconclusive,
                 "not checked: the External ID could not be read",
             ),
-            _ => {
-                (Outcome::NotEvaluated, Reason::NotEvaluated, "not checked: there is no External ID to send")
-            }
+            _ => (
+                Conclusion::NotEvaluated,
+                Reason::NotEvaluated,
+                "not checked: there is no External ID to send",
+            ),
         };
         for condition in
             [ConditionType::RoleAssumable, ConditionType::ExternalIDEnforced, ConditionType::BucketWritable]
         {
-            findings.find(condition, outcome, reason, message);
+            findings.find(condition, conclusion, reason, message);
         }
         return findings;
     };
     let assumed = role::assumed(&destination.spec.role_arn, evidence, texts);
-    let outcome = assumed.outcome;
+    let conclusion = assumed.conclusion;
     findings.decide(CheckName::AssumeRole, ConditionType::RoleAssumable, assumed);
 
-    match (&evidence.enforcement, outcome) {
-        (Some(enforcement), Outcome::Proved) => role::enforced(&mut findings, enforcement, texts),
-        _ => findings.not_reached(ConditionType::ExternalIDEnforced, outcome),
+    match (&evidence.enforcement, conclusion) {
+        (Some(enforcement), Conclusion::Proved) => role::enforced(&mut findings, enforcement, texts),
+        _ => findings.not_reached(ConditionType::ExternalIDEnforced, conclusion),
     }
-    match (&evidence.bucket, outcome) {
-        (Some(answers), Outcome::Proved) => bucket::find(&mut findings, &destination.spec, answers, texts),
-        _ => findings.not_reached(ConditionType::BucketWritable, outcome),
+    match (&evidence.bucket, conclusion) {
+        (Some(answers), Conclusion::Proved) => bucket::find(&mut findings, &destination.spec, answers, texts),
+        _ => findings.not_reached(ConditionType::BucketWritable, conclusion),
     }
     findings
 }
 
 impl Findings {
-    fn not_reached(&mut self, condition: ConditionType, assumed: Outcome) {
-        let (outcome, reason, message) = match assumed {
-            Outcome::Proved => (Outcome::NotDue, Reason::Progressing, "not checked yet"),
-            Outcome::Refuted => {
-                (Outcome::NotEvaluated, Reason::NotEvaluated, "not checked: the role could not be assumed")
+    fn not_reached(&mut self, condition: ConditionType, assumed: Conclusion) {
+        let (conclusion, reason, message) = match assumed {
+            Conclusion::Proved => (Conclusion::NotDue, Reason::Progressing, "not checked yet"),
+            Conclusion::Refuted => {
+                (Conclusion::NotEvaluated, Reason::NotEvaluated, "not checked: the role could not be assumed")
             }
             _ => (
-                Outcome::Inconclusive,
+                Conclusion::Inconclusive,
                 Reason::ProbeInconclusive,
                 "not checked: whether the role can be assumed is not known",
             ),
         };
-        self.find(condition, outcome, reason, message);
+        self.find(condition, conclusion, reason, message);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::load::under_load;
 use super::{Frozen, NAMESPACE, Stopped};
-use crate::door::Door;
+use crate::broker_client::BrokerClient;
 use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, kubectl, wait_for};
 
@@ -68,23 +68,23 @@ fn without_an_api_server_only_known_pods_get_credentials() {
         tenant.start_recorder(pod);
     }
     let (known, stranger) = (tenant.pod_token("default", "known"), tenant.pod_token("default", "stranger"));
-    let door = Door::open();
-    let is_served = |token: &str| door.credentials(token).starts_with("HTTP/1.1 200");
+    let broker = BrokerClient::open();
+    let is_served = |token: &str| broker.credentials(token).starts_with("HTTP/1.1 200");
     assert!(is_served(&known));
-    let undecided = door.counted("Unavailable");
+    let undecided = broker.counted("Unavailable");
 
     let (frozen, gone) = (Frozen::new("kube-apiserver"), Instant::now());
-    // Longer than a decision stands where there is somebody to ask.
+    // Longer than a decision is used while the API server answers.
     let seconds = if is_long() { 60 } else { 35 };
     let mut rounds = 0;
     while gone.elapsed() < Duration::from_secs(seconds) {
         assert!(is_served(&known), "after {:?}", gone.elapsed());
-        let answer = door.credentials(&stranger);
+        let answer = broker.credentials(&stranger);
         assert!(answer.starts_with("HTTP/1.1 503"), "after {:?}: {}", gone.elapsed(), answer.len());
         rounds += 1;
         std::thread::sleep(Duration::from_secs(1));
     }
-    assert!(rounds > 1 && door.counted("Unavailable") >= undecided + rounds);
+    assert!(rounds > 1 && broker.counted("Unavailable") >= undecided + rounds);
     drop(frozen);
 
     let served = || is_served(&stranger).then_some(());

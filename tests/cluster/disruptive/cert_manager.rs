@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::lifecycle::{PRESENT, Values, delivers};
 use super::load::under_load;
-use super::rotations::{AUTHORITY, SERVERS, Told, secret};
+use super::rotations::{AUTHORITY, LogCount, SERVERS, secret};
 use super::{NAMESPACE, ready_since};
 use crate::support::{Tenant, dev, get, kubectl, kubectl_with, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
@@ -55,7 +55,7 @@ impl Drop for CertManager {
     }
 }
 
-/// What docs/operations.md says of a way from one to the other that nobody notices.
+/// What docs/operations.md says of switching without interruption.
 #[test]
 fn switching_to_cert_manager_and_back_interrupts_nothing() {
     environment_or_skip!();
@@ -70,7 +70,7 @@ fn switching_to_cert_manager_and_back_interrupts_nothing() {
     kubectl_with(&[NAMESPACE, "apply", "--filename=-"], &issuer.to_string()).expect_ok();
     let authority = secret(AUTHORITY)["tls.crt"].clone();
     under_load(&tenant, || {
-        let (mut served, before) = (Told::by_servers(), certificates());
+        let (mut served, before) = (LogCount::by_servers(), certificates());
         cert_manager.takes_over(&[
             "--set=certManager.issuerRef.kind=Issuer",
             "--set=certManager.issuerRef.name=as-before",
@@ -111,8 +111,8 @@ fn cert_manager_renews_certificates_and_ca_without_interruption() {
     let tenant = Tenant::ready("renewed");
     tenant.start_recorder("former");
     let (cert_manager, before) = (CertManager::up(), certificates());
-    let mut served = Told::by_servers();
-    // Not under load: the CA is another, which nobody knew beforehand.
+    let mut served = LogCount::by_servers();
+    // Not under load: the CA is another one, which no client trusts beforehand.
     cert_manager.takes_over(&[]);
     wait_issued_after(&before);
     served.once_more();
@@ -124,7 +124,7 @@ fn cert_manager_renews_certificates_and_ca_without_interruption() {
     under_load(&tenant, || {
         renewed_time_and_again(&mut served);
 
-        let (before, mut known) = (certificates(), Told::by_sidecar(&tenant));
+        let (before, mut known) = (certificates(), LogCount::by_sidecar(&tenant));
         renew(OF_THE_CHART);
         let another = || (secret(OF_THE_CHART)["tls.crt"] != authority["tls.crt"]).then_some(());
         wait_for("a CA that is renewed", described, another);
@@ -154,7 +154,7 @@ fn cert_manager_renews_certificates_and_ca_without_interruption() {
 }
 
 /// By turns as `cmctl renew` asks for it, and by loss of the Secrets.
-fn renewed_time_and_again(served: &mut Told) {
+fn renewed_time_and_again(served: &mut LogCount) {
     for round in 0..ROUNDS {
         let before = certificates();
         if round % 2 == 0 {
@@ -168,7 +168,7 @@ fn renewed_time_and_again(served: &mut Told) {
     }
 }
 
-/// Has cert-manager issue a Certificate anew.
+/// Has cert-manager reissue a Certificate.
 fn renew(certificate: &str) {
     let condition =
         json!({"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "by a test"});

@@ -186,7 +186,7 @@ fn an_image_upgrade_keeps_serving_pods_with_the_previous_sidecar() {
     // Neither an edit of the pod before nor its end is held up.
     tenant.kubectl(&["label", "pod", "held", "edited=after"]).expect_ok();
     tenant.kubectl(&["delete", "pod", "held", "--wait=false"]).expect_ok();
-    held.let_go().expect_ok();
+    held.release().expect_ok();
     wait_for("its end", || tenant.describe(), || tenant.get(&["pod", "held"]).is_none().then_some(()));
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::rotations::{AUTHORITY, SERVERS, secret, server_made, write};
 use super::{NAMESPACE, Stopped};
-use crate::door::Door;
+use crate::broker_client::BrokerClient;
 use crate::support::{Tenant, dev, kubectl, repository, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
 
@@ -159,16 +159,16 @@ fn each_alert_fires_for_the_fault_that_it_is_about() {
     prometheus.wait_firing("RecordingBrokerUnavailable", &[]);
     throttled.no_fault();
 
-    let door = Door::open();
+    let broker = BrokerClient::open();
     let refused = || {
-        (0..5).for_each(|_| assert!(door.ask("GET /v1/credentials", &[]).starts_with("HTTP/1.1 403")));
+        (0..5).for_each(|_| assert!(broker.ask("GET /v1/credentials", &[]).starts_with("HTTP/1.1 403")));
         let rising =
             r#"ALERTS{alertstate="firing", alertname="RecordingBrokerRefusalsRising", result="NoToken"}"#;
         (!prometheus.ask(rising).is_empty()).then_some(())
     };
     wait_for("RecordingBrokerRefusalsRising", || format!("{:?}", prometheus.firing()), refused);
 
-    // Nobody is left to renew.
+    // Without the controller nothing is renewed.
     let before = secret(&format!("{}-tls", SERVERS[0]));
     let stopped = Stopped::controller();
     write(&format!("{}-tls", SERVERS[0]), &server_made(&secret(AUTHORITY), SERVERS[0], 80));

@@ -23,7 +23,7 @@ fn certificates_and_ca_are_replaced_under_load_without_a_failure() {
     let rounds = if is_long() { 50 } else { 5 };
     let tenant = Tenant::ready("rotated");
     under_load(&tenant, || {
-        let (mut served, mut told) = (Told::by_servers(), Told::by_sidecar(&tenant));
+        let (mut served, mut count) = (LogCount::by_servers(), LogCount::by_sidecar(&tenant));
         for round in 1..=rounds {
             let successor = authority_made(8);
             let stopped = Stopped::controller();
@@ -40,7 +40,7 @@ fn certificates_and_ca_are_replaced_under_load_without_a_failure() {
             wait_for("certificates in time before the old ones end", none, || all_differ(&before));
             served.once_more();
             // Who knows the new CA before it signs needs no other way to learn of it.
-            told.once_more();
+            count.once_more();
 
             let before = certificates();
             let stopped = Stopped::controller();
@@ -60,7 +60,7 @@ fn certificates_and_ca_are_replaced_under_load_without_a_failure() {
             wait_for("a recording under the new CA", || tenant.describe(), || tenant.object(&key));
             tenant.kubectl(&["delete", "pod", &fresh, "--wait=false"]).expect_ok();
         }
-        // Whom the sidecar has a connection to ends: it must trust the newest CA to go on.
+        // The broker to which the sidecar is connected ends, so it must trust the newest CA to go on.
         let broker = "deployment/recording-operator-broker";
         kubectl(&[NAMESPACE, "rollout", "restart", broker]).expect_ok();
         kubectl(&[NAMESPACE, "rollout", "status", "--timeout=180s", broker]).expect_ok();
@@ -70,18 +70,18 @@ fn certificates_and_ca_are_replaced_under_load_without_a_failure() {
     forget_former_authorities();
 }
 
-/// How often a line was logged, by each of those who should log it.
-pub struct Told {
+/// How often a line was logged, by each process that should log it.
+pub struct LogCount {
     line: &'static str,
     logs: Box<dyn Fn() -> Vec<String>>,
     expected: Vec<usize>,
 }
 
-impl Told {
+impl LogCount {
     fn new(line: &'static str, logs: impl Fn() -> Vec<String> + 'static) -> Self {
-        let mut told = Told { line, logs: Box::new(logs), expected: vec![] };
-        told.expected = told.counts();
-        told
+        let mut count = LogCount { line, logs: Box::new(logs), expected: vec![] };
+        count.expected = count.counts();
+        count
     }
 
     /// Webhook and broker, of a certificate that they took up.
@@ -95,7 +95,7 @@ impl Told {
         let pods =
             wait_for("two pods each", || format!("{:?}", pods()), || Some(pods()).filter(|it| it.len() == 4));
         let logs = move || pods.iter().map(|pod| kubectl(&[NAMESPACE, "logs", pod]).text()).collect();
-        Told::new("serving with a new certificate", logs)
+        LogCount::new("serving with a new certificate", logs)
     }
 
     /// The sidecar of the recorder, of CAs that it trusts.
@@ -103,7 +103,7 @@ impl Told {
         let namespace = format!("--namespace={}", tenant.namespace);
         let logs =
             move || vec![kubectl(&[&namespace, "logs", "recorder", "--container=recording-uploader"]).text()];
-        Told::new("The broker has other CA certificates", logs)
+        LogCount::new("The broker has other CA certificates", logs)
     }
 
     fn counts(&self) -> Vec<usize> {
@@ -122,7 +122,8 @@ impl Told {
     }
 }
 
-/// Webhook and broker get their Secrets anew, as a pod that changes does; the kubelet's own round may take a minute and more.
+/// Has the kubelet update the Secrets of webhook and broker, as it does when a pod changes; its own interval may take a
+/// minute or more.
 fn sync() {
     let now = format!("test/synced={}", Timestamp::now().as_millisecond());
     kubectl(&[NAMESPACE, "annotate", "pods", SERVER_PODS, "--overwrite", &now]).expect_ok();

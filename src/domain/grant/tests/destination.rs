@@ -1,4 +1,4 @@
-//! What a pod is told of its destination, and which sessions of it there are.
+//! The destination document, and what a session depends on.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::api::{DeliveryState, Endpoint};
 
 #[test]
 fn a_document_says_whether_to_upload_and_if_not_why() {
-    let told = |world: World| {
+    let stated = |world: World| {
         let endpoint = Endpoint { url: "https://aws.test".into(), ca_bundle: Some("its CA".into()) };
         let document = document(&world.destination().unwrap(), Some(&endpoint), "the CA");
         assert_eq!(document.endpoint, Some(endpoint));
@@ -17,7 +17,7 @@ fn a_document_says_whether_to_upload_and_if_not_why() {
         );
         (document.state, document.reason)
     };
-    assert_eq!(told(World::accepted()), (DeliveryState::Active, None));
+    assert_eq!(stated(World::accepted()), (DeliveryState::Active, None));
 
     let mut refused = World::accepted();
     refused.destination["status"]["conditions"][0]["status"] = json!("False");
@@ -34,7 +34,7 @@ fn a_document_says_whether_to_upload_and_if_not_why() {
             "The destination has not been validated since it was last edited.",
         ),
     ] {
-        assert_eq!(told(world), (DeliveryState::Paused, Some(reason.to_owned())));
+        assert_eq!(stated(world), (DeliveryState::Paused, Some(reason.to_owned())));
     }
 }
 

@@ -99,7 +99,7 @@ impl World {
     }
 
     /// The way that the broker goes for credentials.
-    fn credentials(&self) -> Result<Identity, Denial> {
+    fn credentials(&self) -> Result<PodIdentity, Denial> {
         let review: TokenReviewStatus = serde_json::from_value(self.review.clone()).unwrap();
         let pod: Option<Pod> = serde_json::from_value(self.pod.clone()).unwrap();
         let identity = identify(claimed_pod(&review)?, pod.as_ref())?;
@@ -118,7 +118,7 @@ enum Part {
 
 #[test]
 fn there_is_one_way_to_credentials() {
-    let accepted = Identity {
+    let accepted = PodIdentity {
         namespace: "tenant-acme".into(),
         pod: "recorder-0".into(),
         uid: "pod-uid-1".into(),

@@ -1,4 +1,4 @@
-//! Whose claim comes first, and what a platform that only warns makes of an open role.
+//! The order of claims, and open roles under enforcement `warn`.
 
 use super::*;
 use crate::api::Objection;
@@ -33,7 +33,7 @@ fn judged(
 }
 
 fn due_with(destination: &RecordingDestination, standing: &Result<(), Objection>, time: Timestamp) -> Due {
-    let recent = Recent::at_first_sight(destination, now());
+    let recent = Recent::from_status(destination, now());
     super::super::due(destination, recent.as_ref(), &rules(), standing, time)
 }
 
@@ -85,15 +85,15 @@ fn the_unproved_sees_only_its_own_failure() {
     let mut denied = sound();
     denied.assumed = refused(403, "AccessDenied");
     denied.platform = Platform::AsConfigured;
-    let unclear = |role: &mut RoleEvidence| {
+    let unclear_refusal = |role: &mut RoleEvidence| {
         role.enforcement.as_mut().unwrap().negatives[0].answer = Some(refused(503, ""))
     };
-    let mut doubtful = sound();
-    unclear(&mut doubtful);
+    let mut inconclusive_role = sound();
+    unclear_refusal(&mut inconclusive_role);
     for (what, role, status, reason) in [
         ("refused", denied, "False", Reason::AssumeRoleDenied),
         ("open", open(), "False", Reason::ExternalIDNotEnforced),
-        ("without a clear answer", doubtful, "Unknown", Reason::ProbeInconclusive),
+        ("without a clear answer", inconclusive_role, "Unknown", Reason::ProbeInconclusive),
     ] {
         let verdict = super::super::judge(
             &destination(),
@@ -122,8 +122,8 @@ fn no_aws_call_is_made_for_a_namespace_that_may_not_use_the_account() {
         "no edit of the spec is needed"
     );
     let refused = with_status(destination(), verdict);
-    assert!(matches!(due_with(&refused, &not_allowed(), now()), Due::NotBefore(_)), "said once");
-    assert_eq!(due_with(&refused, &Ok(()), now()), Due::Look(Work::Everything), "allowed since");
+    assert!(matches!(due_with(&refused, &not_allowed(), now()), Due::NotBefore(_)), "published once");
+    assert_eq!(due_with(&refused, &Ok(()), now()), Due::Validate(Work::Everything), "allowed since");
 
     let lost = judged(&proved(), &Evidence::NotAllowed(not_allowed().unwrap_err()), &rules(), not_allowed());
     assert_said(&lost, ConditionType::Ready, "False", Reason::AccountNotAllowed);
@@ -139,7 +139,7 @@ fn where_the_platform_only_warns_an_open_role_is_ready_and_claims_nothing() {
     let event = &verdict.transitions[0];
     assert!(event.warning && event.reason == "ExternalIDNotEnforced", "{event:?}");
     let warned = with_status(proved(), verdict);
-    assert_eq!(judged(&warned, &evidence(open()), &warn, Ok(())).transitions, [], "said once");
+    assert_eq!(judged(&warned, &evidence(open()), &warn, Ok(())).transitions, [], "published once");
 
     let first = judged(&destination(), &evidence(open()), &warn, Ok(()));
     assert_said(&first, ConditionType::Ready, "True", Reason::Validated);
@@ -211,7 +211,7 @@ fn refusals_prove_nothing_while_the_control_role_refuses_too() {
         role.enforcement.as_mut().unwrap().control = control;
         let verdict = judged(&destination(), &evidence(role), &rules(), Ok(()));
         assert_eq!(
-            said(&verdict, ConditionType::ExternalIDEnforced).0,
+            shown(&verdict, ConditionType::ExternalIDEnforced).0,
             "False",
             "an open door is one: {what}"
         );
@@ -221,12 +221,12 @@ fn refusals_prove_nothing_while_the_control_role_refuses_too() {
 #[test]
 fn an_open_role_raises_a_warning_event_under_enforcement_warn() {
     let warn = Rules { enforcement: EnforcementMode::Warn, ..rules() };
-    let told = |before: &RecordingDestination| -> Vec<(bool, String)> {
-        let news = judged(before, &evidence(open()), &warn, Ok(())).transitions;
-        news.into_iter().map(|news| (news.warning, news.reason)).collect()
+    let reported = |before: &RecordingDestination| -> Vec<(bool, String)> {
+        let transitions = judged(before, &evidence(open()), &warn, Ok(())).transitions;
+        transitions.into_iter().map(|transitions| (transitions.warning, transitions.reason)).collect()
     };
     let expected = [(false, "Validated".to_owned()), (true, "ExternalIDNotEnforced".to_owned())];
-    assert_eq!(told(&destination()), expected);
+    assert_eq!(reported(&destination()), expected);
     // Known to be open since before, while the bucket was in the way.
     let mut blocked = open();
     blocked.bucket = Some(BucketEvidence {
@@ -234,5 +234,5 @@ fn an_open_role_raises_a_warning_event_under_enforcement_warn() {
         ..BucketEvidence::default()
     });
     let blocked = with_status(destination(), judged(&destination(), &evidence(blocked), &warn, Ok(())));
-    assert_eq!(told(&blocked), expected);
+    assert_eq!(reported(&blocked), expected);
 }

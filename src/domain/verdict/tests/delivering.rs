@@ -51,18 +51,18 @@ fn delivering_follows_the_reports_and_ready_does_not_depend_on_it() {
 #[test]
 fn a_report_is_published_once_and_costs_no_validation() {
     for reasons in [&[Reason::UploadsLate][..], &[]] {
-        let news = reported(reasons, true);
-        assert_eq!(due(&news, None, "aws", now()), Due::ReportDelivery);
-        let verdict = judge(&news, &Evidence::Reported, &texts(), None, now());
-        let mut told = news.clone();
+        let transitions = reported(reasons, true);
+        assert_eq!(due(&transitions, None, "aws", now()), Due::ReportDelivery);
+        let verdict = judge(&transitions, &Evidence::Reported, &texts(), None, now());
+        let mut reported = transitions.clone();
         let (uploaders, upload) = {
-            let status = news.status.as_ref().unwrap();
+            let status = transitions.status.as_ref().unwrap();
             (status.uploaders.clone(), status.last_upload_time.clone())
         };
-        told.status = Some(verdict.status);
-        let status = told.status.as_mut().unwrap();
+        reported.status = Some(verdict.status);
+        let status = reported.status.as_mut().unwrap();
         (status.uploaders, status.last_upload_time) = (uploaders, upload);
-        assert!(matches!(due(&told, None, "aws", now()), Due::NotBefore(_)));
+        assert!(matches!(due(&reported, None, "aws", now()), Due::NotBefore(_)));
     }
 }
 
@@ -78,8 +78,8 @@ fn uploaders_in_trouble_are_reported_while_suspended() {
 #[test]
 fn another_reason_is_published_though_delivering_stays_false() {
     let late = reported(&[Reason::UploadsLate], true);
-    let told = judge(&late, &Evidence::Reported, &texts(), None, now());
+    let verdict = judge(&late, &Evidence::Reported, &texts(), None, now());
     let mut quarantines = reported(&[Reason::RecordingsQuarantined], true);
-    quarantines.status.as_mut().unwrap().conditions = told.status.conditions;
+    quarantines.status.as_mut().unwrap().conditions = verdict.status.conditions;
     assert_eq!(due(&quarantines, None, "aws", now()), Due::ReportDelivery);
 }

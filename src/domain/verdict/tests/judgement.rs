@@ -1,10 +1,10 @@
-//! What is seen → what is said.
+//! Evidence → status.
 
 use super::*;
 
 #[test]
 fn a_sound_destination_is_ready() {
-    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    let verdict = validate(&destination(), resolved(), Some(sound()), now());
     for kind in ["Ready", "SecretResolved", "RoleAssumable", "ExternalIDEnforced", "BucketWritable"] {
         assert_said(&verdict, kind.parse().unwrap(), "True", Reason::Validated);
     }
@@ -20,7 +20,7 @@ fn a_sound_destination_is_ready() {
 
 #[test]
 fn each_call_of_an_uploader_has_its_own_line() {
-    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    let verdict = validate(&destination(), resolved(), Some(sound()), now());
     let line = |verdict: &Verdict, name: &str| {
         verdict.status.checks.iter().find(|c| c.name == name).map(|c| (c.result, c.reason.clone()))
     };
@@ -30,14 +30,14 @@ fn each_call_of_an_uploader_has_its_own_line() {
     }
     assert_eq!(line(&verdict, "PutObjectWithoutACL"), None, "only made to tell two causes apart");
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    let stopped = look(&destination(), secret, role, now());
+    let stopped = validate(&destination(), secret, role, now());
     for call in &CALLS[1..] {
         let name: &str = call.into();
         assert_eq!(line(&stopped, name), Some((CheckResult::Skipped, "NotEvaluated".into())), "{name}");
     }
     let mut versioned = sound();
     versioned.bucket.as_mut().unwrap().marker_left = true;
-    let kept = look(&destination(), resolved(), Some(versioned), now());
+    let kept = validate(&destination(), resolved(), Some(versioned), now());
     assert_eq!(line(&kept, "DeleteObject"), Some((CheckResult::Passed, "DeleteMarkerLeft".into())));
 }
 
@@ -51,7 +51,7 @@ fn a_refused_head_is_explained_by_the_get_that_is_refused_too() {
         let mut role = sound();
         let calls = &mut role.bucket.as_mut().unwrap().calls;
         (calls[1].1, calls[2].1) = (refused(403, ""), get);
-        let verdict = look(&destination(), resolved(), Some(role), now());
+        let verdict = validate(&destination(), resolved(), Some(role), now());
         for name in ["HeadObject", "GetObject"] {
             let check = verdict.status.checks.iter().find(|check| check.name == name).unwrap();
             assert_eq!((check.result, &check.reason), (CheckResult::Failed, &reason.to_string()), "{name}");
@@ -62,7 +62,7 @@ fn a_refused_head_is_explained_by_the_get_that_is_refused_too() {
 #[test]
 fn the_wrong_region_is_answered_with_the_right_one() {
     let (secret, role) = bucket(BucketCall::PutObject, elsewhere("eu-west-1"));
-    let verdict = look(&destination(), secret, role, now());
+    let verdict = validate(&destination(), secret, role, now());
     let check = verdict.status.checks.iter().find(|c| c.name == "PutObject").unwrap();
     assert_eq!(check.remedy, "Set spec.region to eu-west-1");
     assert_eq!(verdict.status.bucket_region.as_deref(), Some("eu-west-1"));
@@ -72,7 +72,7 @@ fn the_wrong_region_is_answered_with_the_right_one() {
 fn a_role_that_lets_anybody_in_stays_assumable_and_is_not_ready() {
     let mut role = sound();
     role.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Granted(()));
-    let verdict = look(&destination(), resolved(), Some(role), now());
+    let verdict = validate(&destination(), resolved(), Some(role), now());
     assert_said(&verdict, ConditionType::RoleAssumable, "True", Reason::Validated);
     assert_said(&verdict, ConditionType::ExternalIDEnforced, "False", Reason::ExternalIDNotEnforced);
     assert_said(&verdict, ConditionType::BucketWritable, "True", Reason::Validated);
@@ -84,7 +84,7 @@ fn a_role_that_lets_anybody_in_stays_assumable_and_is_not_ready() {
 
 #[test]
 fn a_condition_that_was_not_reached_is_unknown_and_says_so() {
-    let verdict = look(&destination(), SecretObservation::NotFound, None, now());
+    let verdict = validate(&destination(), SecretObservation::NotFound, None, now());
     for kind in
         [ConditionType::RoleAssumable, ConditionType::ExternalIDEnforced, ConditionType::BucketWritable]
     {
@@ -102,7 +102,7 @@ fn one_hiccup_leaves_a_proof_standing_until_it_is_twice_its_interval_old() {
         (SignedDuration::from_secs(2 * 3600 - 1), "True", Reason::Validated),
         (hours(2), "Unknown", Reason::ProbeInconclusive),
     ] {
-        let verdict = look(&proved(), resolved(), Some(silent.clone()), now() + age);
+        let verdict = validate(&proved(), resolved(), Some(silent.clone()), now() + age);
         assert_said(&verdict, ConditionType::Ready, status, reason);
         let check = verdict.status.checks.iter().find(|c| c.name == "AssumeRole").unwrap();
         assert_eq!(check.result, CheckResult::Inconclusive, "the check tells the truth at {age}");
@@ -118,9 +118,9 @@ fn one_hiccup_leaves_a_proof_standing_until_it_is_twice_its_interval_old() {
 fn a_wrong_key_of_ours_leaves_proved_tenants_ready_and_others_unknown() {
     let mut refused_key = sound();
     refused_key.assumed = refused(403, "InvalidClientTokenId");
-    let verdict = look(&proved(), resolved(), Some(refused_key.clone()), now() + hours(1));
+    let verdict = validate(&proved(), resolved(), Some(refused_key.clone()), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
-    let verdict = look(&destination(), resolved(), Some(refused_key), now());
+    let verdict = validate(&destination(), resolved(), Some(refused_key), now());
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::PlatformCredentialsInvalid);
 }
 
@@ -129,12 +129,12 @@ fn a_proof_does_not_stand_for_another_secret_or_generation() {
     let mut silent = sound();
     silent.assumed = Answer::Silent(Silence::Timeout);
     let other_secret = SecretObservation::Resolved { version: "900".into(), known: false };
-    let verdict = look(&proved(), other_secret, Some(silent.clone()), now() + hours(1));
+    let verdict = validate(&proved(), other_secret, Some(silent.clone()), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
 
     let mut edited = proved();
     edited.metadata.generation = Some(GENERATION + 1);
-    let verdict = look(&edited, resolved(), Some(silent), now() + hours(1));
+    let verdict = validate(&edited, resolved(), Some(silent), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
 }
 
@@ -143,7 +143,7 @@ fn a_validation_of_the_role_alone_leaves_the_rest_as_it_was() {
     let mut role_only = sound();
     (role_only.enforcement, role_only.bucket) = (None, None);
     let before = proved();
-    let verdict = look(&before, resolved(), Some(role_only), now() + hours(1));
+    let verdict = validate(&before, resolved(), Some(role_only), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(verdict.status.last_validation_time, Some(Time(now() + hours(1))));
     assert_eq!(verdict.status.last_enforcement_time, Some(Time(now())));
@@ -155,21 +155,21 @@ fn the_transition_time_moves_only_when_the_status_flips() {
     let since = |verdict: &Verdict| {
         conditions::find(&verdict.status, ConditionType::Ready).unwrap().last_transition_time.0
     };
-    let again = look(&proved(), resolved(), Some(sound()), now() + hours(1));
+    let again = validate(&proved(), resolved(), Some(sound()), now() + hours(1));
     assert_eq!(since(&again), now());
-    let lost = look(&proved(), SecretObservation::NotFound, None, now() + hours(1));
+    let lost = validate(&proved(), SecretObservation::NotFound, None, now() + hours(1));
     assert_eq!(since(&lost), now() + hours(1));
 }
 
 #[test]
 fn events_tell_of_transitions_only() {
-    let first = look(&destination(), resolved(), Some(sound()), now());
+    let first = validate(&destination(), resolved(), Some(sound()), now());
     assert_eq!(first.transitions.len(), 1);
     assert!(!first.transitions[0].warning);
-    let again = look(&proved(), resolved(), Some(sound()), now() + hours(1));
+    let again = validate(&proved(), resolved(), Some(sound()), now() + hours(1));
     assert_eq!(again.transitions, []);
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    let lost = look(&proved(), secret, role, now() + hours(1));
+    let lost = validate(&proved(), secret, role, now() + hours(1));
     assert_eq!(lost.transitions.len(), 1);
     let event = &lost.transitions[0];
     assert!(event.warning && event.reason == "PutObjectDenied", "{event:?}");
@@ -182,7 +182,7 @@ fn nothing_aws_wrote_and_no_secret_reaches_the_status() {
     role.assumed =
         Answer::Refused(Refusal { status: 403, code: "AccessDenied".into(), ..Refusal::default() });
     role.platform = Platform::AsConfigured;
-    let verdict = look(&destination(), resolved(), Some(role), now());
+    let verdict = validate(&destination(), resolved(), Some(role), now());
     let text = serde_json::to_string(&verdict.status).unwrap();
     assert!(text.contains("TRUST POLICY") && !text.contains("RequestId"), "{text}");
 }
@@ -193,7 +193,7 @@ fn an_inconclusive_bucket_loses_its_proof_though_the_role_is_proved() {
     let (mut seen, mut time) = (proved(), now());
     for _ in 0..5 {
         time += hours(12);
-        let verdict = look(&seen, secret.clone(), role.clone(), time);
+        let verdict = validate(&seen, secret.clone(), role.clone(), time);
         seen = with_status(seen, verdict);
     }
     let ready = conditions::find(seen.status.as_ref().unwrap(), ConditionType::Ready).unwrap();

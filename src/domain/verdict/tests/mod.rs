@@ -3,8 +3,8 @@
 mod claims;
 mod delivering;
 mod judgement;
-mod memory;
 mod reasons;
+mod recent;
 mod schedule;
 mod standing;
 mod timing;
@@ -115,32 +115,32 @@ fn due(destination: &RecordingDestination, recent: Option<&Recent>, partition: &
     super::due(destination, recent, &rules, &Ok(()), now)
 }
 
-fn next_look(
+fn next_validation(
     destination: &RecordingDestination,
     recent: &Recent,
     partition: &str,
     now: Timestamp,
 ) -> Timestamp {
     let rules = Rules { partition: partition.into(), ..rules() };
-    super::next_look(destination, recent, &rules, &Ok(()), now)
+    super::next_validation(destination, recent, &rules, &Ok(()), now)
 }
 
 fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
     super::bucket_is_due(destination, &resolved(), enforcement, None, &rules(), now())
 }
 
-/// What is remembered after a look.
-fn after_look(
+/// What is kept after a validation.
+fn after_validation(
     before: Option<&Recent>,
     destination: &RecordingDestination,
     evidence: &Evidence,
     at: Timestamp,
 ) -> Recent {
     let verdict = judge(destination, evidence, &texts(), before, at);
-    Recent::after_look(before, destination, evidence, &verdict.status, at)
+    Recent::after_validation(before, destination, evidence, &verdict.status, at)
 }
 
-fn look(
+fn validate(
     destination: &RecordingDestination,
     secret: SecretObservation,
     role: Option<RoleEvidence>,
@@ -156,18 +156,18 @@ fn with_status(mut destination: RecordingDestination, verdict: Verdict) -> Recor
 }
 
 fn proved() -> RecordingDestination {
-    let verdict = look(&destination(), resolved(), Some(sound()), now());
+    let verdict = validate(&destination(), resolved(), Some(sound()), now());
     with_status(destination(), verdict)
 }
 
-fn said(verdict: &Verdict, kind: ConditionType) -> (String, String) {
+fn shown(verdict: &Verdict, kind: ConditionType) -> (String, String) {
     let condition = conditions::find(&verdict.status, kind).unwrap_or_else(|| panic!("{kind} is missing"));
     (condition.status.clone(), condition.reason.clone())
 }
 
 #[track_caller]
 fn assert_said(verdict: &Verdict, kind: ConditionType, status: &str, reason: Reason) {
-    assert_eq!(said(verdict, kind), (status.to_owned(), reason.to_string()), "{kind}");
+    assert_eq!(shown(verdict, kind), (status.to_owned(), reason.to_string()), "{kind}");
 }
 
 /// A sound destination whose probe ended at `call` with `answer`.

@@ -43,7 +43,7 @@ fn each_failure_has_its_own_reason() {
             "denied, as the key is somebody else's",
             role(|r| {
                 r.assumed = refused(403, "AccessDenied");
-                r.platform = Platform::SomebodyElse("arn:x".into())
+                r.platform = Platform::AnotherPrincipal("arn:x".into())
             }),
             "Unknown",
             PlatformCredentialsInvalid,
@@ -365,9 +365,9 @@ fn each_failure_has_its_own_reason() {
         ("nothing", (resolved(), Some(sound())), "True", Validated),
     ];
     for (trouble, (secret, role), status, reason) in rows {
-        let verdict = look(&destination(), secret, role, now());
+        let verdict = validate(&destination(), secret, role, now());
         let expected = (status.to_owned(), reason.to_string());
-        assert_eq!(said(&verdict, ConditionType::Ready), expected, "{trouble}");
+        assert_eq!(shown(&verdict, ConditionType::Ready), expected, "{trouble}");
         let reconciling = conditions::find(&verdict.status, ConditionType::Reconciling).is_some();
         assert_eq!(reconciling, status != "True", "{trouble}: what is not Ready is retried");
         for check in verdict.status.checks.iter().filter(|check| check.result == CheckResult::Failed) {

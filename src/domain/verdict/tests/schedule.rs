@@ -17,7 +17,7 @@ fn suspending_keeps_what_is_known_and_resuming_proves_again() {
     assert!(matches!(due(&suspended, None, "aws", now()), Due::NotBefore(_)));
     suspended.spec.suspend = false;
     suspended.metadata.generation = Some(GENERATION + 2);
-    assert_eq!(due(&suspended, None, "aws", now()), Due::Look(Work::Everything));
+    assert_eq!(due(&suspended, None, "aws", now()), Due::Validate(Work::Everything));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_role_of_another_partition_waits_for_an_edit() {
     assert!(matches!(due(&with_status(destination.clone(), verdict), None, "aws", now()), Due::NotBefore(_)));
     assert_eq!(
         due(&destination, None, "aws-cn", now()),
-        Due::Look(Work::Everything),
+        Due::Validate(Work::Everything),
         "its own platform serves it"
     );
 }
@@ -43,15 +43,15 @@ fn what_is_due_when() {
         generation: destination.metadata.generation,
         secret_version: None,
         last_probe: None,
-        doubtful_since: None,
-        last_secret_look: now() - ago,
+        inconclusive_since: None,
+        last_secret_read: now() - ago,
         last_attempt: Some(now() - ago),
         last_change: now() - ago,
     };
     let minute = SignedDuration::from_mins(1);
     let ready = proved();
     let at = |d: &RecordingDestination, r: Option<&Recent>, time| match due(d, r, "aws", time) {
-        Due::Look(work) => Some(work),
+        Due::Validate(work) => Some(work),
         _ => None,
     };
     assert_eq!(at(&destination(), None, now()), Some(Work::Everything), "a new one, at once");
@@ -71,11 +71,11 @@ fn what_is_due_when() {
         at(&asked, Some(&recent(&asked, SignedDuration::from_secs(10))), now()),
         Some(Work::Everything)
     );
-    let answered = with_status(asked.clone(), look(&asked, resolved(), Some(sound()), now()));
+    let answered = with_status(asked.clone(), validate(&asked, resolved(), Some(sound()), now()));
     assert_eq!(at(&answered, None, now() + minute), None, "once for each value");
 
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    let broken = with_status(destination(), look(&destination(), secret, role, now()));
+    let broken = with_status(destination(), validate(&destination(), secret, role, now()));
     let young = recent(&broken, SignedDuration::ZERO);
     assert_eq!(at(&broken, Some(&young), now() + SignedDuration::from_secs(5)), None);
     assert_eq!(
@@ -96,7 +96,7 @@ fn what_is_due_when() {
     );
 }
 
-/// Whatever a look comes to, the next one is not due at once.
+/// Whatever a validation finds, the next one is not due at once.
 #[test]
 fn no_validation_is_due_at_once_after_another() {
     let mut silent = sound();
@@ -113,9 +113,9 @@ fn no_validation_is_due_at_once_after_another() {
         let (mut seen, mut recent, mut time) = (destination(), None, now());
         for round in 0..50 {
             let verdict = judge(&seen, &evidence, &texts(), recent.as_ref(), time);
-            let after = after_look(recent.as_ref(), &seen, &evidence, time);
+            let after = after_validation(recent.as_ref(), &seen, &evidence, time);
             seen = with_status(seen, verdict);
-            let next = next_look(&seen, &after, "aws", time);
+            let next = next_validation(&seen, &after, "aws", time);
             assert!(next >= time + SignedDuration::from_secs(15), "{case}, round {round}: {}", next - time);
             (recent, time) = (Some(after), next);
         }
@@ -129,8 +129,8 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
         generation: Some(GENERATION),
         secret_version: None,
         last_probe: None,
-        doubtful_since: None,
-        last_secret_look: now(),
+        inconclusive_since: None,
+        last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
     };
@@ -147,11 +147,11 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
         let mut edited = proved();
         edit(&mut edited);
         edited.metadata.generation = Some(GENERATION + 1);
-        let expected = if carried { Due::CarryOver } else { Due::Look(Work::Everything) };
+        let expected = if carried { Due::CarryOver } else { Due::Validate(Work::Everything) };
         assert_eq!(due(&edited, Some(&recent), "aws", now()), expected, "{field}");
         assert_eq!(
             due(&edited, None, "aws", now()),
-            Due::Look(Work::Everything),
+            Due::Validate(Work::Everything),
             "{field}: unseen, nothing is carried over"
         );
         let verdict = judge(&edited, &Evidence::CarriedOver, &texts(), Some(&recent), now());
@@ -174,9 +174,9 @@ fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
     edited.metadata.generation = Some(GENERATION + 1);
     let (secret, role) = bucket(BucketCall::PutObject, refused(404, "NoSuchBucket"));
     let evidence = Evidence::Validated { secret, role: role.map(Box::new) };
-    // As if the look were remembered, while the status still speaks of the generation before.
-    let recent = after_look(None, &edited, &evidence, now());
-    assert_eq!(due(&edited, Some(&recent), "aws", now()), Due::Look(Work::Everything));
+    // As if the validation were kept while the status still shows the previous generation.
+    let recent = after_validation(None, &edited, &evidence, now());
+    assert_eq!(due(&edited, Some(&recent), "aws", now()), Due::Validate(Work::Everything));
 }
 
 #[test]
@@ -187,8 +187,8 @@ fn a_wrong_external_id_is_tried_once_and_a_corrected_one_at_the_next_read() {
         generation: Some(GENERATION),
         secret_version: Some(version.into()),
         last_probe: None,
-        doubtful_since: None,
-        last_secret_look: now(),
+        inconclusive_since: None,
+        last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
     };
@@ -197,7 +197,7 @@ fn a_wrong_external_id_is_tried_once_and_a_corrected_one_at_the_next_read() {
     assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("900"))), Work::Secret);
     let mut denied = sound();
     (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
-    let never_proved = look(&destination(), changed("900"), Some(denied), now()).status;
+    let never_proved = validate(&destination(), changed("900"), Some(denied), now()).status;
     assert_eq!(
         Work::Secret.given(&changed("901"), Some(&never_proved), Some(&tried("900"))),
         Work::Everything
@@ -214,12 +214,13 @@ fn no_probe_object_is_put_where_the_role_is_open_or_the_last_one_stayed() {
     assert!(bucket_is_due(&proved(), &refusing));
 
     let (secret, role) = bucket(BucketCall::DeleteObject, refused(403, "AccessDenied"));
-    let mut kept = with_status(destination(), look(&destination(), secret, role, now()));
+    let mut kept = with_status(destination(), validate(&destination(), secret, role, now()));
     for _ in 0..3 {
         assert!(!bucket_is_due(&kept, &refusing), "one more would stay");
         let mut without_bucket = sound();
         without_bucket.bucket = None;
-        kept = with_status(kept.clone(), look(&kept, resolved(), Some(without_bucket), now() + hours(24)));
+        kept =
+            with_status(kept.clone(), validate(&kept, resolved(), Some(without_bucket), now() + hours(24)));
         assert!(kept.is_ready());
     }
     kept.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
@@ -236,8 +237,8 @@ fn a_target_changed_while_suspended_is_established_again() {
         generation: Some(GENERATION),
         secret_version: None,
         last_probe: None,
-        doubtful_since: None,
-        last_secret_look: now(),
+        inconclusive_since: None,
+        last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
     };
@@ -259,7 +260,7 @@ fn a_bucket_is_left_alone_where_an_upload_has_proved_it_since() {
     assert!(!bucket_is_due(&used, &refusing));
     let mut without_bucket = sound();
     without_bucket.bucket = None;
-    let verdict = look(&used, resolved(), Some(without_bucket), now() + hours(24));
+    let verdict = validate(&used, resolved(), Some(without_bucket), now() + hours(24));
     assert_eq!(verdict.status.last_upload_time, None, "the broker's field is not written");
     let mut later = with_status(used.clone(), verdict);
     assert!(later.is_ready());
@@ -279,13 +280,13 @@ fn a_bucket_is_left_alone_where_an_upload_has_proved_it_since() {
 fn a_versioned_bucket_gets_no_more_versions_than_it_must() {
     let mut versioned = sound();
     versioned.bucket.as_mut().unwrap().marker_left = true;
-    let kept = with_status(destination(), look(&destination(), resolved(), Some(versioned), now()));
+    let kept = with_status(destination(), validate(&destination(), resolved(), Some(versioned), now()));
     let refusing = sound().enforcement.unwrap();
     assert!(kept.is_ready() && !bucket_is_due(&kept, &refusing));
     let mut without_bucket = sound();
     without_bucket.bucket = None;
-    // Long past every interval, as after an outage of ours: what was not due does not fall for its age.
-    let later = look(&kept, resolved(), Some(without_bucket), now() + hours(24 * 30));
+    // Long past every interval, as after an outage of the operator: what was not due does not expire.
+    let later = validate(&kept, resolved(), Some(without_bucket), now() + hours(24 * 30));
     assert_said(&later, ConditionType::Ready, "True", Reason::Validated);
 }
 
@@ -298,13 +299,13 @@ fn a_bucket_that_refuses_reading_and_deleting_is_not_filled_with_probes() {
             *answer = refused(403, "AccessDenied");
         }
     }
-    let verdict = look(&destination(), resolved(), Some(refusing), now());
+    let verdict = validate(&destination(), resolved(), Some(refusing), now());
     assert_said(&verdict, ConditionType::Ready, "False", Reason::GetObjectDenied);
     let message = conditions::find(&verdict.status, ConditionType::Ready).unwrap().message.clone();
-    assert!(message.contains("kubectl annotate"), "who mends it is told to say so: {message}");
+    assert!(message.contains("kubectl annotate"), "the message names the side that can act: {message}");
     assert!(conditions::find(&verdict.status, ConditionType::Reconciling).is_none(), "it waits for that");
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    let unfilled = look(&destination(), secret, role, now());
+    let unfilled = validate(&destination(), secret, role, now());
     let message = conditions::find(&unfilled.status, ConditionType::Ready).unwrap().message.clone();
     assert!(!message.contains("kubectl annotate"), "where nothing stays, it is tried again: {message}");
 
@@ -312,13 +313,13 @@ fn a_bucket_that_refuses_reading_and_deleting_is_not_filled_with_probes() {
     let enforcement = sound().enforcement.unwrap();
     assert!(!bucket_is_due(&kept, &enforcement), "two more would stay");
     let without_bucket = RoleEvidence { bucket: None, ..sound() };
-    let later = look(&kept, resolved(), Some(without_bucket), now() + hours(1));
+    let later = validate(&kept, resolved(), Some(without_bucket), now() + hours(1));
     assert_said(&later, ConditionType::BucketWritable, "False", Reason::GetObjectDenied);
     assert_eq!(later.transitions, []);
 
     kept.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
     assert!(bucket_is_due(&kept, &enforcement), "on request");
-    let mended = look(&kept, resolved(), Some(sound()), now() + hours(1));
+    let mended = validate(&kept, resolved(), Some(sound()), now() + hours(1));
     assert_said(&mended, ConditionType::Ready, "True", Reason::Validated);
 }
 
@@ -327,12 +328,12 @@ fn a_bucket_that_refuses_reading_and_deleting_is_not_filled_with_probes() {
 fn a_rotation_leaves_no_gap() {
     let edited = SecretObservation::Resolved { version: "900".into(), known: false };
     let before = proved();
-    let recent = Recent::at_first_sight(&before, now()).unwrap();
+    let recent = Recent::from_status(&before, now()).unwrap();
     let quarter = SignedDuration::from_secs(900);
     let looked = due(&before, Some(&recent), "aws", now() + quarter);
-    assert_eq!(looked, Due::Look(Work::Secret), "within a quarter of a session's life");
+    assert_eq!(looked, Due::Validate(Work::Secret), "within a quarter of a session's life");
     assert_eq!(Work::Secret.given(&edited, before.status.as_ref(), Some(&recent)), Work::Everything);
-    let verdict = look(&before, edited, Some(sound()), now() + quarter);
+    let verdict = validate(&before, edited, Some(sound()), now() + quarter);
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(verdict.transitions, [], "nothing happened to Ready");
     assert_eq!(verdict.status.external_id_secret_version.as_deref(), Some("900"));
@@ -347,11 +348,11 @@ fn a_rotation_leaves_no_gap() {
 fn a_secret_that_was_only_relabelled_keeps_claim_and_proof() {
     let relabelled = SecretObservation::Resolved { version: "900".into(), known: true };
     let before = proved();
-    let recent = Recent::at_first_sight(&before, now()).unwrap();
+    let recent = Recent::from_status(&before, now()).unwrap();
     assert_eq!(Work::Secret.given(&relabelled, before.status.as_ref(), Some(&recent)), Work::Role);
     let mut role_only = sound();
     (role_only.enforcement, role_only.bucket) = (None, None);
-    let verdict = look(&before, relabelled.clone(), Some(role_only.clone()), now() + hours(1));
+    let verdict = validate(&before, relabelled.clone(), Some(role_only.clone()), now() + hours(1));
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(
         verdict.status.external_id_secret_version.as_deref(),
@@ -360,7 +361,7 @@ fn a_secret_that_was_only_relabelled_keeps_claim_and_proof() {
     );
     assert_eq!(verdict.status.established_time, Some(Time(now())));
     role_only.assumed = Answer::Silent(Silence::Timeout);
-    let silent = look(&before, relabelled, Some(role_only), now() + hours(1));
+    let silent = validate(&before, relabelled, Some(role_only), now() + hours(1));
     assert_said(&silent, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(silent.status.external_id_secret_version.as_deref(), Some("812"), "not proved yet");
 }
@@ -368,12 +369,12 @@ fn a_secret_that_was_only_relabelled_keeps_claim_and_proof() {
 #[test]
 fn after_a_restart_only_what_is_due_is_validated() {
     let seen = proved();
-    let recent = Recent::at_first_sight(&seen, now() + hours(0));
+    let recent = Recent::from_status(&seen, now() + hours(0));
     assert!(matches!(due(&seen, recent.as_ref(), "aws", now()), Due::NotBefore(_)));
     let mut edited = seen.clone();
     edited.spec.validation.interval_seconds = 600;
     edited.metadata.generation = Some(GENERATION + 1);
     assert_eq!(due(&edited, recent.as_ref(), "aws", now()), Due::CarryOver);
-    assert_eq!(Recent::at_first_sight(&edited, now()), None, "of an unseen edit nothing is known");
-    assert_eq!(Recent::at_first_sight(&destination(), now()), None);
+    assert_eq!(Recent::from_status(&edited, now()), None, "of an unseen edit nothing is known");
+    assert_eq!(Recent::from_status(&destination(), now()), None);
 }

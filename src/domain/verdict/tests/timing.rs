@@ -1,4 +1,4 @@
-//! At which second things are due. A destination with an empty UID is looked at neither sooner nor later than others.
+//! The second at which a validation is due. A destination with an empty UID has no jitter.
 
 use super::*;
 use crate::api::Objection;
@@ -15,15 +15,15 @@ fn with_uid(mut destination: RecordingDestination, uid: &str) -> RecordingDestin
     destination
 }
 
-/// As remembered after a look at `attempt`, of a trouble that began at `change`.
+/// What is kept after a validation at `attempt` of a failure that began at `change`.
 fn looked(destination: &RecordingDestination, attempt: Timestamp, change: Timestamp) -> Recent {
     Recent {
         spec: destination.spec.clone(),
         generation: destination.metadata.generation,
         secret_version: None,
         last_probe: None,
-        doubtful_since: None,
-        last_secret_look: attempt,
+        inconclusive_since: None,
+        last_secret_read: attempt,
         last_attempt: Some(attempt),
         last_change: change,
     }
@@ -31,7 +31,7 @@ fn looked(destination: &RecordingDestination, attempt: Timestamp, change: Timest
 
 fn denied() -> RecordingDestination {
     let (secret, role) = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
-    with_status(destination(), look(&destination(), secret, role, now()))
+    with_status(destination(), validate(&destination(), secret, role, now()))
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn failures_are_retried_every_30_s_for_ten_minutes_then_with_backoff() {
         let denied = with_uid(denied(), uid);
         let tried = now() + age;
         // The Secret was read later, so that it is not due before.
-        let recent = Recent { last_secret_look: tried + hours(1), ..looked(&denied, tried, now()) };
+        let recent = Recent { last_secret_read: tried + hours(1), ..looked(&denied, tried, now()) };
         match due(&denied, Some(&recent), "aws", tried) {
             Due::NotBefore(time) => time - tried,
             other => panic!("{other:?}"),
@@ -82,14 +82,14 @@ fn a_proof_is_renewed_up_to_a_tenth_of_its_interval_sooner() {
 fn when_secret_and_bucket_are_due_together_all_is_validated() {
     let denied = with_uid(denied(), "");
     let at = |secret_look: Timestamp, time: Timestamp| {
-        let recent = Recent { last_secret_look: secret_look, ..looked(&denied, now(), now()) };
+        let recent = Recent { last_secret_read: secret_look, ..looked(&denied, now(), now()) };
         due(&denied, Some(&recent), "aws", time)
     };
     let retry = now() + seconds(30);
     let before = retry - seconds(1);
-    assert_eq!(at(now(), retry), Due::Look(Work::Everything));
-    assert_eq!(at(now() - seconds(1), retry), Due::Look(Work::Everything), "the Secret was due before");
-    assert_eq!(at(now() - seconds(1), before), Due::Look(Work::Secret), "now only the Secret is");
+    assert_eq!(at(now(), retry), Due::Validate(Work::Everything));
+    assert_eq!(at(now() - seconds(1), retry), Due::Validate(Work::Everything), "the Secret was due before");
+    assert_eq!(at(now() - seconds(1), before), Due::Validate(Work::Secret), "now only the Secret is");
     assert_eq!(at(now(), before), Due::NotBefore(retry));
 }
 
@@ -126,7 +126,7 @@ fn what_is_still_due_after_a_validation_follows_after_a_second() {
     let mut asked = proved();
     asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
     let recent = looked(&asked, now() - hours(1), now());
-    assert_eq!(next_look(&asked, &recent, "aws", now()), now() + seconds(1));
+    assert_eq!(next_validation(&asked, &recent, "aws", now()), now() + seconds(1));
 }
 
 /// Without a clear answer its time does not move, so it is the pause that keeps it from being due for ever.
@@ -152,7 +152,7 @@ fn inconclusive_checks_are_retried_after_30_s_if_they_count() {
         assert!(seen.is_ready(), "{what}: the proof stands");
         let recent = looked(&seen, time, time);
         let soon = super::super::due(&seen, Some(&recent), &rules, &Ok(()), time + seconds(30));
-        assert_eq!(soon == Due::Look(Work::Everything), again, "{what}: {soon:?}");
+        assert_eq!(soon == Due::Validate(Work::Everything), again, "{what}: {soon:?}");
         let sooner = super::super::due(&seen, Some(&recent), &rules, &Ok(()), time + seconds(29));
         assert!(matches!(sooner, Due::NotBefore(_)), "{what}: {sooner:?}");
     }
@@ -163,10 +163,10 @@ fn a_lasting_inconclusive_check_is_retried_with_backoff() {
     let mut caller = sound();
     caller.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Silent(Silence::Timeout));
     let seen = with_uid(proved(), "");
-    let seen = with_status(seen.clone(), look(&seen, resolved(), Some(caller), now() + hours(1)));
+    let seen = with_status(seen.clone(), validate(&seen, resolved(), Some(caller), now() + hours(1)));
     for (age, pause) in [(0, 30), (599, 30), (600, 150), (7200, 900)] {
         let tried = now() + hours(1) + seconds(age);
-        let recent = Recent { doubtful_since: Some(now() + hours(1)), ..looked(&seen, tried, now()) };
+        let recent = Recent { inconclusive_since: Some(now() + hours(1)), ..looked(&seen, tried, now()) };
         assert_eq!(due(&seen, Some(&recent), "aws", tried), Due::NotBefore(tried + seconds(pause)), "{age}");
     }
 }

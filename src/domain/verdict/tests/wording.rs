@@ -1,4 +1,4 @@
-//! In which words and in which order things are said.
+//! The wording and order of conditions, checks and Events.
 
 use super::*;
 
@@ -46,13 +46,14 @@ fn ready_claims_no_more_than_was_seen() {
 
 #[test]
 fn another_reason_is_news_although_ready_stays_false() {
-    let seen =
-        |(secret, role): (SecretObservation, Option<RoleEvidence>)| look(&destination(), secret, role, now());
+    let seen = |(secret, role): (SecretObservation, Option<RoleEvidence>)| {
+        validate(&destination(), secret, role, now())
+    };
     let denied = bucket(BucketCall::PutObject, refused(403, "AccessDenied"));
     let before = with_status(destination(), seen(denied.clone()));
-    assert_eq!(look(&before, denied.0, denied.1, now()).transitions, []);
+    assert_eq!(validate(&before, denied.0, denied.1, now()).transitions, []);
     let (secret, role) = bucket(BucketCall::PutObject, elsewhere("eu-west-1"));
-    assert_eq!(look(&before, secret, role, now()).transitions[0].reason, "WrongRegion");
+    assert_eq!(validate(&before, secret, role, now()).transitions[0].reason, "WrongRegion");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Puts a named entry into a list of a pod's spec, in place of one of the same name.
+//! Sets a named entry in a list of a pod's spec, in place of one of the same name.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Where the one of the same name was, so that a second look changes nothing; else at the end.
-pub(super) fn where_it_was(spec: &mut Value, list: &str, name: &str, entry: &impl Serialize) {
+/// Sets the entry where one of the same name is, so that a second injection changes nothing; else at the end.
+pub(super) fn set(spec: &mut Value, list: &str, name: &str, entry: &impl Serialize) {
     let list = entries(spec, list);
     match list.iter().position(|other| other["name"] == name) {
         Some(index) => list[index] = json(entry),
@@ -12,8 +12,8 @@ pub(super) fn where_it_was(spec: &mut Value, list: &str, name: &str, entry: &imp
     }
 }
 
-/// After all others.
-pub(super) fn last(spec: &mut Value, list: &str, name: &str, entry: &impl Serialize) {
+/// Sets the entry at the end of the list.
+pub(super) fn set_last(spec: &mut Value, list: &str, name: &str, entry: &impl Serialize) {
     let list = entries(spec, list);
     list.retain(|other| other["name"] != name);
     list.push(json(entry));

@@ -1,4 +1,4 @@
-//! As whom the sidecar runs: as the recorder, because another user cannot unlink what it wrote.
+//! The user of the sidecar: the recorder's, because another user cannot unlink what the recorder wrote.
 
 use k8s_openapi::api::core::v1::PodSpec;
 
@@ -8,7 +8,6 @@ use super::spool::Spool;
 /// User and group when neither container nor pod names one.
 const NOBODY: i64 = 65532;
 
-/// User and group of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct User {
     pub uid: i64,

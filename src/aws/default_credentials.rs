@@ -1,4 +1,4 @@
-//! What every AWS tool finds by itself where it is run: credentials, an endpoint, certificates.
+//! The default credentials of AWS tools, with endpoint and CA certificates, from environment and profile.
 
 use std::path::PathBuf;
 
@@ -12,25 +12,23 @@ use super::connection::Connection;
 use crate::api::Endpoint;
 use crate::secret::SessionCredentials;
 
-/// Names a file of CA certificates, PEM, that AWS's tools trust instead of their own.
+/// Names a PEM file of CA certificates that AWS tools trust instead of their own.
 const CA_BUNDLE_ENV: &str = "AWS_CA_BUNDLE";
-/// When credentials that say nothing of their end are looked for anew.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// When credentials without an expiry are loaded again.
+const RELOAD_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
-/// What was found.
+/// The default credentials, and how S3 and STS are reached with them.
 #[derive(Debug)]
-pub struct Found {
-    /// To S3.
+pub struct DefaultCredentials {
     connection: Connection,
-    /// Instead of STS's own.
     sts_endpoint: Option<Endpoint>,
     credentials: Option<SharedCredentialsProvider>,
 }
 
-/// Nothing to work with was found.
+/// Why there are no default credentials.
 #[derive(Debug, thiserror::Error)]
-pub enum NotFound {
-    /// No credentials. What was tried is not said: the SDK's own text can hold what stands in a profile.
+pub enum NoDefaultCredentials {
+    /// No credentials were found. The SDK's own text is left out, because it can quote a profile.
     #[error(
         "no AWS credentials were found, as any AWS tool finds them (environment, profile, web identity, container, \
          instance): `aws sts get-caller-identity` shows whether there are some; of single sign-on, export them first: \
@@ -39,29 +37,24 @@ pub enum NotFound {
     Credentials,
     /// The CA bundle cannot be read.
     #[error("{CA_BUNDLE_ENV} names {path}, which cannot be read: {error}", path = path.display())]
-    CABundle {
-        /// Its path.
-        path: PathBuf,
-        /// What is wrong.
-        error: std::io::Error,
-    },
+    CABundle { path: PathBuf, error: std::io::Error },
     /// The CA bundle holds no certificates.
     #[error("{CA_BUNDLE_ENV} names {path}, which is not a file of certificates in PEM form", path = .0.display())]
     NoCertificates(PathBuf),
 }
 
-impl Found {
-    /// Looks around. Where credentials come from STS it is asked in `region`.
-    pub async fn look(region: &str) -> Result<Self, NotFound> {
+impl DefaultCredentials {
+    /// Loads what environment and profile name. Where credentials come from STS, its endpoint in `region` is called.
+    pub async fn load(region: &str) -> Result<Self, NoDefaultCredentials> {
         let plain = match std::env::var_os(CA_BUNDLE_ENV).filter(|path| !path.is_empty()) {
             None => Connection::new(None),
             Some(path) => {
                 let path = PathBuf::from(path);
                 let pem = match std::fs::read_to_string(&path) {
                     Ok(pem) => pem,
-                    Err(error) => return Err(NotFound::CABundle { path, error }),
+                    Err(error) => return Err(NoDefaultCredentials::CABundle { path, error }),
                 };
-                Connection::trusting(&pem).map_err(|_| NotFound::NoCertificates(path))?
+                Connection::trusting(&pem).map_err(|_| NoDefaultCredentials::NoCertificates(path))?
             }
         };
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -72,43 +65,43 @@ impl Found {
         let endpoint = |service| endpoint_of(service, &config).map(|url| Endpoint { url, ca_bundle: None });
         let connection = Connection { endpoint: endpoint("S3"), ..plain };
         let (sts_endpoint, credentials) = (endpoint("STS"), config.credentials_provider());
-        Ok(Found { connection, sts_endpoint, credentials })
+        Ok(DefaultCredentials { connection, sts_endpoint, credentials })
     }
 
-    /// How S3 is reached from here.
+    /// How S3 is reached.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// How STS is.
+    /// How STS is reached.
     pub fn connection_to_sts(&self) -> Connection {
         Connection { endpoint: self.sts_endpoint.clone(), ..self.connection.clone() }
     }
 
-    /// The credentials as they are now, for a command that is over before they are.
-    pub async fn key(&self) -> Result<impl ProvideCredentials + use<>, NotFound> {
-        self.look_up().await
+    /// The credentials as a provider, for a command that ends before they expire.
+    pub async fn key(&self) -> Result<impl ProvideCredentials + use<>, NoDefaultCredentials> {
+        self.provide().await
     }
 
     /// The credentials as they are now.
-    pub async fn credentials(&self) -> Result<SessionCredentials, NotFound> {
-        let found = self.look_up().await?;
+    pub async fn credentials(&self) -> Result<SessionCredentials, NoDefaultCredentials> {
+        let found = self.provide().await?;
         let expiration = found.expiry().and_then(|end| Timestamp::try_from(end).ok());
         Ok(SessionCredentials {
             access_key_id: found.access_key_id().to_owned(),
             secret_access_key: found.secret_access_key().into(),
             session_token: found.session_token().unwrap_or_default().into(),
-            expiration: expiration.unwrap_or_else(|| Timestamp::now() + LOOK_AGAIN),
+            expiration: expiration.unwrap_or_else(|| Timestamp::now() + RELOAD_AFTER),
         })
     }
 
-    async fn look_up(&self) -> Result<Credentials, NotFound> {
-        let provider = self.credentials.as_ref().ok_or(NotFound::Credentials)?;
-        provider.provide_credentials().await.map_err(|_| NotFound::Credentials)
+    async fn provide(&self) -> Result<Credentials, NoDefaultCredentials> {
+        let provider = self.credentials.as_ref().ok_or(NoDefaultCredentials::Credentials)?;
+        provider.provide_credentials().await.map_err(|_| NoDefaultCredentials::Credentials)
     }
 }
 
-/// As the SDK itself does it when a client is made: the endpoint for one service comes before the one for all.
+/// The endpoint of one service, else the one for all, as the SDK itself resolves it.
 fn endpoint_of(service: &str, config: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id(service)

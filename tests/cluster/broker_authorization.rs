@@ -12,11 +12,11 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::door::Door;
+use crate::broker_client::BrokerClient;
 use crate::environment_or_skip;
 use crate::support::{Tenant, repository, wait_for};
 
-/// After a revocation nobody gets new credentials for longer than this, while the API server answers.
+/// After a revocation new credentials are issued for no longer than this, while the API server answers.
 const REVOKED_WITHIN: Duration = Duration::from_secs(60);
 
 impl Tenant {
@@ -53,17 +53,17 @@ fn signed(token: &str) -> String {
 #[test]
 fn only_the_token_of_a_live_injected_pod_is_accepted() {
     environment_or_skip!();
-    let (door, began) = (Door::open(), Timestamp::now());
-    let tenant = Tenant::ready("door");
+    let (broker, began) = (BrokerClient::open(), Timestamp::now());
+    let tenant = Tenant::ready("broker");
     tenant.start_recorder("recorder");
     tenant.start_recorder("leaver");
     let granted = |token: &str, what: &str| {
-        let answer = door.credentials(token);
+        let answer = broker.credentials(token);
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("AccessKeyId"), "{what}: refused");
     };
     let good = tenant.pod_token("default", "recorder");
     granted(&good, "the pod's own token");
-    let refusal = door.ask("GET /v1/credentials", &[]);
+    let refusal = broker.ask("GET /v1/credentials", &[]);
     assert!(refusal.starts_with("HTTP/1.1 403"), "{refusal}");
     // What the log must say, in order; the answers do not.
     let causes = RefCell::new(vec![("no token".to_owned(), "NoToken")]);
@@ -71,7 +71,7 @@ fn only_the_token_of_a_live_injected_pod_is_accepted() {
         assert!(answer == refusal, "{what}: {}", answer.split(' ').nth(1).unwrap_or_default());
         causes.borrow_mut().push((what.to_owned(), cause));
     };
-    let refused = |token: &str, what: &str, cause| is_refused(&door.credentials(token), what, cause);
+    let refused = |token: &str, what: &str, cause| is_refused(&broker.credentials(token), what, cause);
 
     // Tokens.
     let own = ["--audience=recordings.revenue.io"];
@@ -90,7 +90,7 @@ fn only_the_token_of_a_live_injected_pod_is_accepted() {
     let node = ["--bound-object-kind=Node", &format!("--bound-object-name={node}")];
     let bound = tenant.token("default", &[&own[..], &node[..]].concat());
     refused(&bound, "bound to the pod's node", "NotBoundToAPod");
-    let kubelet = door.with_certificate("kubelet");
+    let kubelet = broker.with_certificate("kubelet");
     is_refused(&kubelet.ask("GET /v1/credentials", &[]), "the node's certificate", "NoToken");
 
     // The API server's own, but for what it says.
@@ -133,7 +133,7 @@ fn only_the_token_of_a_live_injected_pod_is_accepted() {
         ),
         ("metrics", "UnknownRequest", "GET /metrics", vec![bearer.clone()]),
     ] {
-        is_refused(&door.ask(request, &headers), what, cause);
+        is_refused(&broker.ask(request, &headers), what, cause);
     }
 
     // Pods.
@@ -152,7 +152,7 @@ fn only_the_token_of_a_live_injected_pod_is_accepted() {
 
     // What the broker has just let in, and must not any longer within a minute.
     let now_refused = |token: &str, since: Instant, what: &str, cause| {
-        let answered = || Some(door.credentials(token)).filter(|answer| *answer == refusal);
+        let answered = || Some(broker.credentials(token)).filter(|answer| *answer == refusal);
         is_refused(&wait_for(what, || tenant.describe(), answered), what, cause);
         assert!(since.elapsed() < REVOKED_WITHIN, "{what}: after {:?}", since.elapsed());
     };
@@ -195,7 +195,7 @@ fn only_the_token_of_a_live_injected_pod_is_accepted() {
     tenant.kubectl(&["delete", "recordingdestination", "acme"]).expect_ok();
     now_refused(&token, Instant::now(), "a destination that is gone", "DestinationNotFound");
 
-    let refusals = door.refusals(began);
+    let refusals = broker.refusals(began);
     let ours =
         refusals.iter().filter(|(_, namespace)| namespace.is_empty() || *namespace == tenant.namespace);
     let mut said = ours.map(|(cause, _)| cause);
@@ -207,28 +207,28 @@ fn only_the_token_of_a_live_injected_pod_is_accepted() {
 #[test]
 fn a_pod_never_gets_another_namespaces_destination_of_the_same_name() {
     environment_or_skip!();
-    let door = Door::open();
+    let broker = BrokerClient::open();
     let (rich, poor) = (Tenant::ready("rich"), Tenant::new("poor"));
     rich.start_recorder("recorder");
     // Here `acme` exists, and is not Ready: there is no Secret.
     poor.apply_destination("acme", json!({}));
     poor.start_recorder("recorder");
-    let answer = door.credentials(&poor.pod_token("default", "recorder"));
+    let answer = broker.credentials(&poor.pod_token("default", "recorder"));
     assert!(answer.starts_with("HTTP/1.1 403"), "it was let in");
-    let answer = door.credentials(&rich.pod_token("default", "recorder"));
+    let answer = broker.credentials(&rich.pod_token("default", "recorder"));
     assert!(
         answer.contains(&rich.role_arn().split(':').nth(4).unwrap().to_owned()),
         "the account of its own role"
     );
-    // Whoever comes second to a role and its External ID.
+    // The later claim to a role and its External ID.
     let thief = Tenant::new("thief");
     thief.apply_secret(&rich.external_id);
     thief.apply_destination("acme", json!({"bucket": rich.bucket, "roleARN": rich.role_arn()}));
     thief.wait_reason("acme", "False", "DestinationConflict");
     thief.start_recorder("recorder");
-    let answer = door.credentials(&thief.pod_token("default", "recorder"));
+    let answer = broker.credentials(&thief.pod_token("default", "recorder"));
     assert!(answer.starts_with("HTTP/1.1 403"), "it was let in");
-    let document = door.ask(
+    let document = broker.ask(
         "GET /v1/destination",
         &[format!("Authorization: Bearer {}", poor.pod_token("default", "recorder"))],
     );

@@ -8,7 +8,7 @@ use strum::IntoEnumIterator as _;
 use super::{golden, words, written};
 use crate::api::{Answer, BucketCall, RecordingDestination, Refusal, Silence, Uploader, Uploaders};
 use crate::cli::explanation::{Explanation, age};
-use crate::cli::output::{Format, Outcome, Report};
+use crate::cli::output::{CommandOutcome, Format, Report};
 use crate::cli::status::Overview;
 use crate::domain::trust::negative_probes;
 use crate::domain::verdict::{
@@ -38,7 +38,7 @@ fn destination(namespace: &str) -> RecordingDestination {
     serde_json::from_value(object).unwrap()
 }
 
-/// The destination as it is after a look some minutes ago.
+/// The destination as it is after a validation some minutes ago.
 fn after(mut destination: RecordingDestination, evidence: &Evidence) -> RecordingDestination {
     let texts = Texts {
         platform_principal: PRINCIPAL.to_owned(),
@@ -159,12 +159,12 @@ fn status_shows_all_tenants_the_worst_first_and_whose_side_it_is_on() {
 #[test]
 fn status_is_as_bad_as_the_worst_tenant() {
     for (namespaces, expected) in [
-        (vec![], Outcome::Well),
-        (vec!["ready"], Outcome::Well),
-        (vec!["ready", "in-doubt"], Outcome::Unclear),
-        (vec!["in-doubt", "suspended"], Outcome::Wrong),
-        (vec!["ready", "late", "in-doubt"], Outcome::Wrong),
-        (vec!["denied", "ready"], Outcome::Wrong),
+        (vec![], CommandOutcome::Well),
+        (vec!["ready"], CommandOutcome::Well),
+        (vec!["ready", "in-doubt"], CommandOutcome::Unclear),
+        (vec!["in-doubt", "suspended"], CommandOutcome::Wrong),
+        (vec!["ready", "late", "in-doubt"], CommandOutcome::Wrong),
+        (vec!["denied", "ready"], CommandOutcome::Wrong),
     ] {
         let fleet =
             fleet().into_iter().filter(|d| namespaces.contains(&d.metadata.namespace.as_deref().unwrap()));
@@ -177,8 +177,8 @@ fn status_is_as_bad_as_the_worst_tenant() {
 fn explain_tells_what_is_wrong_whose_it_is_and_the_text_to_paste() {
     let mut text = String::new();
     for destination in fleet() {
-        let told = Explanation::of(&destination, now());
-        text.push_str(&format!("{:=<100}\n{}exit {:?}\n", "", words(&told), told.outcome()));
+        let explanation = Explanation::of(&destination, now());
+        text.push_str(&format!("{:=<100}\n{}exit {:?}\n", "", words(&explanation), explanation.outcome()));
     }
     golden("explain.txt", &text);
 }
@@ -186,8 +186,8 @@ fn explain_tells_what_is_wrong_whose_it_is_and_the_text_to_paste() {
 #[test]
 fn programs_get_the_same_as_json() {
     let denied = fleet().into_iter().find(|d| d.metadata.namespace.as_deref() == Some("denied")).unwrap();
-    let told = serde_json::to_string_pretty(&Explanation::of(&denied, now())).unwrap();
-    golden("explain.json", &(told + "\n"));
+    let json = serde_json::to_string_pretty(&Explanation::of(&denied, now())).unwrap();
+    golden("explain.json", &(json + "\n"));
     let overview = serde_json::to_string_pretty(&Overview::of(&[denied], now())).unwrap();
     golden("status.json", &(overview + "\n"));
 }

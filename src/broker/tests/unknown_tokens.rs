@@ -1,4 +1,4 @@
-//! Tokens that somebody made up, in numbers.
+//! Forged tokens, in large numbers.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -52,7 +52,7 @@ async fn known_pods_do_not_wait_behind_reviews_of_unknown_tokens() {
     let known = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(bench.world.reviews.load(SeqCst) - before, 16);
-        // One that is due for another look.
+        // One whose review is due again.
         let asked = tokio::time::Instant::now();
         assert_eq!(bench.key().await, Ok("ASIA1".into()));
         asked.elapsed()

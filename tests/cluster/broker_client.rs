@@ -1,4 +1,4 @@
-//! The broker's door, as whoever is in the pods' network finds it: one replica, without the API server in between.
+//! A client of one replica of the broker, connected from the pods' network.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -22,20 +22,18 @@ const NETWORK: &str = "/run/netns/recording-operator-dev";
 
 const NAMESPACE: &str = "--namespace=recording-operator";
 
-/// A way to one replica of the broker.
-pub struct Door {
-    /// The replica's name.
+pub struct BrokerClient {
     pod: String,
     address: IpAddr,
     tls: Arc<ClientConfig>,
 }
 
-impl Door {
+impl BrokerClient {
     pub fn open() -> Self {
-        wait_for("a broker", String::new, || Door::all().into_iter().next())
+        wait_for("a broker", String::new, || BrokerClient::all().into_iter().next())
     }
 
-    /// A way to each replica that serves.
+    /// A client of each Ready replica.
     pub fn all() -> Vec<Self> {
         let selector = "--selector=app.kubernetes.io/component=broker";
         let pods = get(&[NAMESPACE, "pods", selector]).unwrap_or_default();
@@ -47,18 +45,18 @@ impl Door {
         let to = |pod: &Value| {
             let address = pod["status"]["podIP"].as_str()?.parse().ok()?;
             let pod = pod["metadata"]["name"].as_str()?.to_owned();
-            Some(Door { pod, address, tls: tls.clone() })
+            Some(BrokerClient { pod, address, tls: tls.clone() })
         };
         pods["items"].as_array().into_iter().flatten().filter(lives).filter_map(to).collect()
     }
 
-    /// The same for whoever has that certificate of the cluster's.
+    /// The same with a client certificate of the cluster.
     pub fn with_certificate(&self, name: &str) -> Self {
         let pki = repository().join("target/dev/run/pki");
         let certificate = CertificateDer::from_pem_file(pki.join(format!("{name}.crt"))).unwrap();
         let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key"))).unwrap();
         let tls = Arc::new(trusting().with_client_auth_cert(vec![certificate], key).unwrap());
-        Door { pod: self.pod.clone(), address: self.address, tls }
+        BrokerClient { pod: self.pod.clone(), address: self.address, tls }
     }
 
     /// A connection whose request is up to the test.

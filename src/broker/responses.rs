@@ -1,4 +1,4 @@
-//! What goes over the wire. There is one refusal, whatever the cause.
+//! Responses of the broker. There is one refusal, whatever the cause.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::DestinationDocument;
 
-/// The refusal. The fields are those that AWS SDKs look for in a credentials provider's error.
+/// The refusal, with the fields that AWS SDKs read from a credentials provider's error.
 pub(super) fn refusal() -> Response {
     json(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"The request is refused."}"#)
 }
 
-/// We could not find out. Worth another try, unlike a refusal.
+/// The request could not be decided. Unlike a refusal, it is worth another attempt.
 pub(super) fn unavailable() -> Response {
     let mut response = json(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -26,25 +26,24 @@ pub(super) fn unavailable() -> Response {
     response
 }
 
-/// A report was taken.
-pub(super) fn taken() -> Response {
+pub(super) fn accepted() -> Response {
     let mut response = json(StatusCode::NO_CONTENT, Body::empty());
     response.headers_mut().remove(CONTENT_TYPE);
     response
 }
 
-/// A caller that is known sent what we cannot read.
+/// A known caller sent a body that cannot be decoded.
 pub(super) fn malformed(problem: &str) -> Response {
     let text = serde_json::json!({"code": "InvalidRequest", "message": problem});
     json(StatusCode::BAD_REQUEST, text.to_string())
 }
 
-/// Credentials, which leave their wrapper here.
+/// Credentials, which leave their redacting wrapper here.
 pub(super) fn credentials(document: &SecretString) -> Response {
     json(StatusCode::OK, document.expose_secret().to_owned())
 }
 
-/// The tag of this version of the document.
+/// The entity tag of the document.
 pub(super) fn tag(document: &DestinationDocument) -> String {
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text(document))[..18]))
 }
@@ -53,7 +52,7 @@ fn text(document: &DestinationDocument) -> String {
     serde_json::to_string(document).expect("strings serialize")
 }
 
-/// The document, or word that the caller has it already.
+/// The document, or 304 where the caller has this version already.
 pub(super) fn document(document: &DestinationDocument, request: &HeaderMap) -> Response {
     let tag = tag(document);
     let mut response = if has(request, &tag) {
@@ -67,7 +66,7 @@ pub(super) fn document(document: &DestinationDocument, request: &HeaderMap) -> R
     response
 }
 
-/// Whether the caller holds the version of that tag.
+/// Whether the caller has the version with that entity tag.
 pub(super) fn has(request: &HeaderMap, tag: &str) -> bool {
     let held = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     held.flat_map(|value| value.split(',')).any(|held| held.trim() == tag)

@@ -7,7 +7,7 @@ use crate::support::{Tenant, get, kubectl, kubectl_with};
 
 const SIDECAR: &str = "/spec/initContainers/0";
 
-/// The policy on new pods, for pods that the webhook does not see: it would mend most of them. Taken from the cluster,
+/// The policy on new pods, for pods that the webhook does not see, because it would correct most of them. Taken from the cluster,
 /// and the same but for its selectors.
 struct Copy {
     name: String,

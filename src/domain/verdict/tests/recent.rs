@@ -1,4 +1,4 @@
-//! What is remembered between looks, and what a changed Secret or claim makes of it.
+//! What is kept between validations, and the effect of a changed Secret or claim.
 
 use super::*;
 use crate::api::Objection;
@@ -9,8 +9,8 @@ fn before() -> Recent {
         generation: Some(GENERATION),
         secret_version: Some("812".into()),
         last_probe: None,
-        doubtful_since: None,
-        last_secret_look: now(),
+        inconclusive_since: None,
+        last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
     }
@@ -24,20 +24,20 @@ fn looked(version: &str) -> Evidence {
 #[test]
 fn a_validation_is_remembered_and_a_mere_report_is_not() {
     let later = now() + hours(1);
-    let after = after_look(Some(&before()), &destination(), &looked("900"), later);
+    let after = after_validation(Some(&before()), &destination(), &looked("900"), later);
     assert_eq!(after.secret_version.as_deref(), Some("900"), "what was sent, proved or not");
-    assert_eq!((after.last_secret_look, after.last_attempt), (later, Some(later)));
+    assert_eq!((after.last_secret_read, after.last_attempt), (later, Some(later)));
 
     let missing = Evidence::Validated { secret: SecretObservation::NotFound, role: None };
-    let after = after_look(Some(&before()), &destination(), &missing, later);
+    let after = after_validation(Some(&before()), &destination(), &missing, later);
     assert_eq!(after.secret_version.as_deref(), Some("812"), "nothing was sent since");
-    assert_eq!((after.last_secret_look, after.last_attempt), (later, Some(later)));
+    assert_eq!((after.last_secret_read, after.last_attempt), (later, Some(later)));
 
-    let after = after_look(Some(&before()), &destination(), &Evidence::Suspended, later);
+    let after = after_validation(Some(&before()), &destination(), &Evidence::Suspended, later);
     assert_eq!(after, before(), "nobody looked");
 
-    let secret_alone = before().after_secret_look(later);
-    assert_eq!(secret_alone, Recent { last_secret_look: later, ..before() });
+    let secret_alone = before().after_secret_read(later);
+    assert_eq!(secret_alone, Recent { last_secret_read: later, ..before() });
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn an_edit_and_a_revalidate_request_reset_the_backoff() {
     let mut edited = proved();
     edited.spec.bucket = "other-recordings".into();
     let asked = annotated(proved(), "1");
-    let answered = with_status(asked.clone(), look(&asked, resolved(), Some(sound()), now()));
+    let answered = with_status(asked.clone(), validate(&asked, resolved(), Some(sound()), now()));
     let withdrawn = RecordingDestination { metadata: proved().metadata, ..answered.clone() };
     for (what, seen, changed) in [
         ("nothing", proved(), false),
@@ -61,11 +61,11 @@ fn an_edit_and_a_revalidate_request_reset_the_backoff() {
         ("a request that was answered and taken back", withdrawn, false),
         ("another request", annotated(answered, "2"), true),
     ] {
-        let after = after_look(Some(&before()), &seen, &looked("812"), later);
+        let after = after_validation(Some(&before()), &seen, &looked("812"), later);
         assert_eq!(after.last_change == later, changed, "{what}");
         assert_eq!(after.last_change == now(), !changed, "{what}");
     }
-    let first = after_look(None, &proved(), &looked("812"), later);
+    let first = after_validation(None, &proved(), &looked("812"), later);
     assert_eq!(first.last_change, later);
 }
 
@@ -79,49 +79,49 @@ fn a_new_external_id_resets_the_backoff_and_a_relabelled_secret_does_not() {
     ] {
         let secret = SecretObservation::Resolved { version: version.into(), known };
         let evidence = Evidence::Validated { secret, role: Some(Box::new(sound())) };
-        let after = after_look(Some(&before()), &proved(), &evidence, later);
+        let after = after_validation(Some(&before()), &proved(), &evidence, later);
         assert_eq!(after.last_change == later, changed, "{what}");
         assert_eq!(after.secret_version.as_deref(), Some(version), "{what}");
     }
     let never_sent = Recent { secret_version: None, ..before() };
-    let first = after_look(Some(&never_sent), &proved(), &looked("812"), later);
+    let first = after_validation(Some(&never_sent), &proved(), &looked("812"), later);
     assert_eq!(first.last_change, now(), "the first that is sent is no edit");
 }
 
 #[test]
 fn an_inconclusive_check_is_as_old_as_its_first_occurrence() {
-    let doubtful = || {
+    let inconclusive_role = || {
         let mut role = sound();
         role.enforcement.as_mut().unwrap().negatives[0].answer = Some(Answer::Silent(Silence::Timeout));
         Evidence::Validated { secret: resolved(), role: Some(Box::new(role)) }
     };
-    let first = after_look(Some(&before()), &proved(), &doubtful(), now() + hours(1));
-    assert_eq!(first.doubtful_since, Some(now() + hours(1)));
-    let second = after_look(Some(&first), &proved(), &doubtful(), now() + hours(2));
-    assert_eq!(second.doubtful_since, Some(now() + hours(1)));
-    let clear = after_look(Some(&second), &proved(), &looked("812"), now() + hours(3));
-    assert_eq!(clear.doubtful_since, None);
+    let first = after_validation(Some(&before()), &proved(), &inconclusive_role(), now() + hours(1));
+    assert_eq!(first.inconclusive_since, Some(now() + hours(1)));
+    let second = after_validation(Some(&first), &proved(), &inconclusive_role(), now() + hours(2));
+    assert_eq!(second.inconclusive_since, Some(now() + hours(1)));
+    let clear = after_validation(Some(&second), &proved(), &looked("812"), now() + hours(3));
+    assert_eq!(clear.inconclusive_since, None);
 }
 
 #[test]
 fn a_restarted_process_sends_an_external_id_that_it_has_not_sent_yet() {
     let (mut denied, mut refused_at) = (sound(), destination());
     (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
-    refused_at.status = Some(look(&destination(), resolved(), Some(denied), now()).status);
-    let restarted = Recent::at_first_sight(&refused_at, now());
+    refused_at.status = Some(validate(&destination(), resolved(), Some(denied), now()).status);
+    let restarted = Recent::from_status(&refused_at, now());
     let work = Work::Secret.given(&resolved(), refused_at.status.as_ref(), restarted.as_ref());
     assert_eq!(work, Work::Everything, "nobody knows whether it is the one that was refused");
 }
 
 #[test]
 fn a_recreated_secret_is_validated_completely() {
-    let lost = look(&proved(), SecretObservation::NotFound, None, now()).status;
+    let lost = validate(&proved(), SecretObservation::NotFound, None, now()).status;
     assert_eq!(Work::Secret.given(&resolved(), Some(&lost), Some(&before())), Work::Everything);
     assert_eq!(Work::Secret.given(&SecretObservation::NotFound, Some(&lost), None), Work::Secret);
     assert_eq!(Work::Secret.given(&resolved(), proved().status.as_ref(), Some(&before())), Work::Secret);
 }
 
-/// `Exclusive` as the status has it, how the claim stands by now → whether that has to be said.
+/// `Exclusive` in the status, the standing of the claim now → whether it has to be reported.
 #[test]
 fn a_claim_whose_standing_changed_is_reported() {
     let conflict = |message: &str| Objection {
@@ -136,7 +136,7 @@ fn a_claim_whose_standing_changed_is_reported() {
         with_status(destination(), verdict)
     };
     let (secret, role) = (resolved(), RoleEvidence { assumed: Answer::Silent(Silence::Timeout), ..sound() });
-    let unproved = with_status(destination(), look(&destination(), secret, Some(role), now()));
+    let unproved = with_status(destination(), validate(&destination(), secret, Some(role), now()));
     for (what, seen, standing, moved) in [
         ("first, and still first", status(Ok(())), Ok(()), false),
         ("first, and overtaken", status(Ok(())), Err(conflict("bucket")), true),
@@ -169,15 +169,15 @@ fn a_bucket_is_probed_again_unless_an_upload_is_newer_than_the_last_probe() {
     }
 }
 
-/// One whose bucket was probed at noon, and what a look finds due after that.
+/// A destination whose bucket was probed at noon, and what is due after that.
 #[test]
 fn doubts_about_something_else_put_no_more_probes_into_a_bucket() {
     let refusing = sound().enforcement.unwrap();
     let probed = Recent { last_probe: Some(now()), ..before() };
     let mut asked = proved();
     asked.metadata.annotations = Some([(REVALIDATE_ANNOTATION.to_owned(), "1".to_owned())].into());
-    let mut unclear = proved();
-    let checks = &mut unclear.status.as_mut().unwrap().checks;
+    let mut unclear_refusal = proved();
+    let checks = &mut unclear_refusal.status.as_mut().unwrap().checks;
     checks.iter_mut().find(|check| check.name == "GetObject").unwrap().result = CheckResult::Inconclusive;
     for (what, seen, recent, after, due) in [
         ("a minute later", proved(), Some(&probed), SignedDuration::from_mins(1), false),
@@ -191,7 +191,7 @@ fn doubts_about_something_else_put_no_more_probes_into_a_bucket() {
         ("after half an interval", proved(), Some(&probed), hours(12), true),
         ("at its interval, a tenth sooner", proved(), Some(&probed), hours(22), true),
         ("a minute later, on request", asked, Some(&probed), SignedDuration::from_mins(1), true),
-        ("the doubt is about the bucket", unclear, Some(&probed), SignedDuration::from_mins(1), true),
+        ("the doubt is about the bucket", unclear_refusal, Some(&probed), SignedDuration::from_mins(1), true),
         ("after a restart, nobody knows", proved(), None, SignedDuration::from_mins(1), true),
     ] {
         let now = now() + after;
@@ -211,7 +211,7 @@ fn a_bucket_that_keeps_probe_objects_is_probed_six_times_after_a_change() {
     }
     let evidence = Evidence::Validated { secret: resolved(), role: Some(Box::new(refusing)) };
     let verdict = judge(&destination(), &evidence, &texts(), None, now());
-    let mut recent = after_look(None, &destination(), &evidence, now());
+    let mut recent = after_validation(None, &destination(), &evidence, now());
     let kept = with_status(destination(), verdict);
     let enforcement = sound().enforcement.unwrap();
     let mut tries = vec![0];

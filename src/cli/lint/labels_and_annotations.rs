@@ -1,4 +1,4 @@
-//! Our labels and annotations: whether each is one that somebody reads, and where it is read.
+//! Labels and annotations of the operator: whether each exists, and is on the kind that it applies to.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::cli::yaml::{Content, Node};
 const OURS: &str = "recordings.revenue.io/";
 
 /// Key, whether it is a label or an annotation, and the kind that it is read on.
-const MARKS: [(&str, &str, &str); 7] = [
+const KNOWN: [(&str, &str, &str); 7] = [
     (INJECT_LABEL, "labels", "Pod"),
     (DESTINATION_ANNOTATION, "annotations", "Pod"),
     (SPOOL_VOLUME_ANNOTATION, "annotations", "Pod"),
@@ -36,9 +36,9 @@ fn of_metadata(document: &Document, object: &Node, kind: &str, path: &str, findi
         let fields = object.at(&["metadata", place]).map(Node::fields).unwrap_or_default();
         for field in fields.iter().filter(|field| field.name.starts_with(OURS)) {
             let path = format!("{path}.{place}.{}", field.name);
-            match MARKS.iter().find(|(key, ..)| *key == field.name) {
+            match KNOWN.iter().find(|(key, ..)| *key == field.name) {
                 None => {
-                    let known: Vec<_> = MARKS.iter().map(|(key, ..)| &key[OURS.len()..]).collect();
+                    let known: Vec<_> = KNOWN.iter().map(|(key, ..)| &key[OURS.len()..]).collect();
                     let fix = did_you_mean(&field.name[OURS.len()..], &known);
                     let fix =
                         fix.map_or("remove it".to_owned(), |meant| format!("did you mean {OURS}{meant}?"));

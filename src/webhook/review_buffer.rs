@@ -1,4 +1,4 @@
-//! How much of reviews is held at a time, in all and of one caller: whoever reaches the port may send some.
+//! Limits the bytes of reviews that are buffered, for each caller and in all, because any peer of the port may send some.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,29 +9,29 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-/// Largest review, in bytes. etcd holds objects of 1.5 MiB, which are larger as JSON.
+/// Largest review, in bytes. etcd stores objects of up to 1.5 MiB, which are larger as JSON.
 pub(super) const LARGEST: usize = 2 * 1024 * 1024;
-/// Bytes of one caller. The API server is one, whose reviews have some 10 KiB.
+/// Bytes buffered for one caller. The API server is one, whose reviews have some 10 KiB.
 const OF_A_CALLER: usize = 8 * 1024 * 1024;
-/// Bytes of all of them.
+/// Bytes buffered for all callers.
 const OF_ALL: usize = 24 * 1024 * 1024;
-/// Time for a review to arrive. The API server sends it at once, and waits for ten seconds in all.
+/// Time for a review to arrive. The API server sends it at once and waits ten seconds for the answer.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
-/// What is held now.
+/// The bytes buffered for each caller. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Budget(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(super) struct BufferLimit(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// A review, as it was sent, and its share of the budget.
+/// A review as it was sent, with the bytes that it reserves.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct BufferedReview {
     pub(super) bytes: Vec<u8>,
-    share: Share,
+    reservation: Reservation,
 }
 
 #[derive(Debug)]
-struct Share {
-    budget: Budget,
+struct Reservation {
+    limit: BufferLimit,
     caller: IpAddr,
     bytes: usize,
 }
@@ -39,18 +39,20 @@ struct Share {
 /// Why a review is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It has more than 2 MiB.
     TooLarge,
-    /// Too much is held already.
+    /// Too many bytes are buffered already.
     TooMuch,
-    /// It did not arrive in time, or broke off.
+    /// It did not arrive in time, or was cut off.
     Incomplete,
 }
 
-impl Budget {
+impl BufferLimit {
     /// Reads a review to its end.
-    pub(super) async fn read(&self, caller: IpAddr, body: Body) -> Result<Held, Unread> {
-        let mut held = Held { bytes: Vec::new(), share: Share { budget: self.clone(), caller, bytes: 0 } };
+    pub(super) async fn read(&self, caller: IpAddr, body: Body) -> Result<BufferedReview, Unread> {
+        let mut held = BufferedReview {
+            bytes: Vec::new(),
+            reservation: Reservation { limit: self.clone(), caller, bytes: 0 },
+        };
         let arrival = async {
             let mut body = body;
             while let Some(frame) = body.frame().await {
@@ -59,7 +61,7 @@ impl Budget {
                 if held.bytes.len() + data.len() > LARGEST {
                     return Err(Unread::TooLarge);
                 }
-                held.share.grow(data.len())?;
+                held.reservation.grow(data.len())?;
                 held.bytes.extend_from_slice(&data);
             }
             Ok(())
@@ -69,9 +71,9 @@ impl Budget {
     }
 }
 
-impl Share {
+impl Reservation {
     fn grow(&mut self, bytes: usize) -> Result<(), Unread> {
-        let mut held = self.budget.0.lock().expect("nobody panics while holding it");
+        let mut held = self.limit.0.lock().expect("no thread panics while holding the lock");
         let of_caller = held.get(&self.caller).copied().unwrap_or_default() + bytes;
         if of_caller > OF_A_CALLER || held.values().sum::<usize>() + bytes > OF_ALL {
             return Err(Unread::TooMuch);
@@ -82,9 +84,9 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut held = self.budget.0.lock().expect("nobody panics while holding it");
+        let mut held = self.limit.0.lock().expect("no thread panics while holding the lock");
         match held.get_mut(&self.caller) {
             Some(of_caller) if *of_caller > self.bytes => *of_caller -= self.bytes,
             _ => _ = held.remove(&self.caller),
@@ -107,14 +109,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn stalled_reviews_block_no_other_caller_and_are_dropped_in_time() {
-        let budget = Budget::default();
+        let limit = BufferLimit::default();
         let flood = async {
-            futures::future::join_all((0..50).map(|_| budget.read(STRANGER, stalled(LARGEST - 1)))).await
+            futures::future::join_all((0..50).map(|_| limit.read(STRANGER, stalled(LARGEST - 1)))).await
         };
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let held: usize = budget.0.lock().unwrap().values().sum();
-            (held, budget.read(SERVER, Body::from(vec![b' '; LARGEST])).await)
+            let held: usize = limit.0.lock().unwrap().values().sum();
+            (held, limit.read(SERVER, Body::from(vec![b' '; LARGEST])).await)
         };
         let (flooded, (held, other)) = tokio::join!(flood, other);
         assert!(held > OF_A_CALLER / 2 && held <= OF_A_CALLER, "{held}");
@@ -122,8 +124,8 @@ mod tests {
         let stalled = flooded.iter().filter(|read| matches!(read, Err(Unread::Incomplete))).count();
         let refused = flooded.iter().filter(|read| matches!(read, Err(Unread::TooMuch))).count();
         assert_eq!((stalled, refused), (4, 46));
-        assert!(budget.0.lock().unwrap().is_empty());
-        let too_large = budget.read(SERVER, Body::from(vec![b' '; LARGEST + 1])).await;
+        assert!(limit.0.lock().unwrap().is_empty());
+        let too_large = limit.read(SERVER, Body::from(vec![b' '; LARGEST + 1])).await;
         assert_eq!(too_large.unwrap_err(), Unread::TooLarge);
     }
 }
