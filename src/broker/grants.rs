@@ -14,6 +14,7 @@ use super::ports::{Cluster, IssueSession};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
+use crate::cluster;
 use crate::domain::delivery::Heard;
 use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
 use crate::secret::SessionCredentials;
@@ -226,7 +227,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         let reviewed = Instant::now();
         match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
             Ok(Ok(result)) => Ok((Decision { reviewed, result }, DECISION_LIFE)),
-            Ok(Err(error)) => Err(format!("reviewing the token or reading its pod failed: {error}")),
+            Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer from the API server within {} s", CLUSTER_TIMEOUT.as_secs())),
         }
     }
@@ -235,7 +236,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     async fn decide(
         &self,
         token: &SecretString,
-    ) -> kube::Result<Result<Arc<PodIdentity>, (Denial, Subject)>> {
+    ) -> cluster::Result<Result<Arc<PodIdentity>, (Denial, Subject)>> {
         let claim = match grant::claimed_pod(&self.cluster.review(token).await?) {
             Ok(claim) => claim,
             Err(denial) => return Ok(Err((denial, Subject::default()))),

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::ports::{Cluster, IssueSession};
 use crate::api::{RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
-use crate::cluster::{DestinationCache, Events, destinations, pods, secrets, tokens};
+use crate::cluster::{self, DestinationCache, Events, destinations, pods, secrets, tokens};
 use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, Denial, NotIssued};
 use crate::domain::trust::Purpose;
@@ -25,11 +25,11 @@ pub(super) struct LiveCluster {
 }
 
 impl Cluster for LiveCluster {
-    async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+    async fn review(&self, token: &SecretString) -> cluster::Result<TokenReviewStatus> {
         tokens::review(&self.client, token).await
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
+    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
         pods::get(&self.client, namespace, name).await
     }
 
@@ -41,7 +41,11 @@ impl Cluster for LiveCluster {
         self.destinations.changes()
     }
 
-    async fn write_delivery(&self, destination: &RecordingDestination, entry: &Entry) -> kube::Result<bool> {
+    async fn write_delivery(
+        &self,
+        destination: &RecordingDestination,
+        entry: &Entry,
+    ) -> cluster::Result<bool> {
         let (uploaders, upload) = (entry.uploaders.as_ref(), entry.last_upload_time.as_ref());
         destinations::write_delivery(&self.client, destination, uploaders, upload).await
     }
@@ -50,7 +54,7 @@ impl Cluster for LiveCluster {
         &self,
         destination: &RecordingDestination,
         transition: &Transition,
-    ) -> kube::Result<()> {
+    ) -> cluster::Result<()> {
         self.events.publish(destination, transition).await
     }
 }
@@ -69,15 +73,12 @@ impl IssueSession for LiveSessions {
         let role: RoleARN =
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
         let found = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref).await;
-        let found = found.map_err(|error| {
-            let secret = &spec.external_id_secret_ref.name;
-            NotIssued::Unavailable(format!("reading Secret {namespace}/{secret} failed: {error}"))
-        })?;
+        let found = found.map_err(|error| NotIssued::Unavailable(error.to_string()))?;
         let (version, external_id) = match found {
             (SecretObservation::Resolved { version, .. }, Some(external_id)) => (version, external_id),
             (SecretObservation::Unreadable(status), _) => {
                 let secret = &spec.external_id_secret_ref.name;
-                let error = format!("reading Secret {namespace}/{secret} failed: HTTP {status}");
+                let error = format!("get secret {namespace}/{secret} failed: HTTP {status}");
                 return Err(NotIssued::Unavailable(error));
             }
             _ => return Err(NotIssued::Denied(Denial::ExternalIDUnusable)),

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::api::{RecordingDestination, Transition};
+use crate::cluster;
 use crate::domain::delivery::Entry;
 use crate::domain::grant::NotIssued;
 use crate::secret::SessionCredentials;
@@ -15,10 +16,11 @@ use crate::secret::SessionCredentials;
 /// The Kubernetes API, as far as the broker needs it.
 pub(super) trait Cluster: Send + Sync + 'static {
     /// Has the API server review a token.
-    fn review(&self, token: &SecretString) -> impl Future<Output = kube::Result<TokenReviewStatus>> + Send;
+    fn review(&self, token: &SecretString)
+    -> impl Future<Output = cluster::Result<TokenReviewStatus>> + Send;
 
     /// The pod as the API server has it now.
-    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = kube::Result<Option<Pod>>> + Send;
+    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = cluster::Result<Option<Pod>>> + Send;
 
     /// The destination as the watch last saw it. It is read at every request, so it must not wait.
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
@@ -31,14 +33,14 @@ pub(super) trait Cluster: Send + Sync + 'static {
         &self,
         destination: &RecordingDestination,
         entry: &Entry,
-    ) -> impl Future<Output = kube::Result<bool>> + Send;
+    ) -> impl Future<Output = cluster::Result<bool>> + Send;
 
     /// Raises an Event on a destination.
     fn announce(
         &self,
         destination: &RecordingDestination,
         transition: &Transition,
-    ) -> impl Future<Output = kube::Result<()>> + Send;
+    ) -> impl Future<Output = cluster::Result<()>> + Send;
 }
 
 /// Issues sessions of customers' roles.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::ports::Cluster;
+use crate::cluster;
 use crate::domain::delivery::{Heard, enter};
 
 /// How long reports are gathered before they are written: the pods of one destination tend to fail together.
@@ -78,7 +79,7 @@ async fn enter_into_status<C: Cluster>(
     namespace: &str,
     name: &str,
     heard: &[Heard],
-) -> kube::Result<()> {
+) -> cluster::Result<()> {
     let mut changes = cluster.changes();
     for _ in 0..ATTEMPTS {
         changes.mark_unchanged();

@@ -1,5 +1,4 @@
-//! Certificates in Secrets, read and written by name, and the CA by which the API server trusts the
-//! webhook.
+//! Secrets with certificates, and the CA bundle by which the API server trusts the webhook.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +10,8 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
+
+use super::error::{CallError, Result};
 
 /// A Secret of certificates, as it was read or is to be written.
 pub struct CertificateSecret {
@@ -35,9 +36,9 @@ impl CertificateSecret {
         CertificateSecret { data: BTreeMap::new(), metadata, kind: Some(kind.to_owned()) }
     }
 
-    /// Looks one up.
-    pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<Self>> {
-        let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<Self>> {
+        let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;
+        let found = found.map_err(|error| CallError::on("get", "secret", namespace, name, error))?;
         Ok(found.map(|secret| CertificateSecret {
             data: secret
                 .data
@@ -50,11 +51,11 @@ impl CertificateSecret {
         }))
     }
 
-    /// Creates it, or replaces what was read. A Secret that somebody else has created or changed
-    /// meanwhile is a conflict: two controllers must never overwrite each other's CA.
-    pub async fn write(self, client: &Client) -> kube::Result<()> {
-        let api =
-            Api::<Secret>::namespaced(client.clone(), &self.metadata.namespace.clone().unwrap_or_default());
+    /// Creates the Secret, or replaces the version that was read. A Secret that was created or changed meanwhile is a
+    /// conflict, so that two controllers never overwrite each other's CA.
+    pub async fn write(self, client: &Client) -> Result<()> {
+        let namespace = self.metadata.namespace.clone().unwrap_or_default();
+        let api = Api::<Secret>::namespaced(client.clone(), &namespace);
         let bytes = |value: SecretString| ByteString(value.expose_secret().as_bytes().to_vec());
         let secret = Secret {
             data: Some(self.data.into_iter().map(|(key, value)| (key, bytes(value))).collect()),
@@ -62,23 +63,26 @@ impl CertificateSecret {
             type_: self.kind,
             ..Default::default()
         };
-        match secret.metadata.resource_version {
-            None => api.create(&PostParams::default(), &secret).await?,
-            Some(_) => api.replace(&secret.name_any(), &PostParams::default(), &secret).await?,
+        let name = secret.name_any();
+        let (verb, written) = match secret.metadata.resource_version {
+            None => ("create", api.create(&PostParams::default(), &secret).await),
+            Some(_) => ("replace", api.replace(&name, &PostParams::default(), &secret).await),
         };
+        written.map_err(|error| CallError::on(verb, "secret", &namespace, &name, error))?;
         Ok(())
     }
 }
 
-/// Tells the API server by which CA certificates to trust the webhooks of a configuration. Writes
-/// only what differs, and says whether anything did.
-pub async fn publish_authorities(client: &Client, configuration: &str, bundle: &str) -> kube::Result<bool> {
+/// Writes the CA bundle into the webhooks of a configuration, where it differs, and returns whether it did anywhere.
+pub async fn publish_authorities(client: &Client, configuration: &str, bundle: &str) -> Result<bool> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let found = api.get(configuration).await?;
+    let failed =
+        |verb, error| CallError::cluster_wide(verb, "mutatingwebhookconfiguration", configuration, error);
+    let found = api.get(configuration).await.map_err(|error| failed("get", error))?;
     let bundle = ByteString(bundle.as_bytes().to_vec());
     let webhooks = found.webhooks.iter().flatten().enumerate();
     let stale = webhooks.filter(|(_, webhook)| webhook.client_config.ca_bundle.as_ref() != Some(&bundle));
-    // Indices hold for the version that was read, and for no other.
+    // Indices are valid only for the version that was read.
     let version = found.metadata.resource_version.as_ref();
     let mut patch = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})];
     patch.extend(stale.map(|(index, _)| {
@@ -88,7 +92,9 @@ pub async fn publish_authorities(client: &Client, configuration: &str, bundle: &
         return Ok(false);
     }
     let patch = serde_json::from_value(patch.into()).expect("these are JSON Patch operations");
-    api.patch(configuration, &PatchParams::default(), &Patch::<()>::Json(patch)).await?;
+    let patch = Patch::<()>::Json(patch);
+    let patched = api.patch(configuration, &PatchParams::default(), &patch).await;
+    patched.map_err(|error| failed("patch", error))?;
     Ok(true)
 }
 

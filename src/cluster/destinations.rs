@@ -1,4 +1,4 @@
-//! Destinations: read, and status written.
+//! Destinations: read, and their status written.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -6,10 +6,13 @@ use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::error::{CallError, Result};
 use crate::api::{
     CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
     Uploaders,
 };
+
+const KIND: &str = "recordingdestination";
 
 /// Destinations of all namespaces, to watch.
 pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
@@ -30,7 +33,7 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<
     Ok(api.list(&ListParams::default()).await?.items)
 }
 
-/// Asks the controller for a validation now, by an annotation with a value that it has not had.
+/// Requests a validation from the controller, by a new value of the annotation.
 pub async fn request_validation(
     client: &Client,
     destination: &RecordingDestination,
@@ -41,12 +44,12 @@ pub async fn request_validation(
     Ok(())
 }
 
-/// Waits until the destination is as `wanted` says; `None` when it is deleted meanwhile.
+/// Waits until `wanted` accepts the destination; `None` when it is deleted first.
 pub async fn wait_until(
     client: &Client,
     destination: &RecordingDestination,
     wanted: impl Fn(&RecordingDestination) -> bool,
-) -> Result<Option<RecordingDestination>, kube::runtime::wait::Error> {
+) -> std::result::Result<Option<RecordingDestination>, kube::runtime::wait::Error> {
     let uid = destination.metadata.uid.clone();
     let condition = |seen: Option<&RecordingDestination>| {
         seen.is_none_or(|seen| seen.metadata.uid != uid || wanted(seen))
@@ -56,28 +59,26 @@ pub async fn wait_until(
 }
 
 /// Whether the API server has a destination of that name.
-pub async fn exists(client: &Client, namespace: &str, name: &str) -> kube::Result<bool> {
-    let api = Api::<RecordingDestination>::namespaced(client.clone(), namespace);
-    Ok(api.get_metadata_opt(name).await?.is_some())
+pub async fn exists(client: &Client, namespace: &str, name: &str) -> Result<bool> {
+    let found =
+        Api::<RecordingDestination>::namespaced(client.clone(), namespace).get_metadata_opt(name).await;
+    let found = found.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
+    Ok(found.is_some())
 }
 
-/// The destination as the API server has it now; `None` when it is gone, or when another has
-/// taken its name.
-pub async fn fresh(
-    client: &Client,
-    seen: &RecordingDestination,
-) -> kube::Result<Option<RecordingDestination>> {
-    let found = api(client, seen).get_opt(&seen.name_any()).await?;
+/// The destination as the API server has it now; `None` when it is gone, or another one has its name.
+pub async fn fresh(client: &Client, seen: &RecordingDestination) -> Result<Option<RecordingDestination>> {
+    let found =
+        api(client, seen).get_opt(&seen.name_any()).await.map_err(|error| failed("get", seen, error))?;
     Ok(found.filter(|found| found.metadata.uid == seen.metadata.uid))
 }
 
-/// Server-side-applies the controller's part of the status and returns the destination with it; `None` when it
-/// is gone.
+/// Server-side-applies the controller's fields of the status; `None` when the destination is gone.
 pub async fn apply_status(
     client: &Client,
     destination: &RecordingDestination,
     status: &RecordingDestinationStatus,
-) -> kube::Result<Option<RecordingDestination>> {
+) -> Result<Option<RecordingDestination>> {
     let params = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
     let name = destination.name_any();
     let mut version = destination.metadata.resource_version.clone();
@@ -85,8 +86,8 @@ pub async fn apply_status(
         let patch = json!({
             "apiVersion": <RecordingDestination as kube::Resource>::api_version(&()),
             "kind": <RecordingDestination as kube::Resource>::kind(&()),
-            // The API server does not compare a UID here: without the version, a namesake that was created meanwhile
-            // would be given what was seen of another.
+            // The API server compares no UID here. Without the version, a destination that was created meanwhile under the
+            // same name would get the status of another.
             "metadata": {"name": name, "resourceVersion": version},
             "status": status,
         });
@@ -94,22 +95,22 @@ pub async fn apply_status(
             Ok(written) => return Ok(Some(written)),
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
-                // Edited since: what was seen is still true of the generation that it names.
+                // The destination was edited, but the status is still true of the generation that it names.
                 let Some(now) = fresh(client, destination).await? else { return Ok(None) };
                 version = now.metadata.resource_version;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(failed("patch status of", destination, error)),
         }
     }
 }
 
-/// Writes the broker's part of the status; `false` when the destination has changed since it was seen, or is gone.
+/// Writes the broker's fields of the status; `false` when the destination has changed since, or is gone.
 pub async fn write_delivery(
     client: &Client,
     seen: &RecordingDestination,
     uploaders: Option<&Uploaders>,
     last_upload_time: Option<&Time>,
-) -> kube::Result<bool> {
+) -> Result<bool> {
     let known = seen.status.as_ref();
     let mut operations = vec![json!({
         "op": "replace", "path": "/metadata/resourceVersion", "value": seen.metadata.resource_version,
@@ -129,10 +130,15 @@ pub async fn write_delivery(
     match api(client, seen).patch_status(&seen.name_any(), &PatchParams::default(), &patch).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(failed("patch status of", seen, error)),
     }
 }
 
 fn api(client: &Client, destination: &RecordingDestination) -> Api<RecordingDestination> {
     Api::namespaced(client.clone(), destination.metadata.namespace.as_deref().unwrap_or_default())
+}
+
+fn failed(verb: &'static str, destination: &RecordingDestination, error: kube::Error) -> CallError {
+    let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
+    CallError::on(verb, KIND, namespace, &destination.name_any(), error)
 }

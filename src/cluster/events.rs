@@ -1,30 +1,26 @@
 //! Events on destinations.
 
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource as _};
+use kube::{Client, Resource as _, ResourceExt as _};
 
+use super::error::{CallError, Result};
 use crate::api::{RecordingDestination, Transition};
 
-/// Publishes Events in the name of one process.
+/// Publishes the Events of one process.
 #[derive(Clone)]
 pub struct Events {
     recorder: Recorder,
 }
 
 impl Events {
-    /// Events by `component`, such as `recording-controller`. The pod's name is the host name.
+    /// Events by `component`, such as `recording-controller`. HOSTNAME is the name of the pod.
     pub fn new(client: Client, component: &str) -> Self {
         let reporter =
             Reporter { controller: component.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Events { recorder: Recorder::new(client, reporter) }
     }
 
-    /// Publishes a transition of a destination.
-    pub async fn publish(
-        &self,
-        destination: &RecordingDestination,
-        transition: &Transition,
-    ) -> kube::Result<()> {
+    pub async fn publish(&self, destination: &RecordingDestination, transition: &Transition) -> Result<()> {
         let event = Event {
             type_: if transition.warning { EventType::Warning } else { EventType::Normal },
             reason: transition.reason.clone(),
@@ -32,6 +28,8 @@ impl Events {
             action: "Validate".to_owned(),
             secondary: None,
         };
-        self.recorder.publish(&event, &destination.object_ref(&())).await
+        let published = self.recorder.publish(&event, &destination.object_ref(&())).await;
+        let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+        published.map_err(|error| CallError::on("create", "event about", &namespace, &name, error))
     }
 }

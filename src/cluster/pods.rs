@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 
-/// The pod as the API server has it now, from etcd and not from a cache; `None` when there is none.
-pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
-    Api::namespaced(client.clone(), namespace).get_opt(name).await
+use super::error::{CallError, Result};
+
+/// The pod as etcd has it now, not a cache.
+pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<Pod>> {
+    let found = Api::namespaced(client.clone(), namespace).get_opt(name).await;
+    found.map_err(|error| CallError::on("get", "pod", namespace, name, error))
 }

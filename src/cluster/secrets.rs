@@ -3,24 +3,25 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
+use super::error::{CallError, Result};
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
 use crate::domain::verdict::SecretObservation;
 use crate::secret::{ExternalID, MalformedExternalID};
 
-/// Looks the reference up; whether the External ID is known is for the caller to say. A Secret that is not of our type is
-/// dropped unread: otherwise whoever may create a destination could send any Secret of the namespace to a role of his own.
-/// What the API server refuses is an observation, as it can be so for good and for this Secret alone.
+/// Reads the Secret of a reference; the caller decides whether the External ID is known. A Secret of another type is
+/// dropped unread: otherwise anyone who may create a destination could send any Secret of the namespace to a role of their
+/// own. A refusal by the API server is an observation, because it can be permanent and about this Secret alone.
 pub async fn external_id(
     client: &Client,
     namespace: &str,
     reference: &ExternalIDSecretRef,
-) -> kube::Result<(SecretObservation, Option<ExternalID>)> {
+) -> Result<(SecretObservation, Option<ExternalID>)> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut secret = match api.get_opt(&reference.name).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return Ok((SecretObservation::NotFound, None)),
         Err(kube::Error::Api(refusal)) => return Ok((SecretObservation::Unreadable(refusal.code), None)),
-        Err(error) => return Err(error),
+        Err(error) => return Err(CallError::on("get", "secret", namespace, &reference.name, error)),
     };
     if secret.type_.as_deref() != Some(EXTERNAL_ID_SECRET_TYPE) {
         return Ok((SecretObservation::TypeMismatch, None));

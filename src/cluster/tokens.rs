@@ -1,14 +1,15 @@
-//! Tokens, put before the API server.
+//! Tokens, reviewed by the API server.
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::error::{CallError, Result};
 use crate::api::TOKEN_AUDIENCE;
 
-/// Asks whose token this is and whether it was made for us. What the answer means is decided elsewhere.
-pub async fn review(client: &Client, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+/// Reviews a token for the broker's audience.
+pub async fn review(client: &Client, token: &SecretString) -> Result<TokenReviewStatus> {
     let question = TokenReview {
         spec: TokenReviewSpec {
             token: Some(token.expose_secret().to_owned()),
@@ -16,8 +17,11 @@ pub async fn review(client: &Client, token: &SecretString) -> kube::Result<Token
         },
         ..TokenReview::default()
     };
-    let answer = Api::<TokenReview>::all(client.clone()).create(&PostParams::default(), &question).await?;
-    Ok(answer.status.unwrap_or_default())
+    let answer = Api::<TokenReview>::all(client.clone()).create(&PostParams::default(), &question).await;
+    match answer {
+        Ok(review) => Ok(review.status.unwrap_or_default()),
+        Err(error) => Err(CallError::cluster_wide("create", "tokenreview", "", error)),
+    }
 }
 
 #[cfg(test)]

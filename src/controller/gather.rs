@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 
 use super::context::Context;
 use crate::api::RecordingDestination;
-use crate::cluster::secrets;
+use crate::cluster::{self, secrets};
 use crate::domain::verdict::{
     Enforcement, Evidence, Platform, Recent, SecretObservation, Work, bucket_is_due,
 };
@@ -31,7 +31,7 @@ impl Context {
         destination: &RecordingDestination,
         recent: Option<&Recent>,
         work: Work,
-    ) -> kube::Result<Gathered> {
+    ) -> cluster::Result<Gathered> {
         let namespace = destination.namespace().unwrap_or_default();
         let reference = &destination.spec.external_id_secret_ref;
         let (mut secret, id) = secrets::external_id(&self.client, &namespace, reference).await?;

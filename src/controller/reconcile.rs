@@ -11,7 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use super::context::Context;
 use super::gather::Gathered;
 use crate::api::RecordingDestination;
-use crate::cluster::destinations;
+use crate::cluster::{self, CallError, destinations};
 use crate::domain::delivery;
 use crate::domain::verdict::{Due, Evidence, Recent, Verdict, judge};
 
@@ -22,7 +22,7 @@ const DOUBLINGS: u32 = 6;
 pub(super) async fn reconcile(
     seen: Arc<RecordingDestination>,
     context: Arc<Context>,
-) -> Result<Action, kube::Error> {
+) -> cluster::Result<Action> {
     let key = ObjectRef::from_obj(&*seen);
     let prune_at = context.prune(&seen).await?;
     let next = validate_if_due(seen, &context).await?;
@@ -36,11 +36,11 @@ pub(super) async fn reconcile(
 /// Logs a failed call to the API server and retries with backoff, because each attempt may cost calls to AWS.
 pub(super) fn on_error(
     destination: Arc<RecordingDestination>,
-    error: &kube::Error,
+    error: &CallError,
     context: Arc<Context>,
 ) -> Action {
     let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
-    tracing::error!(namespace, name, %error, "the API server did not do as asked; trying again");
+    tracing::error!(namespace, name, %error, "reconciling a destination failed; trying again");
     let mut failures = context.failures.lock().unwrap();
     // The controller is not notified of deletions.
     if failures.len() > context.destinations.len() + 64 {
@@ -56,7 +56,7 @@ pub(super) fn on_error(
 async fn validate_if_due(
     seen: Arc<RecordingDestination>,
     context: &Context,
-) -> Result<Option<Timestamp>, kube::Error> {
+) -> cluster::Result<Option<Timestamp>> {
     context.claims.load(&context.client).await;
     let recent = context.recent(&seen);
     if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
@@ -101,7 +101,7 @@ async fn validate_if_due(
 
 impl Context {
     /// Removes uploaders that no longer report from the status, and returns when that is due again.
-    async fn prune(&self, seen: &RecordingDestination) -> Result<Option<Timestamp>, kube::Error> {
+    async fn prune(&self, seen: &RecordingDestination) -> cluster::Result<Option<Timestamp>> {
         let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {
             return Ok(None);
         };
@@ -119,7 +119,7 @@ impl Context {
         &self,
         destination: RecordingDestination,
         verdict: Verdict,
-    ) -> Result<Option<RecordingDestination>, kube::Error> {
+    ) -> cluster::Result<Option<RecordingDestination>> {
         let mut known = destination.status.clone().unwrap_or_default();
         (known.uploaders, known.last_upload_time) = (None, None);
         if known == verdict.status {

@@ -24,6 +24,7 @@ use super::super::metrics::Requests;
 use super::super::ports::{Cluster, IssueSession};
 use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
+use crate::cluster::{self, CallError};
 use crate::domain::delivery::Entry;
 use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
@@ -54,12 +55,13 @@ pub(super) struct World {
 struct Fake(Arc<World>);
 
 impl Cluster for Fake {
-    async fn review(&self, token: &SecretString) -> kube::Result<TokenReviewStatus> {
+    async fn review(&self, token: &SecretString) -> cluster::Result<TokenReviewStatus> {
         self.0.reviews.fetch_add(1, SeqCst);
         let takes = *self.0.review_takes.lock().unwrap();
         tokio::time::sleep(takes).await;
         if self.0.away.load(SeqCst) {
-            return Err(kube::Error::Service("connection refused".into()));
+            let error = kube::Error::Service("connection refused".into());
+            return Err(CallError::cluster_wide("create", "tokenreview", "", error));
         }
         let (claims, signature) = token.expose_secret().rsplit_once('.').unwrap();
         if signature != SIGNATURE {
@@ -82,7 +84,7 @@ impl Cluster for Fake {
         .unwrap())
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> kube::Result<Option<Pod>> {
+    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
         assert_eq!(namespace, "tenant-acme");
         let pods = self.0.pods.lock().unwrap();
         Ok(pods.get(name).map(|pod| serde_json::from_value(pod.clone()).unwrap()))
@@ -97,7 +99,7 @@ impl Cluster for Fake {
         self.0.changed.subscribe()
     }
 
-    async fn write_delivery(&self, seen: &RecordingDestination, entry: &Entry) -> kube::Result<bool> {
+    async fn write_delivery(&self, seen: &RecordingDestination, entry: &Entry) -> cluster::Result<bool> {
         self.0.writes.fetch_add(1, SeqCst);
         if self.0.write_conflicts.load(SeqCst) > 0 {
             self.0.write_conflicts.fetch_sub(1, SeqCst);
@@ -112,7 +114,7 @@ impl Cluster for Fake {
         Ok(true)
     }
 
-    async fn announce(&self, _: &RecordingDestination, transition: &Transition) -> kube::Result<()> {
+    async fn announce(&self, _: &RecordingDestination, transition: &Transition) -> cluster::Result<()> {
         self.0.announced.lock().unwrap().push(transition.reason.clone());
         Ok(())
     }

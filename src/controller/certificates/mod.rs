@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kube::Client;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::cluster::CallError;
 use crate::cluster::certificates::{CertificateSecret, publish_authorities};
 use lifetimes::{AuthorityStep, authority_step, server_is_due};
 use x509::Keyed;
@@ -48,9 +49,9 @@ pub struct Config {
 /// Why a reconciliation of the certificates failed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the API server did not do as asked: {0}")]
-    Cluster(#[from] kube::Error),
-    #[error("a certificate could not be made: {0}")]
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("creating a certificate failed: {0}")]
     Making(#[from] rcgen::Error),
 }
 
