@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use super::routes::{LONGEST_WAIT, wait};
 use super::{responses, token};
 use crate::api::{DeliveryReport, RecordingDestinationStatus};
-use crate::domain::delivery::{self, Heard};
+use crate::domain::delivery::{self, PodReport};
 use crate::domain::grant;
 
 /// Reads a request: header lines, an empty line, and a report.
@@ -31,12 +31,12 @@ pub fn request(bytes: &[u8]) {
     assert!(wait(&headers) <= LONGEST_WAIT);
     responses::has(&headers, "\"tag\"");
     let Ok(report) = serde_json::from_slice::<DeliveryReport>(body) else { return };
-    let heard = [Heard { pod: "recorder".to_owned(), uid: "1".to_owned(), report, at: now }];
+    let heard = [PodReport { pod: "recorder".to_owned(), uid: "1".to_owned(), report, at: now }];
     let mut status = RecordingDestinationStatus::default();
-    let Some(entry) = delivery::enter(&status, &heard) else { return };
+    let Some(entry) = delivery::apply_reports(&status, &heard) else { return };
     (status.uploaders, status.last_upload_time) = (entry.uploaders, entry.last_upload_time);
     assert!(serde_json::to_string(&status).expect("a status serializes").len() < 4096);
-    assert_eq!(delivery::enter(&status, &heard), None, "the same report again changes nothing");
+    assert_eq!(delivery::apply_reports(&status, &heard), None, "the same report again changes nothing");
     if let Some(uploaders) = &status.uploaders {
         delivery::prune(uploaders, now + SignedDuration::from_hours(1)).expect("it is dropped in the end");
     }

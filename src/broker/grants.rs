@@ -15,7 +15,7 @@ use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
 use crate::cluster;
-use crate::domain::delivery::Heard;
+use crate::domain::delivery::PodReport;
 use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
 use crate::secret::SessionCredentials;
 
@@ -168,7 +168,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             Err(error) => return Ok(Err(error)),
         };
         let PodIdentity { namespace, pod, uid, destination, .. } = &*identity;
-        let heard = Heard { pod: pod.clone(), uid: uid.clone(), report, at: (self.clock)() };
+        let heard = PodReport { pod: pod.clone(), uid: uid.clone(), report, at: (self.clock)() };
         self.reports.add(namespace, destination, heard);
         Ok(Ok(()))
     }

@@ -12,7 +12,7 @@ use super::ports::{Cluster, IssueSession};
 use crate::api::{RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
 use crate::cluster::{self, DestinationCache, Events, destinations, pods, secrets, tokens};
-use crate::domain::delivery::Entry;
+use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, Denial, NotIssued};
 use crate::domain::trust::Purpose;
 use crate::domain::verdict::SecretObservation;
@@ -44,9 +44,9 @@ impl Cluster for LiveCluster {
     async fn write_delivery(
         &self,
         destination: &RecordingDestination,
-        entry: &Entry,
+        update: &StatusUpdate,
     ) -> cluster::Result<bool> {
-        let (uploaders, upload) = (entry.uploaders.as_ref(), entry.last_upload_time.as_ref());
+        let (uploaders, upload) = (update.uploaders.as_ref(), update.last_upload_time.as_ref());
         destinations::write_delivery(&self.client, destination, uploaders, upload).await
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::api::{RecordingDestination, Transition};
 use crate::cluster;
-use crate::domain::delivery::Entry;
+use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::NotIssued;
 use crate::secret::SessionCredentials;
 
@@ -32,7 +32,7 @@ pub(super) trait Cluster: Send + Sync + 'static {
     fn write_delivery(
         &self,
         destination: &RecordingDestination,
-        entry: &Entry,
+        update: &StatusUpdate,
     ) -> impl Future<Output = cluster::Result<bool>> + Send;
 
     /// Raises an Event on a destination.

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::ports::Cluster;
 use crate::cluster;
-use crate::domain::delivery::{Heard, enter};
+use crate::domain::delivery::{PodReport, apply_reports};
 
 /// How long reports are gathered before they are written: the pods of one destination tend to fail together.
 const GATHER: Duration = Duration::from_secs(1);
@@ -31,12 +31,12 @@ type Name = (String, String);
 #[derive(Default)]
 pub(super) struct Reports {
     /// By destination and UID of the pod, of which the last report counts.
-    pending: Mutex<HashMap<Name, BTreeMap<String, Heard>>>,
+    pending: Mutex<HashMap<Name, BTreeMap<String, PodReport>>>,
     added: Notify,
 }
 
 impl Reports {
-    pub(super) fn add(&self, namespace: &str, destination: &str, mut heard: Heard) {
+    pub(super) fn add(&self, namespace: &str, destination: &str, mut heard: PodReport) {
         let mut all = self.pending.lock().unwrap();
         let of_destination = all.entry((namespace.to_owned(), destination.to_owned())).or_default();
         if let Some(earlier) = of_destination.get(&heard.uid) {
@@ -78,7 +78,7 @@ async fn enter_into_status<C: Cluster>(
     cluster: &C,
     namespace: &str,
     name: &str,
-    heard: &[Heard],
+    heard: &[PodReport],
 ) -> cluster::Result<()> {
     let mut changes = cluster.changes();
     for _ in 0..ATTEMPTS {
@@ -86,9 +86,9 @@ async fn enter_into_status<C: Cluster>(
         let Some(destination) = cluster.destination(namespace, name) else { return Ok(()) };
         // The API server has not defaulted the status yet.
         let Some(status) = &destination.status else { return Ok(()) };
-        let Some(entry) = enter(status, heard) else { return Ok(()) };
-        if cluster.write_delivery(&destination, &entry).await? {
-            for transition in &entry.transitions {
+        let Some(update) = apply_reports(status, heard) else { return Ok(()) };
+        if cluster.write_delivery(&destination, &update).await? {
+            for transition in &update.transitions {
                 tracing::info!(namespace, name, reason = transition.reason, "{}", transition.note);
                 if let Err(error) = cluster.announce(&destination, transition).await {
                     tracing::warn!(namespace, name, %error, "publishing an Event failed; the status has the same text");

@@ -25,7 +25,7 @@ use super::super::ports::{Cluster, IssueSession};
 use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
 use crate::cluster::{self, CallError};
-use crate::domain::delivery::Entry;
+use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::telemetry::Metrics;
@@ -99,7 +99,11 @@ impl Cluster for Fake {
         self.0.changed.subscribe()
     }
 
-    async fn write_delivery(&self, seen: &RecordingDestination, entry: &Entry) -> cluster::Result<bool> {
+    async fn write_delivery(
+        &self,
+        seen: &RecordingDestination,
+        update: &StatusUpdate,
+    ) -> cluster::Result<bool> {
         self.0.writes.fetch_add(1, SeqCst);
         if self.0.write_conflicts.load(SeqCst) > 0 {
             self.0.write_conflicts.fetch_sub(1, SeqCst);
@@ -107,8 +111,8 @@ impl Cluster for Fake {
         }
         let mut written = seen.clone();
         let status = written.status.as_mut().unwrap();
-        status.uploaders.clone_from(&entry.uploaders);
-        status.last_upload_time.clone_from(&entry.last_upload_time);
+        status.uploaders.clone_from(&update.uploaders);
+        status.last_upload_time.clone_from(&update.last_upload_time);
         *self.0.destination.lock().unwrap() = Some(Arc::new(written));
         self.0.changed.send_replace(());
         Ok(true)

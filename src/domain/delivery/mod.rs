@@ -8,7 +8,7 @@
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
 //! - [`backoff`], [`renewal_time`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
-//! - [`report_is_due`], [`enter`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
+//! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
 mod answers;
@@ -29,6 +29,8 @@ pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_com
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
 pub use remedy::{remedy_to_watch, remedy_to_write};
-pub use report::{Entry, Heard, NEARLY_FULL, SentReport, enter, prune, prune_at, report_is_due, trouble};
+pub use report::{
+    NEARLY_FULL, PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
+};
 pub use summary::Summary;
 pub use termination_message::{Leftover, termination_message, termination_message_without_spool};

@@ -13,7 +13,7 @@ pub const NEARLY_FULL: u8 = 90;
 /// Between two reports in which nothing changed.
 const REPORT_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// How long a report stands when no other follows: three were missed.
-const UNHEARD: SignedDuration = SignedDuration::from_mins(15);
+const REPORT_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// How much newer an upload must be than the one that the status has.
 const UPLOAD_STEP: SignedDuration = SignedDuration::from_hours(1);
 /// Uploaders that a status names.
@@ -55,7 +55,7 @@ pub fn report_is_due(last: Option<&SentReport>, report: &DeliveryReport, now: Ti
 
 /// A report, and the pod that it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct PodReport {
     /// Name of the pod.
     pub pod: String,
     /// UID of the pod.
@@ -65,9 +65,9 @@ pub struct Heard {
     pub at: Timestamp,
 }
 
-/// What reports come to: the broker's part of a status, and what to announce.
+/// What reports change: the part of a status that the broker writes, and the Events to raise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct StatusUpdate {
     /// Uploaders in trouble.
     pub uploaders: Option<Uploaders>,
     /// The newest upload.
@@ -76,11 +76,11 @@ pub struct Entry {
     pub transitions: Vec<Transition>,
 }
 
-/// Enters reports into a status. `None`: they change nothing that it keeps.
+/// Applies reports to a status. `None`: they change nothing that the status keeps.
 ///
-/// Beyond 50 uploaders in trouble only their number is kept, by each one's word on whether it is counted already; it
+/// Beyond 50 uploaders in trouble only their number is kept, by what each report says of being counted already; it
 /// is exact again as soon as all can be named.
-pub fn enter(status: &RecordingDestinationStatus, reports: &[Heard]) -> Option<Entry> {
+pub fn apply_reports(status: &RecordingDestinationStatus, reports: &[PodReport]) -> Option<StatusUpdate> {
     let before = status.uploaders.clone().unwrap_or_default();
     let was_named = |uid: &str| before.items.iter().any(|item| item.uid == uid);
     let mut items: Vec<_> = before
@@ -113,12 +113,12 @@ pub fn enter(status: &RecordingDestinationStatus, reports: &[Heard]) -> Option<E
         return None;
     }
     let transitions = transitions(&before.items, after.as_ref().map_or(&[], |after| &after.items));
-    Some(Entry { uploaders: after, last_upload_time, transitions })
+    Some(StatusUpdate { uploaders: after, last_upload_time, transitions })
 }
 
 /// Drops uploaders that no longer report: their pods are gone, or cannot reach the broker. `None`: there are none.
 pub fn prune(uploaders: &Uploaders, now: Timestamp) -> Option<Option<Uploaders>> {
-    let heard = |item: &&Uploader| now < item.report_time.0 + UNHEARD;
+    let heard = |item: &&Uploader| now < item.report_time.0 + REPORT_LIFE;
     let items: Vec<_> = uploaders.items.iter().filter(heard).cloned().collect();
     let dropped = uploaders.items.len() - items.len();
     let count = uploaders.count.saturating_sub_unsigned(dropped as u64);
@@ -127,7 +127,7 @@ pub fn prune(uploaders: &Uploaders, now: Timestamp) -> Option<Option<Uploaders>>
 
 /// When the next of them is dropped unless it reports.
 pub fn prune_at(uploaders: &Uploaders) -> Option<Timestamp> {
-    uploaders.items.iter().map(|item| item.report_time.0 + UNHEARD).min()
+    uploaders.items.iter().map(|item| item.report_time.0 + REPORT_LIFE).min()
 }
 
 fn uploaders(items: Vec<Uploader>, count: i64) -> Option<Uploaders> {
@@ -136,7 +136,7 @@ fn uploaders(items: Vec<Uploader>, count: i64) -> Option<Uploaders> {
     (count > 0).then_some(Uploaders { count, items })
 }
 
-fn uploader(heard: &Heard, reason: Reason) -> Uploader {
+fn uploader(heard: &PodReport, reason: Reason) -> Uploader {
     let number = |count: u64| count.try_into().unwrap_or(i64::MAX);
     Uploader {
         pod: heard.pod.clone(),

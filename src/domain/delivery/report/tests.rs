@@ -14,18 +14,18 @@ fn late() -> DeliveryReport {
     report(3, "11:40:00", 0)
 }
 
-fn from(pod: &str, report: DeliveryReport) -> Heard {
-    Heard { pod: pod.into(), uid: format!("uid-{pod}"), report, at: at("12:00:00") }
+fn from(pod: &str, report: DeliveryReport) -> PodReport {
+    PodReport { pod: pod.into(), uid: format!("uid-{pod}"), report, at: at("12:00:00") }
 }
 
 /// A status after such reports.
-fn after(reports: &[Heard]) -> RecordingDestinationStatus {
+fn after(reports: &[PodReport]) -> RecordingDestinationStatus {
     entered(&RecordingDestinationStatus::default(), reports)
 }
 
-fn entered(status: &RecordingDestinationStatus, reports: &[Heard]) -> RecordingDestinationStatus {
+fn entered(status: &RecordingDestinationStatus, reports: &[PodReport]) -> RecordingDestinationStatus {
     let mut status = status.clone();
-    if let Some(entry) = enter(&status, reports) {
+    if let Some(entry) = apply_reports(&status, reports) {
         (status.uploaders, status.last_upload_time) = (entry.uploaders, entry.last_upload_time);
     }
     status
@@ -136,13 +136,16 @@ fn a_report_of_the_first_or_last_of_times_is_entered_and_dropped_as_others_are()
 #[test]
 fn a_pod_that_took_a_name_over_is_another_uploader() {
     let status = after(&[from("a", late())]);
-    let namesake = Heard { uid: "another".into(), ..from("a", late()) };
+    let namesake = PodReport { uid: "another".into(), ..from("a", late()) };
     assert_eq!(pods(&entered(&status, &[namesake])), (2, vec!["a", "a"]));
 }
 
 #[test]
 fn an_uploader_without_trouble_changes_nothing() {
-    assert_eq!(enter(&RecordingDestinationStatus::default(), &[from("a", report(7, "11:59:00", 0))]), None);
+    assert_eq!(
+        apply_reports(&RecordingDestinationStatus::default(), &[from("a", report(7, "11:59:00", 0))]),
+        None
+    );
 }
 
 #[test]
@@ -154,9 +157,9 @@ fn of_more_than_fifty_in_trouble_the_number_is_kept() {
     assert_eq!(pods(&status).1.len(), 50);
 
     // They report again: nobody is counted twice.
-    let again = |heard: &Heard| {
+    let again = |heard: &PodReport| {
         let report = DeliveryReport { was_in_trouble: true, ..heard.report.clone() };
-        Heard { report, ..heard.clone() }
+        PodReport { report, ..heard.clone() }
     };
     let again: Vec<_> = all.iter().map(again).collect();
     let status = entered(&status, &again);
@@ -185,10 +188,10 @@ fn the_newest_upload_is_kept_and_written_at_most_hourly() {
     };
     let status = after(&uploaded("10:00:00.5"));
     assert_eq!(time(&status).as_deref(), Some("2026-01-01T10:00:00Z"));
-    assert_eq!(enter(&status, &uploaded("10:59:59")), None);
+    assert_eq!(apply_reports(&status, &uploaded("10:59:59")), None);
     let status = entered(&status, &uploaded("11:00:00"));
     assert_eq!(time(&status).as_deref(), Some("2026-01-01T11:00:00Z"));
-    assert_eq!(enter(&status, &uploaded("09:00:00")), None, "an older one");
+    assert_eq!(apply_reports(&status, &uploaded("09:00:00")), None, "an older one");
     let ahead = entered(&status, &uploaded("23:00:00"));
     assert_eq!(time(&ahead).as_deref(), Some("2026-01-01T12:00:00Z"), "no later than when it was heard");
 }
@@ -207,8 +210,8 @@ fn who_is_not_heard_of_for_15_minutes_is_dropped() {
 
 #[test]
 fn news_is_a_new_kind_of_trouble_and_its_end() {
-    let told = |status: &RecordingDestinationStatus, heard: &[Heard]| -> Vec<(bool, String)> {
-        let news = enter(status, heard).map(|entry| entry.transitions).unwrap_or_default();
+    let told = |status: &RecordingDestinationStatus, heard: &[PodReport]| -> Vec<(bool, String)> {
+        let news = apply_reports(status, heard).map(|entry| entry.transitions).unwrap_or_default();
         news.into_iter().map(|news| (news.warning, news.reason)).collect()
     };
     let both = [from("a", late()), from("b", late())];
