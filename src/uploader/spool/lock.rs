@@ -5,9 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use crate::domain::delivery::{remedy_to_write, termination_message_without_spool};
-use crate::uploader::spool::Spool;
-use crate::uploader::spool::files::Lock;
 use crate::uploader::spool::syscalls::leave_message;
+use crate::uploader::spool::{Lock, Spool};
 
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ pub async fn acquire(
 /// Tries once. A reason that was logged already is not logged again.
 async fn try_acquire(spool: &Spool, logged: &str) -> Result<Lock, &'static str> {
     let path = spool.root().display();
-    match spool.try_lock().await {
+    match spool.lock().await {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => {
             let reason = "SpoolInUse";

@@ -322,7 +322,7 @@ mod tests {
         fs::rename(root.join("a.part"), root.join("a.wav")).unwrap();
         assert_eq!(next_file(&mut watcher).await, ("a.wav".into(), Sighting::Renamed));
         let version = FileVersion::from(&rustix::fs::stat(root.join("a.wav")).unwrap());
-        spool.0.rename("a.wav".as_ref(), "b.wav".as_ref(), version).unwrap();
+        spool.rename("a.wav".as_ref(), "b.wav".as_ref(), version).unwrap();
         assert_eq!(next_file(&mut watcher).await, ("b.wav".into(), Sighting::Found));
         fs::rename(root.join("b.wav"), root.join("c.part")).unwrap();
         fs::rename(root.join("c.part"), root.join("b.wav")).unwrap();

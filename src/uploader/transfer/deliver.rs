@@ -3,14 +3,15 @@
 use std::io;
 use std::rc::Rc;
 
+use tokio::time::Instant;
+
 use crate::api::{Crc64Nvme, DestinationDocument};
-use crate::domain::delivery::{Poison, Sighting, object_key};
+use crate::domain::delivery::{Completeness, Poison, Sighting, completeness, object_key, quiet};
 use crate::uploader::broker::Broker;
-use crate::uploader::spool::files::Departure;
-use crate::uploader::spool::recording::Recording;
+use crate::uploader::spool::recording::{Recording, Unopened};
+use crate::uploader::spool::{Departure, Opened, Spool};
 use crate::uploader::storage::Storage;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
-use crate::uploader::transfer::examine;
 use crate::uploader::transfer::job::Job;
 use crate::uploader::transfer::multipart::{drop_upload, put_in_parts, remove_journal};
 use crate::uploader::transfer::outcome::{Outcome, Stop};
@@ -47,7 +48,7 @@ async fn steps<B: Broker, S: Storage>(
     job: &mut Job,
 ) -> Result<Outcome, Stop> {
     let key = object_key(&destination.target.prefix, &job.path).map_err(Stop::Poison)?;
-    let recording = examine::open(&context.spool, job, context.pod_ends.get()).await?;
+    let recording = open_complete(&context.spool, job, context.pod_ends.get()).await?;
     let size = recording.version.size;
     let known = job.checksum.filter(|_| job.verified == Some(recording.version));
     let crc64nvme = match known {
@@ -71,6 +72,26 @@ async fn steps<B: Broker, S: Storage>(
         remove_journal(context, &job.path).await;
     }
     Ok(Outcome::Delivered { key, size, crc64nvme })
+}
+
+/// Opens a recording that is complete.
+async fn open_complete(spool: &Spool, job: &mut Job, pod_ends: bool) -> Result<Recording, Stop> {
+    let opened = spool.open(&job.path, job.sighting == Sighting::Renamed).await;
+    let Opened { recording, lease, now_there } = opened.map_err(|unopened| match unopened {
+        Unopened::Poison(poison) => Stop::Poison(poison),
+        Unopened::Error(error) => job.unread(&error),
+    })?;
+    let now = Instant::now();
+    let since = match job.steady {
+        Some((version, since)) if version == recording.version => since,
+        _ => now,
+    };
+    job.steady = Some((recording.version, since));
+    let quiet = quiet(lease, recording.modified, now_there, now - since);
+    match completeness(job.sighting, quiet, lease, pod_ends) {
+        Completeness::Complete => Ok(recording),
+        Completeness::NotBefore(wait) => Err(Outcome::Incomplete(wait).into()),
+    }
 }
 
 async fn send<B: Broker, S: Storage>(

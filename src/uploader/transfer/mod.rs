@@ -2,8 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `deliver` | the steps: open, upload, verify, remove |
-//! | `examine` | whether the file is complete |
+//! | `deliver` | the steps: open if complete, upload, verify, remove |
 //! | `put`, `multipart` | sends it as a whole, or in parts with a journal |
 //! | `verify` | asks S3 what it holds, until that is known |
 //! | `outcome`, `job`, `context` | how an attempt ended, what is known of a recording, what attempts share |
@@ -14,7 +13,6 @@ pub mod body;
 pub mod concurrency;
 pub mod context;
 pub mod deliver;
-pub mod examine;
 pub mod job;
 pub mod multipart;
 pub mod outcome;
