@@ -168,16 +168,16 @@ mod tests {
     fn nothing_of_a_secret_shows_in_debug_output() {
         let credentials = SessionCredentials {
             access_key_id: "ASIAEXAMPLE".into(),
-            secret_access_key: "canary-secret".into(),
-            session_token: "canary-token".into(),
+            secret_access_key: "marker-secret".into(),
+            session_token: "marker-token".into(),
             expiration: Timestamp::UNIX_EPOCH,
         };
-        let id = ExternalID::parse("canary-external-id").unwrap();
+        let id = ExternalID::parse("marker-external-id").unwrap();
         let shown = format!(
             "{credentials:?} {id:?} {:?}",
-            AccessKey { id: "AKIA".into(), secret: "canary-key".into() }
+            AccessKey { id: "AKIA".into(), secret: "marker-key".into() }
         );
-        assert!(!shown.contains("canary"), "{shown}");
+        assert!(!shown.contains("marker"), "{shown}");
     }
 
     #[test]

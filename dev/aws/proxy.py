@@ -150,7 +150,7 @@ class Exchange:
         self._writer.write(refusal.encode(self._request_id, s3=s3, with_body=with_body))
 
     def _record(self, status: int, rule: str = "") -> None:
-        """Logs the call before its response is sent, so that whoever has the response finds the call in the log."""
+        """Logs the call before its response is sent, so that a caller with the response finds the call in the log."""
         if self._call.path != _HEALTH:
             milliseconds = (time.monotonic() - self._started) * 1000
             self._proxy.secret_log.write("request-id", self._request_id)

@@ -39,7 +39,7 @@ class Questions:
     async def bucket(self, name: str) -> Bucket | None:
         """None for a bucket that does not exist."""
         if name not in self._buckets:
-            # HEAD of a bucket returns its region, or that the bucket does not exist, whoever asks.
+            # HEAD of a bucket returns its region, or that the bucket does not exist, to every caller.
             head = await self._upstream.ask(_STRANGER.credentials, "s3", "HEAD", f"/{name}")
             owner = await self._owner(name) if head.status != _NOT_FOUND else None
             if owner is None:

@@ -155,7 +155,7 @@ class BucketOwnerTest(StandInTest):
         response = self.put(self.session(), x_amz_expected_bucket_owner="acme")
         self.assertAnswer(response, 400, "InvalidBucketOwnerAWSAccountID")
 
-    def test_a_missing_bucket_is_missing_whoever_is_expected_to_own_it(self):
+    def test_a_missing_bucket_is_missing_for_every_expected_owner(self):
         self.customer.set_permissions(only(*OBJECT_ACTIONS))
         headers = {"x-amz-expected-bucket-owner": self.customer.account}
         response = self.session().s3("PUT", "/no-such-bucket-here/call.wav", headers=headers)

@@ -54,7 +54,7 @@ def run(rooms=ROOMS):
 
 
 def _make_package():
-    """Copies the sources anew and keeps the build directory."""
+    """Copies the sources again and keeps the build directory."""
     for path in (PACKAGE / "src", RESULT):
         shutil.rmtree(path, ignore_errors=True)
     source = PACKAGE / "src"

@@ -196,7 +196,7 @@ async fn only_aws_can_refuse() {
         assert_eq!(aws.get().await, s3, "{what}, GetObject");
     }
     let head = Aws::that_says(|| response(403, "")).bucket.head("a").await.map(|_| ());
-    assert_eq!(head, refused(403, ""), "a HEAD has no body, whoever answers");
+    assert_eq!(head, refused(403, ""), "a HEAD has no body");
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn a_call_is_repeated_once_where_its_connection_was_closed() {
     assert_eq!(aws.assume_role().await, Answer::Silent(Silence::Connection));
     assert_eq!(asked.load(SeqCst), 4);
     assert_eq!(aws.put().await, Answer::Silent(Silence::Connection));
-    assert_eq!(asked.load(SeqCst), 5, "a put may have arrived: whoever makes it finds out");
+    assert_eq!(asked.load(SeqCst), 5, "a put may have arrived: its caller finds out");
 }
 
 #[tokio::test]

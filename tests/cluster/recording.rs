@@ -154,7 +154,7 @@ fn an_injected_pod_delivers_under_pod_security_restricted() {
 #[test]
 fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
     environment_or_skip!();
-    let tenant = Tenant::ready("farewell");
+    let tenant = Tenant::ready("termination-message");
     let held = tenant.start_held(tenant.recorder("recorder"));
     tenant.apply_destination("acme", json!({"suspend": true}));
     wait_said(&tenant, "paused; every recording", 1);

@@ -228,7 +228,7 @@ fn every_test_that_a_document_names_exists() {
     assert!(seen > 20, "{seen}");
 }
 
-/// Whoever moves a page mends the links to it.
+/// A page that is moved takes the links to it along.
 #[test]
 fn every_link_between_documents_leads_to_a_file() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

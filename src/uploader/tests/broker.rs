@@ -124,9 +124,9 @@ async fn credentials_arrive_and_malformed_ones_are_not_shown() {
     server.tells(StatusCode::OK, document);
     let told = client.credentials().await;
     assert!(matches!(told, BrokerReply::Granted(session) if session.access_key_id == "ASIAEXAMPLE"));
-    server.tells(StatusCode::OK, r#"{"SecretAccessKey":"canary"}"#);
+    server.tells(StatusCode::OK, r#"{"SecretAccessKey":"marker"}"#);
     let BrokerReply::Unavailable(why) = client.credentials().await else { panic!("malformed") };
-    assert!(!why.contains("canary"), "{why}");
+    assert!(!why.contains("marker"), "{why}");
 }
 
 #[tokio::test]

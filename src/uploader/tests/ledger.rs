@@ -23,9 +23,9 @@ enum Event {
     Seen(usize, Sighting, u64),
     /// A path was seen to be gone.
     Gone(usize),
-    /// So many seconds pass, and whoever is due is taken.
+    /// This number of seconds passes, and recordings that are due are taken.
     Take(u64),
-    /// The n-th of those taken is put back, for so many seconds, and verified or not.
+    /// The n-th of those taken is put back for this number of seconds, verified or not.
     PutBack(usize, u64, bool),
     /// The n-th of those taken has left the spool.
     Left(usize),

@@ -217,8 +217,8 @@ fn child() {
             TransferContext::new(Spool::new(spool.into()), Sessions::new(broker.clone(), Stepped::default()));
         context.sizes = way.sizes();
         // A spool that cannot be had keeps it waiting for no longer.
-        let patience = tokio::time::sleep(Duration::from_secs(3));
-        let lock = lock::acquire(&context.spool, "/dev/null".as_ref(), patience).await;
+        let timeout = tokio::time::sleep(Duration::from_secs(3));
+        let lock = lock::acquire(&context.spool, "/dev/null".as_ref(), timeout).await;
         if lock.is_none() {
             return;
         }
