@@ -194,7 +194,7 @@ async fn killed_between_put_and_unlink_it_finds_its_own_object_again() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_unlinked_is_uploaded_once_and_delays_no_shutdown() {
     Bench::run(async |mut bench| {
-        // A file where our directory would be: nothing can be moved, as which user the test may run.
+        // A file where our directory would be: nothing can be moved, whichever user runs the test.
         fs::write(bench.path(".recording-uploader"), "").unwrap();
         bench.start();
         bench.record("a.wav", "sound");
