@@ -32,7 +32,11 @@ fn a_rollout_fails_no_credentials_request_and_no_admission_when_the_node_is_late
                 kubectl(&[NAMESPACE, "rollout", "status", "--timeout=180s", deployment]).expect_ok();
             }
             let are_gone = || server_pods().iter().all(|pod| !old.contains(pod));
-            wait_for("the end of the old pods", || format!("{:?}", server_pods()), || are_gone().then_some(()));
+            wait_for(
+                "the end of the old pods",
+                || format!("{:?}", server_pods()),
+                || are_gone().then_some(()),
+            );
         });
     });
 }
