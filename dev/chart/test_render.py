@@ -1,5 +1,6 @@
 """What the chart renders for its values; nothing is installed."""
 
+import json
 import unittest
 
 from . import NAME, helm, render
@@ -87,6 +88,29 @@ class NetworkPoliciesTest(unittest.TestCase):
         for settings, expected in (((), None), ((monitoring,), [{"namespaceSelector": {"matchLabels": {"a": "b"}}}])):
             metrics = render(*settings)["NetworkPolicy", f"{NAME}-controller"]["spec"]["ingress"][0]
             self.assertEqual(metrics.get("from"), expected)
+
+
+class AvailabilityTest(unittest.TestCase):
+    def test_pods_behind_a_service_serve_before_the_old_ones_go_and_after_they_are_told_to_end(self):
+        leave_and_drain = 5 + 20  # src/serve/https.rs
+        for component in ("webhook", "broker"):
+            spec = render()["Deployment", f"{NAME}-{component}"]["spec"]
+            self.assertEqual(spec["strategy"]["rollingUpdate"], {"maxUnavailable": 0, "maxSurge": 1})
+            self.assertGreaterEqual(spec["minReadySeconds"], 5)
+            pod = spec["template"]["spec"]
+            pre_stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+            self.assertGreaterEqual(pre_stop, 10)
+            self.assertGreater(pod["terminationGracePeriodSeconds"], pre_stop + leave_and_drain)
+
+
+class BindingGroupsTest(unittest.TestCase):
+    def test_the_policy_and_its_message_name_the_groups_whatever_they_are_called(self):
+        for groups, named in ((["system:masters"], "system:masters"), (["a", "o'brien's \"team\""], "a, o'brien's \"team\""), ([], "no group")):
+            listed = json.dumps(groups, separators=(",", ":"))
+            objects = render(f"--set-json=tenancy.bindingGroups={json.dumps(groups)}")
+            (rule,) = objects["ValidatingAdmissionPolicy", f"{NAME}-account-binding"]["spec"]["validations"]
+            self.assertIn(f"|| {listed}.exists(", rule["expression"])
+            self.assertIn(f"only members of {named} (", rule["message"])
 
 
 class BandwidthTest(unittest.TestCase):

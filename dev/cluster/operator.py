@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 
 from .. import tools
 from ..aws import PLATFORM_CREDENTIALS
@@ -19,6 +20,7 @@ PLUGIN = "kubectl-recordings"
 UPLOADER = "recording-uploader"
 BINARIES = ("recording-operator", UPLOADER)
 USER = "65532:65532"
+ADMITTED_SECONDS = 60
 # Relocations are read at every start; packing them saves 1.5 MiB of memory in each sidecar.
 STATIC = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 TARGET_TRIPLE = f"{platform.machine()}-unknown-linux-gnu"
@@ -89,3 +91,20 @@ def install_chart(kube, image_name, pull_policy, endpoint, more=None):
     with step("installing the chart"):
         kube.helm("upgrade", "--install", NAME, str(ROOT / "charts" / NAME), "--namespace", NAME, *settings,
                   "--wait", "--timeout", "2m")  # fmt: skip
+    # There is no tenant yet. The webhook's own refusal proves as well that the API server reaches it.
+    wait_until_admitted(kube, "default", or_refused_with="does not exist in namespace")
+
+
+def wait_until_admitted(kube, namespace, or_refused_with=None):
+    """Repeats a server-side dry run of a labelled pod: for a moment the API server does not reach webhook pods that are Ready."""
+    recorder = (ROOT / "examples" / "recorder.yaml").read_text()
+    deadline = time.monotonic() + ADMITTED_SECONDS
+    with step("waiting until a labelled pod is admitted"):
+        while True:
+            dry = kube.run("create", "--dry-run=server", "--namespace", namespace, "--filename", "-", given=recorder)
+            said = dry.stdout.decode(errors="replace").strip()
+            if dry.returncode == 0 or (or_refused_with and or_refused_with in said):
+                return
+            if time.monotonic() > deadline:
+                raise Failure(f"no labelled pod is admitted within {ADMITTED_SECONDS} s: {said}")
+            time.sleep(0.5)

@@ -57,6 +57,7 @@ class Pod:
         self._kube = kube
 
     def start(self):
+        operator.wait_until_admitted(self._kube, NAMESPACE)
         title("A recorder pod gets its upload sidecar, and records")
         manifest = (ROOT / "dev" / "demo" / "recorder.yaml").read_text()
         self._kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum_server::Handle;
@@ -30,6 +31,8 @@ struct Timeouts {
     idle: Duration,
     /// For one request, with its body and the answer.
     request: Duration,
+    /// For clients to connect to another replica, after SIGTERM.
+    reconnect: Duration,
 }
 
 const TIMEOUTS: Timeouts = Timeouts {
@@ -38,12 +41,14 @@ const TIMEOUTS: Timeouts = Timeouts {
     // sent on it would fail.
     idle: Duration::from_secs(120),
     request: Duration::from_secs(30),
+    reconnect: Duration::from_secs(5),
 };
-/// Time for the requests in flight after SIGTERM.
+/// Time for the requests in flight after that. With `reconnect` and the chart's preStop it fits into
+/// terminationGracePeriodSeconds.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Serves `app` over TLS until `shutdown` ends, then finishes the requests in flight. Waits for the certificate, which the
-/// controller may have to create first, and loads a new one within seconds.
+/// Serves `app` over TLS until `shutdown` ends, then asks clients to reconnect elsewhere and finishes the requests in flight.
+/// Waits for the certificate, which the controller may have to create first, and loads a new one within seconds.
 pub async fn https(
     listen: SocketAddr,
     tls: &TlsDirectory,
@@ -81,13 +86,21 @@ async fn serve(
         .first_request_timeout(timeouts.first_request)
         .http1_only();
     server.http_builder().http1().header_read_timeout(timeouts.idle).max_buf_size(LARGEST_BUFFER);
-    let app = app.layer(middleware::from_fn(move |request, next| in_time(timeouts.request, request, next)));
+    let draining = Arc::new(AtomicBool::new(false));
+    let app = app
+        .layer(middleware::from_fn(move |request, next| in_time(timeouts.request, request, next)))
+        .layer(middleware::map_response_with_state(draining.clone(), close_while_draining));
     let serving = server.serve(app.into_make_service_with_connect_info::<SocketAddr>());
     tokio::pin!(serving);
+    let reconnected = async {
+        shutdown.await;
+        draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(timeouts.reconnect).await;
+    };
     tokio::select! {
         result = &mut serving => return result.map_err(|source| Error { listen, source }),
         never = follow(tls, certificate, &config) => match never {},
-        () = &mut shutdown => handle.graceful_shutdown(Some(DRAIN)),
+        () = reconnected => handle.graceful_shutdown(Some(DRAIN)),
     }
     serving.await.map_err(|source| Error { listen, source })
 }
@@ -145,6 +158,15 @@ async fn follow(tls: &TlsDirectory, mut served: Vec<u8>, config: &RustlsConfig) 
 async fn in_time(time: Duration, request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(time, next.run(request)).await;
     answer.unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response())
+}
+
+/// Asks the client to close the connection with this answer. If the server closed it later, while it is idle, a request may just
+/// have been sent on it: that request would fail, and the API server does not repeat calls to webhooks.
+async fn close_while_draining(State(draining): State<Arc<AtomicBool>>, mut answer: Response) -> Response {
+    if draining.load(Ordering::Relaxed) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 #[cfg(test)]
@@ -225,7 +247,8 @@ mod tests {
             let readiness = readiness.clone();
             async move {
                 let shutdown = async { drop(stopped.await) };
-                https(free, &tls, app, &readiness, shutdown).await
+                let timeouts = Timeouts { reconnect: Duration::ZERO, ..TIMEOUTS };
+                serve(free, &tls, app, &readiness, shutdown, timeouts).await
             }
         });
 
@@ -245,6 +268,51 @@ mod tests {
         serving.await.unwrap().unwrap();
     }
 
+    #[tokio::test]
+    async fn after_sigterm_each_answer_asks_its_client_to_close_the_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let trusted = write_certificate(directory.path());
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let app = Router::new().route("/", get(async || "served"));
+        let tls = TlsDirectory::new(directory.path());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let timeouts = Timeouts { reconnect: Duration::from_secs(2), ..TIMEOUTS };
+        let serving = tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            serve(free, &tls, app, &Readiness::default(), shutdown, timeouts).await
+        });
+        until_answered(free, &trusted).await;
+
+        // Two that were kept open, and one that comes while the server ends.
+        let (told, telling) = oneshot::channel::<()>();
+        let clients = tokio::task::spawn_blocking(move || {
+            let ask = |stream: &mut StreamOwned<_, _>| {
+                write!(stream, "GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n").unwrap();
+                let mut answer = [0; 1024];
+                let length = stream.read(&mut answer).unwrap();
+                String::from_utf8_lossy(&answer[..length]).into_owned()
+            };
+            let closes = |answer: &str| answer.to_lowercase().contains("\r\nconnection: close\r\n");
+            let mut kept = [connect(free, &trusted).unwrap(), connect(free, &trusted).unwrap()];
+            for stream in &mut kept {
+                assert!(!closes(&ask(stream)), "while it serves");
+            }
+            told.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(500));
+            let fresh = connect(free, &trusted).unwrap();
+            for mut stream in kept.into_iter().chain([fresh]) {
+                let answer = ask(&mut stream);
+                assert!(answer.starts_with("HTTP/1.1 200") && closes(&answer), "{answer}");
+                assert_eq!(stream.read(&mut [0; 16]).unwrap_or_default(), 0, "and then it is closed");
+            }
+        });
+        telling.await.unwrap();
+        stop.send(()).unwrap();
+        clients.await.unwrap();
+        serving.await.unwrap().unwrap();
+        assert!(std::net::TcpStream::connect(free).is_err(), "ended");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn slow_or_oversized_clients_are_cut_off_and_delay_no_other() {
         let directory = tempfile::tempdir().unwrap();
@@ -254,7 +322,7 @@ mod tests {
             .route("/", get(async || "served").post(async |body: String| format!("read {}", body.len())));
         let tls = TlsDirectory::new(directory.path());
         let time = Duration::from_secs(1);
-        let timeouts = Timeouts { first_request: time, idle: 2 * time, request: time };
+        let timeouts = Timeouts { first_request: time, idle: 2 * time, request: time, ..TIMEOUTS };
         tokio::spawn(async move {
             serve(free, &tls, app, &Readiness::default(), std::future::pending(), timeouts).await
         });

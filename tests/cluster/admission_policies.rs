@@ -7,16 +7,16 @@ use crate::support::{Tenant, get, kubectl, kubectl_with};
 
 const SIDECAR: &str = "/spec/initContainers/0";
 
-/// The policy on new pods, for pods that the webhook does not see, because it would correct most of them. Taken from the cluster,
-/// and the same but for its selectors.
+/// A policy of the chart's for pods with another label, which the webhook does not see, because it would correct most of them. Taken
+/// from the cluster, and the same but for its selectors.
 struct Copy {
     name: String,
 }
 
 impl Copy {
-    fn of_the_policy(tenant: &Tenant) -> Self {
+    fn of(policy: &str, tenant: &Tenant) -> Self {
         let name = tenant.namespace.clone();
-        let policy = get(&["validatingadmissionpolicy", "recording-operator-sidecar"]).unwrap();
+        let policy = get(&["validatingadmissionpolicy", policy]).unwrap();
         let mut spec = policy["spec"].clone();
         spec["matchConstraints"]["objectSelector"] = json!({"matchLabels": {"spoof": name}});
         spec["matchConstraints"]["namespaceSelector"] = json!({});
@@ -67,7 +67,7 @@ fn a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason() {
     let mut ours: Value = serde_json::from_slice(&injected.stdout).unwrap();
     ours["metadata"] = json!({"name": "recorder", "labels": {"spoof": tenant.namespace}});
     assert_eq!(ours.pointer(SIDECAR).unwrap()["name"], "recording-uploader");
-    let _copy = Copy::of_the_policy(&tenant);
+    let _copy = Copy::of("recording-operator-sidecar", &tenant);
 
     let variable = |name: &str| json!({"name": name, "value": "https://elsewhere.example"});
     let limit = |value: &str| json!({"name": "RECORDING_UPLOADER_BANDWIDTH_LIMIT", "value": value});
@@ -287,4 +287,30 @@ fn a_debug_container_may_target_the_recorder_but_not_the_sidecar() {
     assert!(!refused.ok && refused.stderr.contains("shareProcessNamespace"), "{}", refused.stderr);
     debug("three", json!({"targetContainerName": "recorder"})).expect_ok();
     debug("four", mount("recordings")).expect_ok();
+}
+
+#[test]
+fn a_debugger_from_before_the_policy_holds_up_no_other() {
+    environment_or_skip!();
+    let tenant = Tenant::before_set_up("debugged", None);
+    let mut pod = tenant.recorder("recorder");
+    pod["metadata"]["labels"] = json!({"spoof": tenant.namespace});
+    pod["spec"]["containers"][0]["name"] = json!("recording-uploader");
+    tenant.apply(&pod).expect_ok();
+    let debug = |name: &str, target: Option<&str>, options: &[&str]| {
+        let mut debugger = json!({"name": name, "image": "busybox:stable", "command": ["true"]});
+        if let Some(target) = target {
+            debugger["targetContainerName"] = json!(target);
+        }
+        let patch = format!("--patch={}", json!({"spec": {"ephemeralContainers": [debugger]}}));
+        let patch =
+            ["patch", "pod", "recorder", "--subresource=ephemeralcontainers", "--type=strategic", &patch];
+        tenant.kubectl(&[&patch, options].concat())
+    };
+    debug("before", Some("recording-uploader"), &[]).expect_ok();
+    let _copy = Copy::of("recording-operator-debuggers", &tenant);
+    let another = || debug("another", Some("recording-uploader"), &["--dry-run=server"]);
+    let refused = || another().stderr.contains("may not target recording-uploader").then_some(());
+    crate::support::wait_for("the policy", || another().stderr, refused);
+    debug("after", None, &[]).expect_ok();
 }

@@ -33,6 +33,13 @@ impl BrokerClient {
         wait_for("a broker", String::new, || BrokerClient::all().into_iter().next())
     }
 
+    /// A client of whichever replica the node's rules for the Service lead to.
+    pub fn through_the_service() -> Self {
+        let service = get(&[NAMESPACE, "service", "recording-operator-broker"]).unwrap();
+        let address = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
+        BrokerClient { pod: String::new(), address, tls: Arc::new(trusting().with_no_client_auth()) }
+    }
+
     /// A client of each Ready replica.
     pub fn all() -> Vec<Self> {
         let selector = "--selector=app.kubernetes.io/component=broker";

@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod monitoring;
 mod rotations;
+mod values;
 
 use std::time::{Duration, Instant};
 

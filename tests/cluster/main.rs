@@ -17,6 +17,7 @@ mod faults;
 mod guide;
 mod logs;
 mod metrics;
+mod ordinary_users;
 mod permissions;
 mod readme;
 mod recorders;

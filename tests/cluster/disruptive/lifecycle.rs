@@ -188,6 +188,14 @@ fn an_image_upgrade_keeps_serving_pods_with_the_previous_sidecar() {
     tenant.kubectl(&["delete", "pod", "held", "--wait=false"]).expect_ok();
     held.release().expect_ok();
     wait_for("its end", || tenant.describe(), || tenant.get(&["pod", "held"]).is_none().then_some(()));
+
+    // The way back: by an upgrade to the chart before, which admits what the webhook that runs injects.
+    let back = Tenant::ready("back");
+    under_load(&back, || drop(values.install(PRESENT, &[]).expect_ok()));
+    let admitted = admitted_images();
+    for image in [&before, &next] {
+        assert!(admitted.contains(&format!("'{image}'")), "{image} is not in {admitted}");
+    }
 }
 
 fn sidecar_image(pod: &Value) -> String {
