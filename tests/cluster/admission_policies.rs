@@ -290,7 +290,7 @@ fn a_debug_container_may_target_the_recorder_but_not_the_sidecar() {
 }
 
 #[test]
-fn a_debugger_from_before_the_policy_holds_up_no_other() {
+fn an_earlier_debugger_does_not_block_a_new_one() {
     environment_or_skip!();
     let tenant = Tenant::before_set_up("debugged", None);
     let mut pod = tenant.recorder("recorder");

@@ -1,7 +1,7 @@
-//! What the chart's admission policies and its webhook let pass, beside what they refuse: the requests of people and controllers
-//! that do not administer the operator.
+//! The requests that the chart's admission policies and its webhook let pass, beside those that they refuse, made by people and
+//! controllers that do not administer the operator.
 //!
-//! One table for each kind of object. A row is one request; nearly all are server-side dry runs, which pass the same admission.
+//! There is one table for each kind of object. A row is one request, as a server-side dry run, which passes the same admission.
 
 mod controllers;
 mod destinations;
@@ -29,7 +29,7 @@ fn the_api_server_finds_no_fault_in_the_types_of_the_policies() {
     }
 }
 
-/// Whom a request comes from, as kubectl impersonates it.
+/// The user that kubectl impersonates for a request.
 #[derive(Clone)]
 pub struct Actor {
     name: String,
@@ -45,7 +45,7 @@ impl Actor {
         Actor::user(&format!("system:serviceaccount:{namespace}:{name}"))
     }
 
-    /// The API server adds the groups of ServiceAccounts only where no group is named.
+    /// The API server adds a ServiceAccount's own groups only if no group is named.
     pub fn in_group(mut self, group: &str) -> Self {
         self.groups.push(group.to_owned());
         self
@@ -134,10 +134,10 @@ pub enum Verdict {
 
 pub use Verdict::{Permitted, Refused};
 
-/// What is done, who does it, the request, and what becomes of it.
+/// A description, the user, the request, and its verdict.
 pub type Row = (&'static str, Actor, Request, Verdict);
 
-/// Makes every request and shows all rows that came out otherwise.
+/// Makes every request and fails with all rows that have another verdict.
 #[track_caller]
 pub fn check(namespace: &str, rows: Vec<Row>) {
     let count = rows.len();
@@ -165,7 +165,7 @@ fn judge(namespace: &str, (what, who, request, verdict): Row) -> Option<String> 
     wrong.map(|wrong| format!("- {what} ({}): {wrong}", who.name))
 }
 
-/// Cluster-wide rights of the test's own people, until this is dropped.
+/// Cluster-wide rights for users of the test, until this is dropped.
 pub struct Rights {
     name: String,
 }
@@ -210,7 +210,7 @@ fn bind_role(tenant: &Tenant, role: &str, actor: &Actor) {
     wait_until_granted(actor, "pods", &["--namespace", &tenant.namespace]);
 }
 
-/// The API server knows of new rights a moment after they were made.
+/// The API server applies new rights a moment after they are created.
 fn wait_until_granted(actor: &Actor, resource: &str, options: &[&str]) {
     let flags = actor.flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();

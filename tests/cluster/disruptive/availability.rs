@@ -73,7 +73,7 @@ fn with_new_connections(work: impl FnOnce()) {
 
 /// The first `make demo` on a new machine met `connection refused`: the node had no rules yet for pods that were ready.
 #[test]
-fn once_helm_returns_labelled_pods_are_admitted_though_the_node_hears_late() {
+fn once_helm_returns_labelled_pods_are_admitted_even_if_the_node_is_late() {
     environment_or_skip!();
     let tenant = Tenant::new("prompt");
     tenant.apply_destination("acme", json!({}));

@@ -6,7 +6,7 @@ use crate::ordinary_users::Actor;
 use crate::ordinary_users::namespaces::check_who_binds;
 
 #[test]
-fn namespaces_are_bound_by_the_groups_that_the_chart_names_and_no_others() {
+fn only_the_groups_in_the_charts_value_bind_namespaces() {
     environment_or_skip!();
     let values = Values::of_release();
     let groups = r#"--set-json=tenancy.bindingGroups=["platform-admins", "o'brien's \"team\""]"#;

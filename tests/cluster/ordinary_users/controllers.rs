@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Actor, Permitted, Request, Row};
 use crate::support::{Tenant, get, wait_for};
 
-/// Their requests about pods, labelled and not. `editor` evicts, as a node's drain does.
+/// Requests about pods with and without the label. `editor` evicts pods, as `kubectl drain` does.
 pub fn rows(namespace: &str, editor: &Actor) -> Vec<Row> {
     let path =
         |pod: &str, subresource: &str| format!("/api/v1/namespaces/{namespace}/pods/{pod}/{subresource}");
@@ -45,7 +45,7 @@ pub fn rows(namespace: &str, editor: &Actor) -> Vec<Row> {
     ]
 }
 
-/// A Deployment's and a Job's pods, which controllers of Kubernetes' make.
+/// Waits for the pods of a Deployment and of a Job, which Kubernetes' controllers create.
 pub fn workloads_get_their_pods(tenant: &Tenant) {
     let mut template = tenant.recorder("recorder");
     template["metadata"]["labels"]["app"] = json!("recorder");

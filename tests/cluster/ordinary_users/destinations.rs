@@ -18,7 +18,7 @@ const REPORTS_ALONE: Verdict = Refused {
 };
 
 #[test]
-fn destinations_are_their_tenants_but_for_the_status() {
+fn anyone_with_rbac_may_edit_destinations_except_the_status() {
     environment_or_skip!();
     let tenant = Tenant::new("owned");
     tenant.apply_secret(&tenant.external_id);
@@ -46,7 +46,7 @@ fn specs(tenant: &Tenant, owner: &Actor, gitops: &Actor) -> Vec<Row> {
     let labelled =
         new(json!({"name": "new", "labels": {"team": "voice"}, "annotations": {"example.com/note": "free"}}));
     let generated = new(json!({"generateName": "acme-"}));
-    // As exported from another cluster. What is said of the status there is not taken over.
+    // As exported from another cluster. The API server drops the status.
     let mut exported = bare.clone();
     exported["status"] = json!({"observedGeneration": 1, "conditions": []});
     let mut dotted = bare.clone();
@@ -124,7 +124,7 @@ fn statuses(tenant: &Tenant, owner: &Actor, gitops: &Actor) -> Vec<Row> {
         request.arguments.push("--subresource=status".to_owned());
         request
     };
-    // Admission looks at the name alone; the group lets kubectl read the status before it patches.
+    // The policy compares the user name only. The group lets kubectl read the status before it patches it.
     let ours = |namespace: &str, name: &str| {
         Actor::service_account(namespace, &format!("recording-operator-{name}")).with_every_right()
     };

@@ -17,7 +17,7 @@ const ONLY_THE_GROUPS: Verdict = Refused {
 };
 
 #[test]
-fn namespaces_are_everybodys_but_for_the_annotation_that_binds_them() {
+fn anyone_with_rbac_may_edit_namespaces_except_the_binding_annotation() {
     environment_or_skip!();
     check_who_binds(&Actor::user("namespace-developer"), &Actor::user("binder").in_group("system:masters"));
 }
@@ -42,7 +42,7 @@ pub fn check_who_binds(developer: &Actor, binder: &Actor) {
     rows.extend(bound(&live.bound, developer, &gitops, binder));
     check("default", rows);
 
-    // In earnest, and to the end: Kubernetes' own controller finalizes a namespace through its subresource.
+    // Without dry run: the namespace controller finalizes a deleted namespace through a subresource.
     let own = format!("{prefix}-own");
     let as_developer = |arguments: &[&str]| {
         let flags = developer.flags();
@@ -57,7 +57,7 @@ pub fn check_who_binds(developer: &Actor, binder: &Actor) {
     drop((live, rights));
 }
 
-/// Two namespaces that are there, with an annotation of somebody else's.
+/// Two namespaces that exist, with an unrelated annotation.
 struct Live {
     unbound: String,
     bound: String,
@@ -146,7 +146,7 @@ fn created(prefix: &str, developer: &Actor, gitops: &Actor, binder: &Actor) -> V
     ]
 }
 
-/// What may be done to any namespace, bound or not.
+/// Requests that every namespace allows, bound or not.
 fn unrelated_edits(name: &str, developer: &Actor, gitops: &Actor) -> Vec<Row> {
     let object = format!("namespace/{name}");
     let patch = |metadata: Value| Request::patch(&object, &json!({"metadata": metadata}));
@@ -190,7 +190,7 @@ fn unrelated_edits(name: &str, developer: &Actor, gitops: &Actor) -> Vec<Row> {
     ]
 }
 
-/// One that has been bound to nothing yet.
+/// A namespace without the annotation.
 fn unbound(name: &str, developer: &Actor, gitops: &Actor, binder: &Actor) -> Vec<Row> {
     let object = format!("namespace/{name}");
     let set = |accounts: &str| json!({"metadata": {"annotations": {ACCOUNTS: accounts}}});
@@ -206,7 +206,7 @@ fn unbound(name: &str, developer: &Actor, gitops: &Actor, binder: &Actor) -> Vec
         ("binds it, server-side", by(binder), Request::apply_server_side(&applied), Permitted),
         ("binds it", by(developer), Request::patch(&object, &set("111111111111")), ONLY_THE_GROUPS),
         ("binds it to no account", by(developer), Request::patch(&object, &set("")), ONLY_THE_GROUPS),
-        // A text that might stand for an annotation that is not there.
+        // A text that an expression might use in place of a missing annotation.
         ("binds it to (absent)", by(developer), Request::patch(&object, &set("(absent)")), ONLY_THE_GROUPS),
         ("binds it, server-side", by(gitops), Request::apply_server_side(&applied), ONLY_THE_GROUPS),
         ("binds it through its status", by(developer), status, ONLY_THE_GROUPS),
@@ -215,7 +215,7 @@ fn unbound(name: &str, developer: &Actor, gitops: &Actor, binder: &Actor) -> Vec
     rows
 }
 
-/// One that a member of the groups has bound.
+/// A namespace with the annotation, set by a member of the groups.
 fn bound(name: &str, developer: &Actor, gitops: &Actor, binder: &Actor) -> Vec<Row> {
     let object = format!("namespace/{name}");
     let set = |accounts: Value| json!({"metadata": {"annotations": {ACCOUNTS: accounts}}});

@@ -34,7 +34,7 @@ struct People {
 }
 
 #[test]
-fn pods_are_everybodys_but_for_what_makes_them_recorders() {
+fn anyone_with_rbac_may_edit_pods_except_what_makes_them_recorders() {
     environment_or_skip!();
     let tenant = Tenant::new("pods");
     tenant.apply_destination("acme", json!({}));
@@ -53,7 +53,7 @@ fn pods_are_everybodys_but_for_what_makes_them_recorders() {
     ] {
         bind_role(&tenant, role, actor);
     }
-    // Real pods, each made by somebody else: labelled and not, one that no node takes, and those of controllers.
+    // Pods that exist: one with the label, one without it, and one that no node accepts.
     let (labelled, plain) = (tenant.recorder("labelled"), without_label(&tenant.recorder("plain")));
     let mut waiting = tenant.recorder("waiting");
     waiting["spec"]["nodeSelector"] = json!({"no": "node"});
@@ -75,7 +75,7 @@ fn pods_are_everybodys_but_for_what_makes_them_recorders() {
 }
 
 #[test]
-fn in_kube_system_and_the_operators_namespace_labelled_pods_are_left_alone() {
+fn labelled_pods_in_exempt_namespaces_are_admitted_unchanged() {
     environment_or_skip!();
     let tenant = Tenant::before_set_up("exempt", None);
     let editor = Actor::user(&format!("editor-{}", tenant.namespace));
@@ -185,7 +185,7 @@ fn created(tenant: &Tenant, people: &People) -> Vec<Row> {
     ]
 }
 
-/// What may be done to any pod, labelled or not.
+/// Requests that every pod allows, labelled or not.
 fn edited(name: &str, people: &People) -> Vec<Row> {
     let object = format!("pod/{name}");
     let metadata = |metadata: Value| Request::patch(&object, &json!({"metadata": metadata}));
@@ -218,7 +218,7 @@ fn edited(name: &str, people: &People) -> Vec<Row> {
     ]
 }
 
-/// What says that a pod records, and where to: it stays as it was when the pod was made.
+/// Changes of the label, the annotations and the sidecar, which are immutable after creation.
 fn kept(people: &People) -> Vec<Row> {
     let label = |value: Value| json!({"metadata": {"labels": {LABEL: value}}});
     let destination =
