@@ -4,6 +4,7 @@
 mod admission;
 mod admission_policies;
 mod apply;
+mod attacks;
 mod broker_authorization;
 mod broker_client;
 mod burst;
