@@ -14,7 +14,7 @@ use super::ports::{Cluster, IssueSession};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
-use crate::cluster;
+use crate::cluster::{self, CopyAge};
 use crate::domain::delivery::PodReport;
 use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
 use crate::secret::SessionCredentials;
@@ -102,6 +102,11 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     /// The container-credentials document for the pod that the token is bound to.
     pub(super) async fn credentials(&self, token: &SecretString) -> Result<SecretString, Unserved> {
         let identity = self.identify(token).await?;
+        let CopyAge { confirmed, answered } = self.cluster.age();
+        if !grant::may_use_copy(confirmed, answered) {
+            let error = format!("the copy of the destinations is {} s old", confirmed.as_secs());
+            return Err(Unserved::Unavailable(error, Subject::from(&*identity)));
+        }
         let destination = self.destination_of(&identity)?;
         grant::may_have_credentials(&destination).map_err(|denial| refused(denial, &identity))?;
         let session = self.session_of(&destination).await.map_err(|failure| match failure {
@@ -123,28 +128,20 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         is_changed: impl Fn(&DestinationDocument) -> bool,
         until: Instant,
     ) -> Result<DestinationDocument, Unserved> {
-        // Subscribed before the first read, so that no change is missed between the two.
-        let (mut changes, mut authorities) = (self.cluster.changes(), self.authorities.clone());
+        let mut authorities = self.authorities.clone();
         loop {
             let identity = self.identify(token).await?;
+            // Subscribed before the destination is read, so that no change is missed between the two.
+            let mut edited = self.cluster.changes(&identity.namespace, &identity.destination);
             let destination = self.destination_of(&identity)?;
             let ca_bundle = authorities.borrow_and_update().clone();
             let document = grant::document(&destination, self.endpoint.as_ref(), &ca_bundle);
             if is_changed(&document) {
                 return Ok(document);
             }
-            // Most changes are of other destinations.
-            let edited = async {
-                while changes.changed().await.is_ok() {
-                    let now = self.cluster.destination(&identity.namespace, &identity.destination);
-                    if !now.is_some_and(|now| Arc::ptr_eq(&now, &destination)) {
-                        return;
-                    }
-                }
-            };
             let changed = async {
                 tokio::select! {
-                    () = edited => {}
+                    () = edited.changed() => {}
                     _ = authorities.changed() => {}
                 }
             };

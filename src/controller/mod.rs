@@ -17,7 +17,7 @@ use futures::channel::mpsc;
 use kube::runtime::Controller;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
-use crate::cluster::{self, Events, NamespaceAccounts, destinations};
+use crate::cluster::{self, Events, NamespaceAccounts, UndecodableObjects, compact};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
@@ -94,12 +94,13 @@ pub async fn run(
     connection.register(&mut registry);
     let (wake, woken) = mpsc::channel(1);
     let changed = wake.clone();
-    let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
+    let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move |_| {
         // A full channel means that all are about to be reconciled anyway.
         _ = changed.clone().try_send(());
     });
-    let controller =
-        Controller::new(destinations::everywhere(&client), cluster::watch_pages(50)).reconcile_all_on(woken);
+    let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
+    let (store, changes) = cluster::reflect(client.clone(), compact::verdicts, undecodable);
+    let controller = Controller::for_stream(changes, store).reconcile_all_on(woken);
     let listed = controller.store();
     metrics::register(&mut registry, controller.store());
     let validation_durations = ValidationDurations::register(&mut registry);

@@ -1,6 +1,7 @@
 //! Sessions: shared, renewed, and ended with the right to them.
 
 use super::*;
+use crate::cluster::CopyAge;
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_requests_at_once_make_one_review_and_one_assume_role() {
@@ -214,4 +215,20 @@ async fn suspending_works_while_the_api_server_is_away() {
     pass(60).await;
     bench.set_destination(json!({"spec": {"suspend": true}}));
     assert_eq!(bench.key().await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_copy_of_the_destinations_gets_no_credentials_while_the_api_server_answers() {
+    let bench = Bench::new();
+    let seconds = Duration::from_secs;
+    for (confirmed, answered, expected) in [
+        (59, Some(1), Ok("ASIA1".to_owned())),
+        (61, Some(1), UNDECIDED),
+        (299, None, Ok("ASIA1".to_owned())),
+        (301, None, UNDECIDED),
+    ] {
+        let age = CopyAge { confirmed: seconds(confirmed), answered: answered.map(seconds) };
+        *bench.world.age.lock().unwrap() = age;
+        assert_eq!(bench.key().await, expected, "{age:?}");
+    }
 }

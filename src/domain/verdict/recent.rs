@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::conditions::is_inconclusive;
 use super::evidence::{EnforcementMode, Evidence, SecretObservation};
 use crate::api::{
-    REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec, RecordingDestinationStatus,
+    LONGEST_REVALIDATE, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec,
+    RecordingDestinationStatus,
 };
 
 /// What this process knows from its last validation of a destination.
@@ -108,9 +109,8 @@ impl Recent {
     }
 }
 
-/// The value of the `revalidate` annotation. A long value is ignored, because it would be repeated in the status.
+/// The value of the `revalidate` annotation, unless it is too long.
 pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Option<&str> {
-    const LONGEST: usize = 253;
     let value = destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION)?;
-    Some(value.as_str()).filter(|value| value.len() <= LONGEST)
+    Some(value.as_str()).filter(|value| value.len() <= LONGEST_REVALIDATE)
 }
