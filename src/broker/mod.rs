@@ -6,6 +6,7 @@
 //! own.
 
 mod cache;
+mod flights;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod grants;

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) sts_fails: Mutex<Option<NotIssued>>,
     pub(super) session_seconds: AtomicUsize,
     pub(super) assumed: AtomicUsize,
+    /// How long AssumeRole takes, its wait for the rate included.
+    pub(super) sts_takes: Mutex<Duration>,
 }
 
 struct Fake(Arc<World>);
@@ -139,7 +141,8 @@ impl IssueSession for Fake {
     async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
         grant::may_send(&self.0.secret_version.lock().unwrap(), destination)?;
         let number = self.0.assumed.fetch_add(1, SeqCst) + 1;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let takes = *self.0.sts_takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         match self.0.sts_fails.lock().unwrap().clone() {
             Some(failure) => Err(failure),
             None => Ok(SessionCredentials {
@@ -210,6 +213,7 @@ impl Bench {
     pub(super) fn new() -> Self {
         let world = Arc::new(World {
             session_seconds: 3600.into(),
+            sts_takes: Mutex::new(Duration::from_millis(50)),
             secret_version: Mutex::new("812".to_owned()),
             ..World::default()
         });
