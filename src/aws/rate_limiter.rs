@@ -162,7 +162,10 @@ mod tests {
         let last = made.concat().into_iter().max().unwrap().as_secs_f64();
         assert!((198.0..=200.0).contains(&last), "{last} s for 10,000 calls at 50 a second");
         let first_of_last = made.iter().map(|calls| calls.iter().min().unwrap()).max().unwrap();
-        assert!(*first_of_last <= Duration::from_secs(20), "each is served once before any twice: {first_of_last:?}");
+        assert!(
+            *first_of_last <= Duration::from_secs(20),
+            "each is served once before any twice: {first_of_last:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
-type UnderWay<K, T> = Arc<Mutex<HashMap<K, Shared<BoxFuture<'static, Option<T>>>>>>;
+/// Work under way, to wait for. `None`: it panicked.
+pub(super) type Flight<T> = Shared<BoxFuture<'static, Option<T>>>;
+type UnderWay<K, T> = Arc<Mutex<HashMap<K, Flight<T>>>>;
 
 /// Work of type `T` by keys of type `K`.
 pub(super) struct Flights<K: Hash + Eq, T>(UnderWay<K, T>);
@@ -21,12 +23,8 @@ where
         Flights(Arc::default())
     }
 
-    /// The result of the work that is under way for the key, and of `work` where none is. `None`: it panicked.
-    pub(super) fn join(
-        &self,
-        key: &K,
-        work: impl FnOnce() -> BoxFuture<'static, T>,
-    ) -> impl Future<Output = Option<T>> + Send + use<K, T> {
+    /// The work that is under way for the key, and `work` where none is.
+    pub(super) fn join(&self, key: &K, work: impl FnOnce() -> BoxFuture<'static, T>) -> Flight<T> {
         let mut under_way = self.0.lock().unwrap();
         if let Some(flight) = under_way.get(key) {
             return flight.clone();

@@ -76,11 +76,13 @@ fn read(
 }
 
 /// The destinations for a [`Controller`](kube::runtime::Controller): its store, and what triggers it, to be polled for as
-/// long as the store is read.
+/// long as the store is read. `gone` is called with each destination that is deleted or no longer to be decoded, once the
+/// store is without it. Where one is gone when all are listed again, only the store tells.
 pub fn reflect(
     client: Client,
     keep: fn(&mut RecordingDestination),
     undecodable: UndecodableObjects,
+    gone: impl Fn(&ObjectMeta) + Send + 'static,
 ) -> (
     Store<RecordingDestination>,
     impl Stream<Item = Result<RecordingDestination, watcher::Error>> + Send + 'static,
@@ -100,7 +102,11 @@ pub fn reflect(
         writer.apply_watcher_event(&event);
         std::future::ready(match event {
             Event::Apply(destination) | Event::InitApply(destination) => Some(Ok(destination)),
-            Event::Init | Event::InitDone | Event::Delete(_) => None,
+            Event::Delete(destination) => {
+                gone(&destination.metadata);
+                None
+            }
+            Event::Init | Event::InitDone => None,
         })
     });
     (store, triggers)

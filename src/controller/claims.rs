@@ -1,12 +1,10 @@
 //! All claims, in memory: the input of [`domain::ownership`](crate::domain::ownership).
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,16 +12,14 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
 use tokio::time::{sleep, timeout};
 
+use super::secret_reads::read_all;
 use crate::api::{Objection, RecordingDestination, RecordingDestinationStatus};
 use crate::cluster::{NamespaceAccounts, secrets};
 use crate::domain::ownership::{AccountBinding, Binding, Claim, ClaimIndex, NewExternalIDs};
 use crate::domain::verdict::{SecretObservation, Verdict, has_same_target};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};
 
-/// Secrets read at the same time when the process starts.
-const READERS: usize = 32;
-/// Time for one Secret, and for all of them before destinations are validated without those that are missing.
-const READ: Duration = Duration::from_secs(2);
+/// Time for the Secrets of all claims, before destinations are validated without those that are missing.
 const READ_ALL: Duration = Duration::from_secs(8);
 /// Pauses before the missing ones are read again. After the last their destinations' validations read them.
 const PAUSES: [u64; 6] = [2, 4, 8, 16, 32, 64];
@@ -60,25 +56,19 @@ impl Claims {
 
     /// Learns the claims that were proved before this process began from the statuses, and then their External IDs.
     ///
-    /// Namespaces take turns, and whatever cannot be read holds nobody up: until it is read, its claim is on the bucket
-    /// and prefix alone.
+    /// Until a Secret is read, its claim is on the bucket and prefix alone.
     pub(super) async fn load(&self, client: &Client) -> Infallible {
         self.namespaces.filled().await;
         if self.destinations.wait_until_ready().await.is_err() {
             std::future::pending::<()>().await;
         }
-        let mut turns = HashMap::new();
         let mut missing = Vec::new();
         for destination in self.destinations.state() {
             self.hold(&mut self.index.lock().unwrap(), &destination);
             if holds_claim(&destination) {
-                let turn = turns.entry(destination.namespace()).or_insert(0_usize);
-                *turn += 1;
-                missing.push((*turn, destination));
+                missing.push(destination);
             }
         }
-        missing.sort_by_key(|(turn, _)| *turn);
-        let missing: Vec<_> = missing.into_iter().map(|(_, destination)| destination).collect();
         let claims = missing.len();
         let mut first = std::pin::pin!(self.learn(client, missing));
         let in_time = timeout(READ_ALL, &mut first).await;
@@ -90,9 +80,15 @@ impl Claims {
         };
         tracing::info!(claims, missing = missing.len(), "read the Secrets of the claims of earlier proofs");
         for pause in PAUSES {
-            if missing.is_empty() {
-                break;
-            }
+            let Some(example) = missing.first() else { break };
+            let (namespace, name) = (example.namespace().unwrap_or_default(), example.name_any());
+            let others = missing.len() - 1;
+            tracing::warn!(
+                namespace,
+                name,
+                others,
+                "reading Secrets of claims failed; trying again in {pause} s"
+            );
             sleep(Duration::from_secs(pause)).await;
             missing = self.learn(client, missing).await;
         }
@@ -105,26 +101,22 @@ impl Claims {
         client: &Client,
         destinations: Vec<Arc<RecordingDestination>>,
     ) -> Vec<Arc<RecordingDestination>> {
-        let reads = futures::stream::iter(destinations).map(async |destination| {
+        read_all(destinations, async |destination| {
             let namespace = destination.namespace().unwrap_or_default();
             let reference = &destination.spec.external_id_secret_ref;
             let status = destination.status.as_ref();
             let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
-            let read = timeout(READ, secrets::external_id(client, &namespace, reference)).await;
-            match read {
-                Ok(Ok((SecretObservation::Resolved { version, .. }, Some(id)))) if proved == Some(&version) => {
+            match secrets::external_id(client, &namespace, reference).await {
+                Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
                     self.learned(&destination, self.fingerprints.of(&id));
-                    None
+                    true
                 }
-                Ok(Ok((SecretObservation::Unreadable(500.. | 429), _)) | Err(_)) | Err(_) => {
-                    tracing::warn!(namespace, name = destination.name_any(), "reading the Secret of a claim failed");
-                    Some(destination)
-                }
+                Ok((SecretObservation::Unreadable(500.. | 429), _)) | Err(_) => false,
                 // The Secret is gone or was edited: its destination's validation says so.
-                Ok(Ok(_)) => None,
+                Ok(_) => true,
             }
-        });
-        reads.buffer_unordered(READERS).filter_map(std::future::ready).collect().await
+        })
+        .await
     }
 
     fn learned(&self, destination: &RecordingDestination, id: Fingerprint) {
@@ -189,12 +181,19 @@ impl Claims {
             claim.proved = Some(date);
         }
         index.put(claim);
-        // Claims of deleted destinations are dropped once they are as many as the others.
+        // Claims that ended unseen, as during a new list, are dropped once they are as many as the others.
         if index.len() > 2 * self.destinations.len() + 64 {
             index.retain(|claim| self.is_alive(claim));
         }
         self.wake_changed(&mut index);
         verdict
+    }
+
+    /// Ends the claim of a destination that is gone, and wakes those that lost to it.
+    pub(super) fn end(&self, uid: &str) {
+        let mut index = self.index.lock().unwrap();
+        index.remove(uid);
+        self.wake_changed(&mut index);
     }
 
     /// Wakes the destinations of a namespace whose binding has changed, and those that lost to them or lose now.
@@ -204,7 +203,8 @@ impl Claims {
         self.wake_changed(&mut index);
         drop(index);
         let all = self.destinations.state();
-        let theirs = all.iter().filter(|destination| destination.metadata.namespace.as_deref() == Some(namespace));
+        let theirs =
+            all.iter().filter(|destination| destination.metadata.namespace.as_deref() == Some(namespace));
         self.wake(theirs.map(|destination| ObjectRef::from_obj(&**destination)));
     }
 
@@ -232,7 +232,7 @@ impl Claims {
         destinations.for_each(|destination| _ = self.wake.unbounded_send(destination));
     }
 
-    /// Whether the claim's destination still exists; the controller is not notified of deletions.
+    /// Whether the claim's destination still exists.
     fn is_alive(&self, claim: &Claim) -> bool {
         let reference = ObjectRef::new(&claim.name).within(&claim.namespace);
         self.destinations.get(&reference).is_some_and(|found| uid(&found) == &*claim.uid)

@@ -50,6 +50,12 @@ impl Context {
         Some(recent)
     }
 
+    /// Forgets a destination that is gone, and wakes those that its claim had refused.
+    pub(super) fn forget(&self, uid: &str) {
+        self.claims.end(uid);
+        self.recent.lock().unwrap().remove(uid);
+    }
+
     /// Keeps what is known, and returns when the next validation is due.
     pub(super) fn keep_recent(
         &self,

@@ -6,6 +6,7 @@ mod context;
 mod gather;
 mod metrics;
 mod reconcile;
+mod secret_reads;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -100,7 +101,11 @@ pub async fn run(
         _ = changed.unbounded_send(namespace.to_owned());
     });
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
-    let (store, changes) = cluster::reflect(client.clone(), compact::verdicts, undecodable);
+    let (gone, mut ended) = mpsc::unbounded::<String>();
+    let (store, changes) =
+        cluster::reflect(client.clone(), compact::verdicts, undecodable, move |metadata| {
+            _ = gone.unbounded_send(metadata.uid.clone().unwrap_or_default());
+        });
     let controller = Controller::for_stream(changes, store).reconcile_on(woken);
     let listed = controller.store();
     let mut large = Registry::default();
@@ -143,11 +148,13 @@ pub async fn run(
         std::future::pending::<()>().await;
     };
     let load = context.claims.load(&context.client);
-    let bind = async {
-        while let Some(namespace) = rebound.next().await {
-            context.claims.bind(&namespace);
+    let follow = async {
+        loop {
+            tokio::select! {
+                Some(namespace) = rebound.next() => context.claims.bind(&namespace),
+                Some(uid) = ended.next() => context.forget(&uid),
+            }
         }
-        std::future::pending::<()>().await;
     };
     // STS may take long to answer, and the destinations are listed meanwhile.
     let identify = async {
@@ -161,7 +168,7 @@ pub async fn run(
         .for_each(|_| std::future::ready(()));
     tokio::select! {
         () = work => Ok(()),
-        () = bind => Ok(()),
+        never = follow => never,
         () = identify => Ok(()),
         never = load => match never {},
         failed = health => Ok(failed?),

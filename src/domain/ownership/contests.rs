@@ -123,7 +123,11 @@ impl Contests {
     }
 
     /// Changes a shared group, and keeps its first claim among the firsts.
-    fn change_group(&mut self, stake: Stake, change: impl FnOnce(&mut BTreeSet<(ContestKey, u64, Seniority)>)) {
+    fn change_group(
+        &mut self,
+        stake: Stake,
+        change: impl FnOnce(&mut BTreeSet<(ContestKey, u64, Seniority)>),
+    ) {
         if !stake.shared {
             return;
         }

@@ -248,7 +248,8 @@ impl ClaimIndex {
     fn wake_refused_for(&mut self, first: &Arc<str>) {
         let theirs = self.refused_for.range((first.clone(), "".into())..);
         let theirs = theirs.take_while(|(of, _)| of == first).map(|(_, refused)| refused);
-        let theirs = theirs.filter_map(|uid| self.refused.get(uid)).map(|refused| refused.destination.clone());
+        let theirs =
+            theirs.filter_map(|uid| self.refused.get(uid)).map(|refused| refused.destination.clone());
         self.woken.extend(theirs);
     }
 
@@ -256,10 +257,9 @@ impl ClaimIndex {
     fn wake_overtaken(&mut self, stake: Stake, by: &Seniority) {
         let after = self.contests.after(stake, by).filter(|after| !self.refused.contains_key(&after.uid));
         let claims = after.filter_map(|after| self.claims.get(&after.uid)).map(|held| &held.claim);
-        self.woken.extend(claims.map(|claim| Woken {
-            namespace: claim.namespace.clone(),
-            name: claim.name.clone(),
-        }));
+        self.woken.extend(
+            claims.map(|claim| Woken { namespace: claim.namespace.clone(), name: claim.name.clone() }),
+        );
     }
 }
 

@@ -92,7 +92,7 @@ pub fn judge(
             conditions::conclude(&mut status, rules.enforcement, generation, now);
         }
     }
-    status.established_target = 
+    status.established_target =
         status.established_time.is_some().then(|| digest::hexadecimal(digest::target(&destination.spec)));
     conditions::set_delivering(&mut status, &previous, generation, now);
     let transitions = events::transitions(&previous, &status);
@@ -107,9 +107,10 @@ pub fn has_same_target(destination: &RecordingDestination, recent: Option<&Recen
     match &status.established_target {
         Some(established) => *established == digest::hexadecimal(target),
         // An earlier release wrote the status. Where the last spec is not known, an edit may have changed the target.
-        None => recent.map_or(Some(status.observed_generation) == destination.metadata.generation, |recent| {
-            recent.spec.target == target
-        }),
+        None => recent
+            .map_or(Some(status.observed_generation) == destination.metadata.generation, |recent| {
+                recent.spec.target == target
+            }),
     }
 }
 

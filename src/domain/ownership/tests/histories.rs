@@ -90,9 +90,13 @@ fn the_index_decides_as_a_scan_of_all_claims_does() {
                 *seen.entry(expected).or_default() += 1;
 
                 let date = index.proof_date(at(2), &mine);
-                let last = all.iter().filter(|other| mine.is_contested_by(other)).map(|other| other.proved).max();
+                let last =
+                    all.iter().filter(|other| mine.is_contested_by(other)).map(|other| other.proved).max();
                 assert!(Some(date) > last.flatten(), "seed {seed}, step {step}: {date} of {mine:?}");
-                assert!(last.is_some() || date == at(2), "seed {seed}, step {step}: nobody contests {mine:?}");
+                assert!(
+                    last.is_some() || date == at(2),
+                    "seed {seed}, step {step}: nobody contests {mine:?}"
+                );
             }
         }
     }
@@ -127,9 +131,8 @@ fn a_decision_costs_as_much_among_ten_thousand_claims_as_among_a_thousand() {
     const ROLE: &str = "arn:aws:iam::111111111111:role/writer";
     fn one_id(claim: &mut Claim) {
         // All crowds have the same External ID in them, under another key.
-        static ID: std::sync::LazyLock<Fingerprint> = std::sync::LazyLock::new(|| {
-            Fingerprints::default().of(&ExternalID::parse("the same").unwrap())
-        });
+        static ID: std::sync::LazyLock<Fingerprint> =
+            std::sync::LazyLock::new(|| Fingerprints::default().of(&ExternalID::parse("the same").unwrap()));
         claim.external_id = Some(*ID);
     }
     type Crowd = (&'static str, fn(&mut Claim, usize));
@@ -169,6 +172,11 @@ fn a_decision_costs_as_much_among_ten_thousand_claims_as_among_a_thousand() {
             STEPS.get()
         });
         // Trees of ten times as many claims are three or four levels of comparisons higher.
-        assert!(steps[1] <= steps[0] * 3 / 2, "{what}: {} steps, and {} among ten times as many", steps[0], steps[1]);
+        assert!(
+            steps[1] <= steps[0] * 3 / 2,
+            "{what}: {} steps, and {} among ten times as many",
+            steps[0],
+            steps[1]
+        );
     }
 }

@@ -347,7 +347,8 @@ fn the_refused_side_does_not_learn_whose_the_other_claim_is() {
 fn of_two_that_are_proved_within_a_second_the_first_stays_the_first() {
     let now = at(100) + jiff::SignedDuration::from_millis(700);
     let (_, theirs) = apart();
-    let proved = |second| Claim { proved: Some(at(second)), uid: format!("uid-{second}").into(), ..theirs.clone() };
+    let proved =
+        |second| Claim { proved: Some(at(second)), uid: format!("uid-{second}").into(), ..theirs.clone() };
     for (what, others, expected) in [
         ("nobody else", vec![], 100),
         ("long before", vec![proved(10)], 100),

@@ -39,7 +39,11 @@ fn when_a_claim_ends_those_that_lost_to_it_are_woken_and_no_others() {
         ("it is validated again", |index, first| index.put(first), &[]),
         ("it is deleted", |index, first| index.remove(&first.uid), &["third"]),
         ("its proof ends", |index, first| index.put(Claim { proved: None, ..first }), &["third"]),
-        ("it moves to another bucket", |index, first| index.put(Claim { bucket: "b".into(), ..first }), &["third"]),
+        (
+            "it moves to another bucket",
+            |index, first| index.put(Claim { bucket: "b".into(), ..first }),
+            &["third"],
+        ),
         (
             "it moves to a prefix that another has",
             |index, first| index.put(Claim { prefix: "b/".into(), ..first }),
