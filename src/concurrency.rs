@@ -11,8 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct ConcurrencyLimiter {
     limit_per_key: usize,
     total: Option<Arc<Semaphore>>,
-    /// Only of keys that hold or await a permit.
-    by_key: Mutex<HashMap<String, Arc<Semaphore>>>,
+    by_key: Mutex<Keys>,
+}
+
+/// The semaphores of keys that hold or await a permit, and of as many idle ones.
+#[derive(Debug, Default)]
+struct Keys {
+    semaphores: HashMap<String, Arc<Semaphore>>,
+    /// Keys above which idle ones are forgotten: a sweep for every new key would cost a crowd of keys its square.
+    sweep_above: usize,
 }
 
 /// Allows one thing to be done, until it is dropped.
@@ -43,18 +50,25 @@ impl ConcurrencyLimiter {
         Permit { _of_key: of_key, _of_total: of_total }
     }
 
-    /// How many keys hold or await a permit, or were the last to.
+    /// How many keys are kept.
     #[cfg(test)]
     fn keys(&self) -> usize {
-        self.by_key.lock().unwrap().len()
+        self.by_key.lock().unwrap().semaphores.len()
     }
 
     fn semaphore_of(&self, key: &str) -> Arc<Semaphore> {
-        let mut by_key = self.by_key.lock().unwrap();
-        // A permit, and a call that waits for one, hold a clone.
-        by_key.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
-        let new = || Arc::new(Semaphore::new(self.limit_per_key));
-        by_key.entry(key.to_owned()).or_insert_with(new).clone()
+        let mut keys = self.by_key.lock().unwrap();
+        if keys.semaphores.len() > keys.sweep_above {
+            // A permit, and a call that waits for one, hold a clone.
+            keys.semaphores.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
+            keys.sweep_above = 2 * keys.semaphores.len();
+        }
+        if let Some(known) = keys.semaphores.get(key) {
+            return known.clone();
+        }
+        let new = Arc::new(Semaphore::new(self.limit_per_key));
+        keys.semaphores.insert(key.to_owned(), new.clone());
+        new
     }
 }
 
@@ -80,8 +94,10 @@ mod tests {
             (0..32).map(|n| limiter.acquire(&format!("n{n}")).now_or_never().unwrap()).collect();
         assert!(limiter.acquire("late").now_or_never().is_none(), "all are taken");
         drop(held);
-        let _permit = limiter.acquire("late").now_or_never().unwrap();
-        assert_eq!(limiter.keys(), 1);
+        for n in 0..1000 {
+            let _permit = limiter.acquire(&format!("late-{n}")).now_or_never().unwrap();
+        }
+        assert!(limiter.keys() < 64, "{}", limiter.keys());
     }
 
     #[tokio::test]

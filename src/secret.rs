@@ -61,7 +61,7 @@ impl fmt::Debug for ExternalID {
 pub struct Fingerprints(RandomState);
 
 /// The keyed hash of an External ID, comparable with others of the same process.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
 impl Fingerprints {

@@ -1,12 +1,17 @@
 //! Logs and metrics, and the start and end of a process.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::Stream;
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -25,14 +30,24 @@ pub fn init_logs() {
     }
 }
 
-/// Below `info` libraries log whole requests, with External IDs, tokens and keys. No setting may enable that.
+/// Below `info` libraries log whole requests, with External IDs, tokens and keys; kube's client logs at `warn` whole answers
+/// that it cannot decode, Secrets among them. No setting may enable either.
 fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
-    *metadata.level() <= tracing::Level::INFO || metadata.target().starts_with("recording_")
+    let target = metadata.target();
+    let least = if target.starts_with("kube_client") { tracing::Level::ERROR } else { tracing::Level::INFO };
+    *metadata.level() <= least || target.starts_with("recording_")
 }
 
-/// The metrics of one process. Rooms register theirs while the process is wired; afterwards the registry is only read.
+/// Text that is sent at a time, of metrics that are too many for one text.
+const CHUNK: usize = 32 << 10;
+
+/// The metrics of one process. Rooms register theirs while the process is wired; afterwards the registries are only read.
 #[derive(Clone)]
-pub struct Metrics(Arc<Registry>);
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Written in chunks, as fast as they are read. It must hold nothing that is locked while it is written.
+    large: Arc<Registry>,
+}
 
 /// A registry with `recording_operator_build_info{component,version}`, which is always 1.
 pub fn registry(component: &'static str) -> Registry {
@@ -47,15 +62,61 @@ pub fn registry(component: &'static str) -> Registry {
 
 impl Metrics {
     pub fn new(registry: Registry) -> Self {
-        Metrics(Arc::new(registry))
+        Metrics { registry: Arc::new(registry), large: Arc::default() }
+    }
+
+    /// With metrics of thousands of objects.
+    pub fn and_large(self, large: Registry) -> Self {
+        Metrics { large: Arc::new(large), ..self }
     }
 
     /// The OpenMetrics text.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.0)
-            .expect("writing to a String cannot fail");
+        let written = text::encode_registry(&mut text, &self.registry)
+            .and_then(|()| text::encode_registry(&mut text, &self.large))
+            .and_then(|()| text::encode_eof(&mut text));
+        written.expect("writing to a String cannot fail");
         text
+    }
+
+    /// The same in chunks. A thread writes them, and waits until they are read.
+    pub fn chunks(&self) -> impl Stream<Item = Bytes> + Send + use<> {
+        let (chunks, read) = mpsc::channel(2);
+        let metrics = self.clone();
+        tokio::task::spawn_blocking(move || {
+            // A slow reader must not hold the locks of metrics in use, so these become one text first.
+            let mut chunk = String::new();
+            text::encode_registry(&mut chunk, &metrics.registry)?;
+            let mut writer = Chunks { chunk, chunks };
+            text::encode_registry(&mut writer, &metrics.large)?;
+            text::encode_eof(&mut writer)?;
+            writer.send()
+        });
+        futures::stream::unfold(read, |mut read| async { read.recv().await.map(|chunk| (chunk, read)) })
+    }
+}
+
+struct Chunks {
+    chunk: String,
+    chunks: mpsc::Sender<Bytes>,
+}
+
+impl Chunks {
+    /// Fails when the reader is gone.
+    fn send(&mut self) -> fmt::Result {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.chunks.blocking_send(chunk.into()).map_err(|_| fmt::Error)
+    }
+}
+
+impl fmt::Write for Chunks {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.chunk.len() + text.len() > CHUNK && !self.chunk.is_empty() {
+            self.send()?;
+        }
+        self.chunk.push_str(text);
+        Ok(())
     }
 }
 
@@ -120,5 +181,41 @@ pub async fn shutdown() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn no_body_that_kube_cannot_decode_is_logged() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = lines.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || Lines(written.clone()));
+        let logs = tracing_subscriber::registry().with(layer.with_filter(filter_fn(may_be_logged)));
+        tracing::subscriber::with_default(logs, || {
+            tracing::warn!(target: "kube_client::client", "a body, a failure");
+            tracing::debug!(target: "hyper::proto", "a request");
+            tracing::error!(target: "kube_client::client::builder", "failed with status 500");
+            tracing::warn!(target: "kube_runtime::watcher", "a watch failed");
+            tracing::debug!(target: "recording_operator::broker", "ours");
+        });
+        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("a body") && !text.contains("a request"), "{text}");
+        for logged in ["failed with status 500", "a watch failed", "ours"] {
+            assert!(text.contains(logged), "{logged}: {text}");
+        }
     }
 }

@@ -128,6 +128,7 @@ fn status() -> RecordingDestinationStatus {
         account_id: Some("111111111111".into()),
         bucket_region: Some("us-east-1".into()),
         established_time: Some(time("2026-01-02T03:04:05Z")),
+        established_target: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".into()),
         last_validation_time: Some(time("2026-01-02T03:04:06Z")),
         last_enforcement_time: Some(time("2026-01-02T03:04:07Z")),
         external_id_secret_version: Some("812".into()),

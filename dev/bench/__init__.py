@@ -3,9 +3,15 @@
 `python3 -m dev.bench NAME …` runs a part alone.
 """
 
-from . import configuration, faults, recovery, results, uploads
+from . import configuration, faults, recovery, results, scale, uploads
 
-PARTS = {"uploads": uploads.run, "recovery": recovery.run, "faults": faults.run, "configuration": configuration.run}
+PARTS = {
+    "uploads": uploads.run,
+    "recovery": recovery.run,
+    "faults": faults.run,
+    "configuration": configuration.run,
+    "scale": scale.run,
+}
 
 
 def run():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..paths import ROOT
 from ..progress import wait_for
-from . import faults, sink, uploads
+from . import faults, scale_report, sink, uploads
 from .clients import DESTINATION, LIBRARY, OURS
 
 # https://reveng.sourceforge.io/crc-catalogue/all.htm: the check values of "123456789".
@@ -264,3 +264,76 @@ class BenchTest(unittest.TestCase):
         self.assertIn("| recording-uploader --once | 13 |", faults.table(outcomes).markdown())
 
 
+class ScaleTest(unittest.TestCase):
+    """What the part `scale` makes of its samples; the rest needs a cluster."""
+
+    TEMPLATE = {
+        "bucket": "acme-recordings",
+        "status": {
+            "observedGeneration": 3,
+            "accountID": "111111111111",
+            "lastHandledRevalidate": "1",
+            "uploaders": {"count": 1, "items": []},
+            "conditions": [
+                {"type": "Ready", "status": "True", "observedGeneration": 3, "lastTransitionTime": "then", "message": "acme-recordings"},
+                {"type": "Exclusive", "status": "True", "observedGeneration": 3, "lastTransitionTime": "then", "message": ""},
+            ],
+            "checks": [{"name": "PutObject", "message": "into acme-recordings"}],
+        },
+    }
+
+    def test_a_seeded_status_is_of_its_own_destination_and_the_template_stays(self):
+        spec = scale_report.spec_of(12)
+        before = json.dumps(self.TEMPLATE)
+        status = scale_report.seeded_status(self.TEMPLATE, spec, "812", "now")
+        self.assertEqual(before, json.dumps(self.TEMPLATE))
+        self.assertEqual((status["observedGeneration"], status["externalIDSecretVersion"]), (1, "812"))
+        self.assertEqual(status["accountID"], spec["roleARN"].split(":")[4])
+        self.assertEqual({c["lastTransitionTime"] for c in status["conditions"]}, {"now"})
+        self.assertEqual(status["checks"][0]["message"], f"into {spec['bucket']}")
+        self.assertNotIn("acme-recordings", json.dumps(status))
+        self.assertFalse({"uploaders", "lastHandledRevalidate"} & status.keys())
+
+    def test_no_two_destinations_want_the_same(self):
+        specs = [scale_report.spec_of(number) for number in range(100)]
+        for field in ("bucket", "roleARN"):
+            self.assertEqual(len({spec[field] for spec in specs}), 100)
+        self.assertEqual(len({scale_report.place_of(number)[0] for number in range(100)}), 10)
+
+    def test_the_digest_of_a_target_is_the_controllers(self):
+        # The same in src/domain/verdict/digest.rs.
+        spec = {"bucket": "acme-recordings", "prefix": "calls/", "roleARN": "arn:aws:iam::111111111111:role/writer"}
+        self.assertEqual(scale_report.target_digest(spec), "0c4c47c938c5743eff186e7b87588670")
+
+    def test_writes_of_statuses_are_those_of_destinations_alone(self):
+        metrics = """
+apiserver_request_total{code="200",resource="recordingdestinations",subresource="status",verb="APPLY"} 12
+apiserver_request_total{code="409",resource="recordingdestinations",subresource="status",verb="PATCH"} 3
+apiserver_request_total{code="200",resource="recordingdestinations",subresource="",verb="PATCH"} 100
+apiserver_request_total{code="200",resource="recordingdestinations",subresource="status",verb="GET"} 100
+apiserver_request_total{code="200",resource="pods",subresource="status",verb="PATCH"} 1e+02
+"""
+        self.assertEqual(scale_report.status_writes(metrics), 15)
+        self.assertEqual(scale_report.status_writes(""), 0)
+
+    def test_memory_is_read_in_mib(self):
+        status = "Name:\trecording\nVmHWM:\t  96256 kB\nVmRSS:\t 65536 kB\nRssAnon:\t 32768 kB\n"
+        self.assertEqual(scale_report.memory_of(status), (32, 64, 94))
+
+    def test_a_rate_leaves_start_and_end_aside(self):
+        samples = [(0, 0), (10, 0), (11, 100), (12, 300), (13, 500), (14, 700), (15, 900), (40, 1000)]
+        self.assertEqual(scale_report.rate(samples, 1000), 200)
+        self.assertEqual(scale_report.rate([(0, 0), (2, 10)], 10), 5)
+
+    def test_a_suspended_status_is_of_the_generation_that_was_suspended(self):
+        found = {"apiVersion": "v", "kind": "k", "metadata": {"name": "acme", "generation": 4}, "status": self.TEMPLATE["status"]}
+        status = scale_report.suspended(found)["status"]
+        self.assertEqual((status["observedGeneration"], status["conditions"][0]["reason"]), (4, "Suspended"))
+        self.assertEqual(status["conditions"][1], self.TEMPLATE["status"]["conditions"][1])
+
+    def test_the_tables_show_what_each_destination_more_costs(self):
+        memory = [(1000, "controller", 10, 20, 30), (10_000, "controller", 28, 40, 50), ("10000, after", "controller", 30, 40, 50)]
+        table = scale_report.memory_table(memory).markdown()
+        self.assertIn("| 10000 | controller | 28.0 | 40.0 | 50.0 | ≤ 64 / ≤ 96 |", table)
+        self.assertIn("controller 2.0 KiB", table)
+        self.assertIn("| ratio | 0.90 | ≥ 0.8 |", scale_report.figures_table(10_000, [("ratio", "0.90", "≥ 0.8")]).markdown())

@@ -96,6 +96,8 @@ pub enum Reason {
     ProbeInconclusive,
     /// Unknown: AWS throttled the call.
     Throttled,
+    /// Unknown: the namespace has tried as many new External IDs as it may in an hour.
+    ExternalIDsLimited,
     /// Unknown: the platform's own key is wrong. Never the tenant's fault.
     PlatformCredentialsInvalid,
     /// Unknown: not evaluated, because an earlier step failed.
@@ -139,8 +141,8 @@ impl Reason {
             | KMSAccessDenied
             | KMSKeyUnusable
             | DeleteObjectDenied => Some(Side::Customer),
-            SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed | InvalidSpec
-            | Suspended => Some(Side::Tenant),
+            SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed
+            | ExternalIDsLimited | InvalidSpec | Suspended => Some(Side::Tenant),
             PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
             UploadsLate | RecordingsQuarantined | SpoolNearlyFull => Some(Side::Pod),
             Progressing | ProbeInconclusive | Throttled | NotEvaluated => Some(Side::Nobody),

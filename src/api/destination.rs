@@ -254,6 +254,10 @@ pub struct RecordingDestinationStatus {
     /// First proof of this bucket, prefix, role ARN and External ID; a change of any clears it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub established_time: Option<Time>,
+    /// Digest of the bucket, prefix and role ARN that `establishedTime` is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub established_target: Option<String>,
     /// Last conclusive validation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_validation_time: Option<Time>,

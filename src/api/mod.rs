@@ -29,6 +29,8 @@ pub const CONTROLLER_FIELD_MANAGER: &str = "recording-controller";
 
 /// Annotation on a destination: any new value requests a full validation.
 pub const REVALIDATE_ANNOTATION: &str = "recordings.revenue.io/revalidate";
+/// Most bytes of its value. A longer one is ignored, because it would be repeated in the status.
+pub const LONGEST_REVALIDATE: usize = 253;
 
 /// Annotation on a Namespace: the AWS accounts, separated by commas, that its destinations may use.
 pub const ALLOWED_ACCOUNTS_ANNOTATION: &str = "recordings.revenue.io/allowed-accounts";

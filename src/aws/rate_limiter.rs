@@ -1,4 +1,4 @@
-//! How often AWS is called: at most so many calls a second, and no tenant's calls delay another's.
+//! How often AWS is called: at most so many calls a second, which tenants that wait take by turns.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::concurrency::{ConcurrencyLimiter, Permit};
 
-/// Calls of one tenant that may wait for the rate, or for an answer, at a time. Its other calls wait in a line of its own.
+/// Calls of one tenant that may be under way at a time.
 const CALLS_PER_TENANT: usize = 8;
 
 /// Limits the rate of calls, and the calls of each tenant that are under way. Clones share the limits.
@@ -19,7 +19,11 @@ pub(super) struct RateLimiter(Arc<Limits>);
 struct Limits {
     /// Held by the first in line until its call is due: a call that is given up leaves no gap.
     rate: tokio::sync::Mutex<TokenBucket>,
-    tenants: ConcurrencyLimiter,
+    /// Held by a tenant's call until it has ended.
+    calls: ConcurrencyLimiter,
+    /// Held by the one call of a tenant that is in the common line. The tenant's next call joins that line at its end, so
+    /// that tenants take turns, however many calls each has.
+    turns: ConcurrencyLimiter,
 }
 
 impl RateLimiter {
@@ -28,13 +32,15 @@ impl RateLimiter {
         let rate = TokenBucket::new(calls_per_second, Instant::now());
         RateLimiter(Arc::new(Limits {
             rate: rate.into(),
-            tenants: ConcurrencyLimiter::per_key(CALLS_PER_TENANT),
+            calls: ConcurrencyLimiter::per_key(CALLS_PER_TENANT),
+            turns: ConcurrencyLimiter::per_key(1),
         }))
     }
 
     /// Waits until the tenant may make a call. The permit is held until the call has ended.
     pub(super) async fn acquire(&self, tenant: &str) -> Permit {
-        let permit = self.0.tenants.acquire(tenant).await;
+        let permit = self.0.calls.acquire(tenant).await;
+        let _turn = self.0.turns.acquire(tenant).await;
         // First come, first served.
         let mut rate = self.0.rate.lock().await;
         let due = rate.next_call(Instant::now());
@@ -128,6 +134,37 @@ mod tests {
         assert!(
             last > Duration::from_secs(8) && last < Duration::from_secs(10),
             "they do get the rest: {last:?}"
+        );
+    }
+
+    /// When each tenant's last call was made. The few come after the many, and are served as if alone with one of them.
+    #[tokio::test(start_paused = true)]
+    async fn tenants_that_wait_take_turns_whatever_each_has_waiting() {
+        let limiter = RateLimiter::new(per_second(50));
+        drop(join_all((0..50).map(|_| limiter.acquire("warm"))).await);
+        let few: Vec<_> = (0..20).map(|number| format!("few-{number}")).collect();
+        let (many, few) = futures::join!(
+            calls(&limiter, "many", 500),
+            join_all(few.iter().map(|tenant| calls(&limiter, tenant, 5)))
+        );
+        let last_of_few = few.concat().into_iter().max().unwrap();
+        // Five rounds of twenty-one tenants at fifty calls a second.
+        assert!(last_of_few <= Duration::from_millis(2200), "{last_of_few:?}");
+        let by_then = many.iter().filter(|made| **made <= last_of_few).count();
+        assert!((4..=7).contains(&by_then), "one in each round, also of the many: {by_then}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_calls_of_a_thousand_tenants_are_made_at_the_full_rate() {
+        let limiter = RateLimiter::new(per_second(50));
+        let tenants: Vec<_> = (0..1000).map(|number| format!("tenant-{number}")).collect();
+        let made = join_all(tenants.iter().map(|tenant| calls(&limiter, tenant, 10))).await;
+        let last = made.concat().into_iter().max().unwrap().as_secs_f64();
+        assert!((198.0..=200.0).contains(&last), "{last} s for 10,000 calls at 50 a second");
+        let first_of_last = made.iter().map(|calls| calls.iter().min().unwrap()).max().unwrap();
+        assert!(
+            *first_of_last <= Duration::from_secs(20),
+            "each is served once before any twice: {first_of_last:?}"
         );
     }
 

@@ -4,17 +4,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{AnswerCache, Cached};
+use super::flights::Flights;
 use super::ports::{Cluster, IssueSession};
 use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
-use crate::cluster;
+use crate::cluster::{self, CopyAge};
 use crate::domain::delivery::PodReport;
 use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
 use crate::secret::SessionCredentials;
@@ -35,7 +37,10 @@ const SESSION_LIFE: Duration = Duration::from_secs(3600);
 /// Cached sessions: one for each destination.
 const SESSIONS: u64 = 20_000;
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a session. Issuing it goes on meanwhile, also while it waits for its turn behind the
+/// sessions of thousands of other destinations.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_ISSUE: Duration = Duration::from_secs(600);
 
 /// Why a request is not served.
 #[derive(Debug)]
@@ -54,6 +59,10 @@ pub(super) struct Subject {
     pub(super) name: String,
 }
 
+type Sessions = AnswerCache<SessionKey, Arc<SessionCredentials>, NotIssued>;
+/// A session with the time for which it is used, or why there is none.
+type Issued = Result<(Arc<SessionCredentials>, Duration), NotIssued>;
+
 #[derive(Clone)]
 struct Decision {
     /// When the review began: the decision is no newer than that.
@@ -64,7 +73,7 @@ struct Decision {
 /// Decides what each pod gets. Replicas share nothing.
 pub(super) struct Grants<C, I> {
     cluster: C,
-    issuer: I,
+    issuer: Arc<I>,
     /// The broker's CA certificates, PEM, which are replaced while the process runs.
     authorities: watch::Receiver<String>,
     /// S3 endpoint that sidecars are to use instead of AWS's.
@@ -73,7 +82,8 @@ pub(super) struct Grants<C, I> {
     decisions: AnswerCache<TokenHash, Decision, String>,
     unknown_tokens: AnswerCache<TokenHash, Decision, String>,
     reviews_of_unknown_tokens: Semaphore,
-    sessions: AnswerCache<SessionKey, Arc<SessionCredentials>, NotIssued>,
+    sessions: Arc<Sessions>,
+    issuing: Flights<SessionKey, Issued>,
     reports: Reports,
 }
 
@@ -87,14 +97,15 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     ) -> Self {
         Grants {
             cluster,
-            issuer,
+            issuer: Arc::new(issuer),
             authorities,
             endpoint,
             clock,
             decisions: AnswerCache::new(DECISIONS, DECISION_LIFE_WITHOUT_API_SERVER),
             unknown_tokens: AnswerCache::new(UNKNOWN_TOKENS, DECISION_LIFE),
             reviews_of_unknown_tokens: Semaphore::new(REVIEWS_OF_UNKNOWN_TOKENS),
-            sessions: AnswerCache::new(SESSIONS, SESSION_LIFE),
+            sessions: Arc::new(AnswerCache::new(SESSIONS, SESSION_LIFE)),
+            issuing: Flights::new(),
             reports: Reports::default(),
         }
     }
@@ -102,6 +113,11 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     /// The container-credentials document for the pod that the token is bound to.
     pub(super) async fn credentials(&self, token: &SecretString) -> Result<SecretString, Unserved> {
         let identity = self.identify(token).await?;
+        let CopyAge { confirmed, answered } = self.cluster.age();
+        if !grant::may_use_copy(confirmed, answered) {
+            let error = format!("the copy of the destinations is {} s old", confirmed.as_secs());
+            return Err(Unserved::Unavailable(error, Subject::from(&*identity)));
+        }
         let destination = self.destination_of(&identity)?;
         grant::may_have_credentials(&destination).map_err(|denial| refused(denial, &identity))?;
         let session = self.session_of(&destination).await.map_err(|failure| match failure {
@@ -123,28 +139,20 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         is_changed: impl Fn(&DestinationDocument) -> bool,
         until: Instant,
     ) -> Result<DestinationDocument, Unserved> {
-        // Subscribed before the first read, so that no change is missed between the two.
-        let (mut changes, mut authorities) = (self.cluster.changes(), self.authorities.clone());
+        let mut authorities = self.authorities.clone();
         loop {
             let identity = self.identify(token).await?;
+            // Subscribed before the destination is read, so that no change is missed between the two.
+            let mut edited = self.cluster.changes(&identity.namespace, &identity.destination);
             let destination = self.destination_of(&identity)?;
             let ca_bundle = authorities.borrow_and_update().clone();
             let document = grant::document(&destination, self.endpoint.as_ref(), &ca_bundle);
             if is_changed(&document) {
                 return Ok(document);
             }
-            // Most changes are of other destinations.
-            let edited = async {
-                while changes.changed().await.is_ok() {
-                    let now = self.cluster.destination(&identity.namespace, &identity.destination);
-                    if !now.is_some_and(|now| Arc::ptr_eq(&now, &destination)) {
-                        return;
-                    }
-                }
-            };
             let changed = async {
                 tokio::select! {
-                    () = edited => {}
+                    () = edited.changed() => {}
                     _ = authorities.changed() => {}
                 }
             };
@@ -256,18 +264,17 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     /// end.
     async fn session_of(
         &self,
-        destination: &RecordingDestination,
+        destination: &Arc<RecordingDestination>,
     ) -> Result<Arc<SessionCredentials>, NotIssued> {
-        let key = SessionKey::from(destination);
+        let key = SessionKey::from(&**destination);
         let issue = async {
-            let asked = (self.clock)();
-            let issued = timeout(ISSUE_TIMEOUT, self.issuer.issue(destination)).await;
-            let session = issued.unwrap_or_else(|_| Err(NotIssued::Unavailable("no session in time".into())));
-            let session = session.inspect_err(|error| log_failure(destination, error))?;
-            log_session(destination, &session);
-            let renew = grant::renewal_time(asked, session.expiration, rand::random());
-            let life = Duration::try_from(renew.duration_since(asked)).unwrap_or_default();
-            Ok((Arc::new(session), life))
+            let begin = || {
+                let (issuer, sessions) = (self.issuer.clone(), self.sessions.clone());
+                issue(issuer, sessions, key.clone(), destination.clone(), self.clock).boxed()
+            };
+            let issued = timeout(ISSUE_TIMEOUT, self.issuing.join(&key, begin)).await;
+            let late = || Err(NotIssued::Unavailable("no session yet; one is being issued".to_owned()));
+            issued.ok().flatten().unwrap_or_else(late)
         };
         let known = self.sessions.get_or_ask(key.clone(), issue).await;
         match known.last.filter(|session| grant::is_servable(session.expiration, (self.clock)())) {
@@ -281,6 +288,26 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             }
         }
     }
+}
+
+/// Issues a session and caches it, whether or not somebody still waits for it.
+async fn issue<I: IssueSession>(
+    issuer: Arc<I>,
+    sessions: Arc<Sessions>,
+    key: SessionKey,
+    destination: Arc<RecordingDestination>,
+    clock: fn() -> Timestamp,
+) -> Issued {
+    let issued = timeout(LONGEST_ISSUE, async { (issuer.issue(&destination).await, clock()) }).await;
+    let (session, at) =
+        issued.unwrap_or_else(|_| (Err(NotIssued::Unavailable("no session in time".into())), clock()));
+    let session = session.inspect_err(|error| log_failure(&destination, error))?;
+    log_session(&destination, &session);
+    let renew = grant::renewal_time(at, session.expiration, rand::random());
+    let life = Duration::try_from(renew.duration_since(at)).unwrap_or_default();
+    let session = Arc::new(session);
+    sessions.insert(key, session.clone(), life).await;
+    Ok((session, life))
 }
 
 /// The access key ID links this line to the sidecar's log and to the customer's CloudTrail.

@@ -6,12 +6,13 @@ use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt as _};
 use secrecy::SecretString;
-use tokio::sync::watch;
 
 use super::ports::{Cluster, IssueSession};
 use crate::api::{RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
-use crate::cluster::{self, DestinationCache, Events, destinations, pods, secrets, tokens};
+use crate::cluster::{
+    self, CopyAge, DestinationCache, Events, Subscription, destinations, pods, secrets, tokens,
+};
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, Denial, NotIssued};
 use crate::domain::trust::Purpose;
@@ -37,8 +38,12 @@ impl Cluster for LiveCluster {
         self.destinations.get(namespace, name)
     }
 
-    fn changes(&self) -> watch::Receiver<()> {
-        self.destinations.changes()
+    fn changes(&self, namespace: &str, name: &str) -> Subscription {
+        self.destinations.changes(namespace, name)
+    }
+
+    fn age(&self) -> CopyAge {
+        self.destinations.age()
     }
 
     async fn write_delivery(

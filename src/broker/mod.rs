@@ -6,6 +6,7 @@
 //! own.
 
 mod cache;
+mod flights;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod grants;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
-use crate::cluster::{self, DestinationCache, Events};
+use crate::cluster::{self, DestinationCache, Events, UndecodableObjects, compact};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
 use grants::Grants;
@@ -84,7 +85,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let readiness = Readiness::default();
     let tls = TlsDirectory::new(config.tls_dir);
     tls.register(&mut registry);
-    let (destinations, watch) = DestinationCache::watch(client.clone());
+    let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
+    let (destinations, watch) = DestinationCache::watch(client.clone(), compact::grants, undecodable);
 
     let endpoint = config.aws_endpoint.endpoint();
     let connection = Connection::new(endpoint.clone());

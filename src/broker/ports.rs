@@ -5,10 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
-use tokio::sync::watch;
 
 use crate::api::{RecordingDestination, Transition};
-use crate::cluster;
+use crate::cluster::{self, CopyAge, Subscription};
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::NotIssued;
 use crate::secret::SessionCredentials;
@@ -25,8 +24,11 @@ pub(super) trait Cluster: Send + Sync + 'static {
     /// The destination as the watch last saw it. It is read at every request, so it must not wait.
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
 
-    /// Notified of every change of any destination.
-    fn changes(&self) -> watch::Receiver<()>;
+    /// Notified of every change of that destination.
+    fn changes(&self, namespace: &str, name: &str) -> Subscription;
+
+    /// How old what `destination` returns is.
+    fn age(&self) -> CopyAge;
 
     /// Writes what uploaders have reported; `false` when the destination has changed since it was seen.
     fn write_delivery(

@@ -80,7 +80,7 @@ async fn enter_into_status<C: Cluster>(
     name: &str,
     heard: &[PodReport],
 ) -> cluster::Result<()> {
-    let mut changes = cluster.changes();
+    let mut changes = cluster.changes(namespace, name);
     for _ in 0..ATTEMPTS {
         changes.mark_unchanged();
         let Some(destination) = cluster.destination(namespace, name) else { return Ok(()) };

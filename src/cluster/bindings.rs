@@ -2,85 +2,94 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, RwLock};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::watch::{Receiver, Sender};
 
-use super::client::watch_pages;
-use crate::api::ALLOWED_ACCOUNTS_ANNOTATION;
+use super::lenient::LenientNamespace;
+use super::watch::{Change, watch};
 
-/// Namespaces in one page of a list.
-const PAGE: u32 = 200;
+/// Of the namespaces that have the annotation, its value.
+type Accounts = HashMap<String, String>;
 
 /// The annotations as of the last event.
 #[derive(Clone)]
 pub struct NamespaceAccounts {
-    store: Store<PartialObjectMeta<Namespace>>,
+    all: Arc<RwLock<Accounts>>,
+    is_filled: Receiver<bool>,
 }
 
 impl NamespaceAccounts {
-    /// An empty cache, and the watch that fills it. `changed` is called whenever an annotation has changed.
+    /// An empty cache, and the watch that fills it. `changed` is called with each namespace whose annotation has changed.
     pub fn watch(
         client: Client,
-        changed: impl Fn() + Send,
+        changed: impl Fn(&str) + Send,
     ) -> (Self, impl Future<Output = Infallible> + Send) {
-        let (store, writer) = reflector::store();
-        let config = watch_pages(PAGE);
-        let mut known = HashMap::<String, String>::new();
-        let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config)
-            .modify(|namespace| {
-                let annotations = namespace.metadata.annotations.take().unwrap_or_default();
-                let ours = annotations.into_iter().filter(|(name, _)| name == ALLOWED_ACCOUNTS_ANNOTATION);
-                namespace.metadata.annotations = Some(ours.collect());
-                (namespace.metadata.managed_fields, namespace.metadata.labels) = (None, None);
-            })
-            .default_backoff()
-            .reflect(writer);
+        let filled = Sender::new(false);
+        let accounts = NamespaceAccounts { all: Arc::default(), is_filled: filled.subscribe() };
+        let all = accounts.all.clone();
         let watch = async move {
-            let mut events = std::pin::pin!(events);
-            while let Some(event) = events.next().await {
-                let (name, value) = match event {
-                    Ok(watcher::Event::Apply(namespace) | watcher::Event::InitApply(namespace)) => {
-                        (namespace.name_any(), accounts(&namespace))
+            let mut changes = std::pin::pin!(watch::<LenientNamespace>(client, "Namespace"));
+            let mut listed = Accounts::new();
+            while let Some(change) = changes.next().await {
+                match change {
+                    Change::Restarted => listed = Accounts::new(),
+                    Change::Listed(namespace) => {
+                        listed.extend(
+                            namespace.accounts().map(|value| (namespace.name_any(), value.to_owned())),
+                        );
                     }
-                    Ok(watcher::Event::Delete(namespace)) => (namespace.name_any(), None),
-                    Ok(_) => continue,
-                    Err(error) => {
-                        tracing::warn!(%error, "watching namespaces was interrupted; trying again");
-                        continue;
+                    Change::Complete => {
+                        let now = std::mem::take(&mut listed);
+                        let before = std::mem::replace(&mut *all.write().unwrap(), now.clone());
+                        filled.send_replace(true);
+                        let names = now.keys().chain(before.keys().filter(|name| !now.contains_key(*name)));
+                        names
+                            .filter(|name| now.get(*name) != before.get(*name))
+                            .for_each(|name| changed(name));
                     }
-                };
-                let before = match value.clone() {
-                    Some(value) => known.insert(name, value),
-                    None => known.remove(&name),
-                };
-                if before != value {
-                    changed();
+                    Change::Applied(namespace) => {
+                        let name = namespace.name_any();
+                        let value = namespace.accounts().map(str::to_owned);
+                        if set(&all, &name, value.clone()) != value {
+                            changed(&name);
+                        }
+                    }
+                    Change::Deleted(namespace) => {
+                        let name = namespace.name_any();
+                        if set(&all, &name, None).is_some() {
+                            changed(&name);
+                        }
+                    }
+                    Change::Current => {}
                 }
             }
             unreachable!("a watch begins again whenever it ends")
         };
-        (NamespaceAccounts { store }, watch)
+        (accounts, watch)
     }
 
     /// Waits for the first complete list.
     pub async fn filled(&self) {
         // An error means that the watch was dropped, which only happens when the process ends.
-        if self.store.wait_until_ready().await.is_err() {
+        if self.is_filled.clone().wait_for(|is_filled| *is_filled).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
     /// The value of the annotation, if the namespace has it.
     pub fn of(&self, namespace: &str) -> Option<String> {
-        accounts(&*self.store.get(&ObjectRef::new(namespace))?)
+        self.all.read().unwrap().get(namespace).cloned()
     }
 }
 
-fn accounts(namespace: &PartialObjectMeta<Namespace>) -> Option<String> {
-    namespace.metadata.annotations.as_ref()?.get(ALLOWED_ACCOUNTS_ANNOTATION).cloned()
+/// Sets the value, and returns the one before.
+fn set(all: &RwLock<Accounts>, name: &str, value: Option<String>) -> Option<String> {
+    let mut all = all.write().unwrap();
+    match value {
+        Some(value) => all.insert(name.to_owned(), value),
+        None => all.remove(name),
+    }
 }

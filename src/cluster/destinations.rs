@@ -7,6 +7,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::error::{CallError, Result};
+use super::lenient::{LenientDestination, namespace_of};
 use crate::api::{
     CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
     Uploaders,
@@ -14,23 +15,21 @@ use crate::api::{
 
 const KIND: &str = "recordingdestination";
 
-/// Destinations of all namespaces, to watch.
-pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
-    Api::all(client.clone())
-}
-
 /// The destination of that name; `None` when there is none.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
-    Api::namespaced(client.clone(), namespace).get_opt(name).await
+    let api: Api<LenientDestination> = Api::namespaced(client.clone(), namespace);
+    Ok(api.get_opt(name).await?.map(|found| found.0).transpose()?)
 }
 
-/// The destinations of one namespace, or of all.
+/// The destinations of one namespace, or of all. One that cannot be decoded is left out, with a warning.
 pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<RecordingDestination>> {
-    let api: Api<RecordingDestination> = match namespace {
+    let api: Api<LenientDestination> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    Ok(api.list(&ListParams::default()).await?.items)
+    let found = api.list(&ListParams::default()).await?.items.into_iter();
+    let warn = |skipped: &_| tracing::warn!("RecordingDestination {skipped}");
+    Ok(found.filter_map(|found| found.0.inspect_err(warn).ok()).collect())
 }
 
 /// Requests a validation from the controller, by a new value of the annotation.
@@ -51,25 +50,28 @@ pub async fn wait_until(
     wanted: impl Fn(&RecordingDestination) -> bool,
 ) -> std::result::Result<Option<RecordingDestination>, kube::runtime::wait::Error> {
     let uid = destination.metadata.uid.clone();
-    let condition = |seen: Option<&RecordingDestination>| {
-        seen.is_none_or(|seen| seen.metadata.uid != uid || wanted(seen))
+    let condition = |seen: Option<&LenientDestination>| match seen {
+        None => true,
+        Some(LenientDestination(Ok(seen))) => seen.metadata.uid != uid || wanted(seen),
+        Some(LenientDestination(Err(_))) => false,
     };
     let found = await_condition(api(client, destination), &destination.name_any(), condition).await?;
-    Ok(found.filter(|found| found.metadata.uid == uid))
+    Ok(found.and_then(|found| found.0.ok()).filter(|found| found.metadata.uid == uid))
 }
 
 /// Whether the API server has a destination of that name.
 pub async fn exists(client: &Client, namespace: &str, name: &str) -> Result<bool> {
+    let api: Api<LenientDestination> = Api::namespaced(client.clone(), namespace);
     let found =
-        Api::<RecordingDestination>::namespaced(client.clone(), namespace).get_metadata_opt(name).await;
-    let found = found.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
-    Ok(found.is_some())
+        api.get_opt(name).await.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
+    // What cannot be decoded counts as absent everywhere.
+    Ok(found.is_some_and(|found| found.0.is_ok()))
 }
 
 /// The destination as the API server has it now; `None` when it is gone, or another one has its name.
 pub async fn fresh(client: &Client, seen: &RecordingDestination) -> Result<Option<RecordingDestination>> {
-    let found =
-        api(client, seen).get_opt(&seen.name_any()).await.map_err(|error| failed("get", seen, error))?;
+    let found = get(client, namespace_of(&seen.metadata), &seen.name_any()).await;
+    let found = found.map_err(|error| failed("get", seen, error))?;
     Ok(found.filter(|found| found.metadata.uid == seen.metadata.uid))
 }
 
@@ -92,7 +94,12 @@ pub async fn apply_status(
             "status": status,
         });
         match api(client, destination).patch_status(&name, &params, &Patch::Apply(patch)).await {
-            Ok(written) => return Ok(Some(written)),
+            Ok(written) => {
+                return written
+                    .0
+                    .map(Some)
+                    .map_err(|error| failed("patch status of", destination, error.into()));
+            }
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
                 // The destination was edited, but the status is still true of the generation that it names.
@@ -134,11 +141,10 @@ pub async fn write_delivery(
     }
 }
 
-fn api(client: &Client, destination: &RecordingDestination) -> Api<RecordingDestination> {
-    Api::namespaced(client.clone(), destination.metadata.namespace.as_deref().unwrap_or_default())
+fn api(client: &Client, destination: &RecordingDestination) -> Api<LenientDestination> {
+    Api::namespaced(client.clone(), namespace_of(&destination.metadata))
 }
 
 fn failed(verb: &'static str, destination: &RecordingDestination, error: kube::Error) -> CallError {
-    let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
-    CallError::on(verb, KIND, namespace, &destination.name_any(), error)
+    CallError::on(verb, KIND, namespace_of(&destination.metadata), &destination.name_any(), error)
 }

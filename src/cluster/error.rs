@@ -27,7 +27,7 @@ impl CallError {
 }
 
 /// The API server's status, or how the connection failed: the text of kube's error leaves one of them out.
-fn came_back(error: &kube::Error) -> String {
+pub(super) fn came_back(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return format!("HTTP {} {}: {}", status.code, status.reason, status.message);
     }

@@ -3,18 +3,29 @@
 mod bindings;
 pub mod certificates;
 mod client;
+pub mod compact;
 mod connect;
 mod destination_cache;
+mod destination_watch;
 pub mod destinations;
 mod error;
 mod events;
+mod keyed_changes;
+mod lenient;
 pub mod pods;
 pub mod secrets;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
+mod undecodable;
+mod watch;
 
 pub use bindings::NamespaceAccounts;
-pub use client::{client, watch_pages};
+pub use client::client;
 pub use connect::{ConnectError, connect};
-pub use destination_cache::DestinationCache;
+pub use destination_cache::{CopyAge, DestinationCache};
+pub use destination_watch::reflect;
 pub use error::{CallError, Result};
 pub use events::Events;
+pub use keyed_changes::{KeyedChanges, Subscription};
+pub use undecodable::UndecodableObjects;

@@ -1,38 +1,39 @@
 //! All claims, in memory: the input of [`domain::ownership`](crate::domain::ownership).
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::channel::mpsc;
+use futures::channel::mpsc::UnboundedSender;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
 
+use super::secret_reads::read_all;
 use crate::api::{Objection, RecordingDestination, RecordingDestinationStatus};
 use crate::cluster::{NamespaceAccounts, secrets};
-use crate::domain::ownership::{AccountBinding, Binding, Claim, proof_date, standing};
-use crate::domain::verdict::{SecretObservation, Verdict};
+use crate::domain::ownership::{AccountBinding, Binding, Claim, ClaimIndex, NewExternalIDs};
+use crate::domain::verdict::{SecretObservation, Verdict, has_same_target};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};
 
-/// Secrets read at the same time when the process starts.
-const READERS: usize = 16;
-/// Attempts to read one Secret, and the pause between two.
-const ATTEMPTS: usize = 10;
-const PAUSE: Duration = Duration::from_secs(1);
+/// Time for the Secrets of all claims, before destinations are validated without those that are missing.
+const READ_ALL: Duration = Duration::from_secs(8);
+/// Pauses before the missing ones are read again. After the last their destinations' validations read them.
+const PAUSES: [u64; 6] = [2, 4, 8, 16, 32, 64];
 
 /// The claims, with what they are compared by.
 pub(super) struct Claims {
-    rule: AccountBinding,
     namespaces: NamespaceAccounts,
     destinations: Store<RecordingDestination>,
     fingerprints: Fingerprints,
-    by_uid: Mutex<HashMap<String, Claim>>,
-    loaded: OnceCell<()>,
-    /// Reconciles all destinations, each of which finds out without a call whether it is due.
-    wake: mpsc::Sender<()>,
+    index: Mutex<ClaimIndex>,
+    new_ids: Mutex<NewExternalIDs>,
+    loaded: AtomicBool,
+    /// Destinations to reconcile; each finds out without a call whether it is due.
+    wake: UnboundedSender<ObjectRef<RecordingDestination>>,
 }
 
 impl Claims {
@@ -40,58 +41,91 @@ impl Claims {
         rule: AccountBinding,
         namespaces: NamespaceAccounts,
         destinations: Store<RecordingDestination>,
-        wake: mpsc::Sender<()>,
+        wake: UnboundedSender<ObjectRef<RecordingDestination>>,
     ) -> Self {
-        let (fingerprints, by_uid, loaded) = Default::default();
-        Claims { rule, namespaces, destinations, fingerprints, by_uid, loaded, wake }
+        let (fingerprints, new_ids, loaded) = Default::default();
+        let index = ClaimIndex::new(rule).into();
+        Claims { namespaces, destinations, fingerprints, index, new_ids, loaded, wake }
     }
 
-    /// Loads, once, the claims that were proved before this process began. Before that no claim can be called the first.
-    pub(super) async fn load(&self, client: &Client) {
-        let all = async {
-            self.namespaces.filled().await;
-            if self.destinations.wait_until_ready().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            // A destination that was edited since is proved again: the status says nothing of its new spec.
-            let established = self.destinations.state().into_iter().filter(|destination| {
-                destination.status.as_ref().is_some_and(|status| {
-                    status.established_time.is_some()
-                        && Some(status.observed_generation) == destination.metadata.generation
-                })
-            });
-            let reads = futures::stream::iter(established).map(async |destination| {
-                let external_id = self.read_proved(client, &destination).await;
-                let status = destination.status.clone().unwrap_or_default();
-                let claim = Claim::as_left(&destination, &status, external_id);
-                self.by_uid.lock().unwrap().insert(claim.uid.clone(), claim);
-            });
-            reads.buffer_unordered(READERS).collect::<()>().await;
-        };
-        self.loaded.get_or_init(|| all).await;
+    /// Whether the claims that were proved before this process began are known. Before that no claim can be called the
+    /// first; all destinations are woken then.
+    pub(super) fn are_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
     }
 
-    /// The External ID that was proved, if the Secret still holds it.
-    async fn read_proved(&self, client: &Client, destination: &RecordingDestination) -> Option<Fingerprint> {
-        let namespace = destination.namespace().unwrap_or_default();
-        let reference = &destination.spec.external_id_secret_ref;
-        let proved =
-            destination.status.as_ref().and_then(|status| status.external_id_secret_version.as_ref());
-        for attempt in 1..=ATTEMPTS {
-            match secrets::external_id(client, &namespace, reference).await {
-                Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
-                    return Some(self.fingerprints.of(&id));
-                }
-                Ok((SecretObservation::Unreadable(500.. | 429), _)) | Err(_) => {
-                    let name = destination.name_any();
-                    tracing::warn!(namespace, name, attempt, "reading the Secret of a claim failed");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Ok(_) => return None,
+    /// Learns the claims that were proved before this process began from the statuses, and then their External IDs.
+    ///
+    /// Until a Secret is read, its claim is on the bucket and prefix alone.
+    pub(super) async fn load(&self, client: &Client) -> Infallible {
+        self.namespaces.filled().await;
+        if self.destinations.wait_until_ready().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let mut missing = Vec::new();
+        for destination in self.destinations.state() {
+            self.hold(&mut self.index.lock().unwrap(), &destination);
+            if holds_claim(&destination) {
+                missing.push(destination);
             }
         }
-        // One Secret must not delay all tenants; its destination reports the failure at its next validation.
-        None
+        let claims = missing.len();
+        let mut first = std::pin::pin!(self.learn(client, missing));
+        let in_time = timeout(READ_ALL, &mut first).await;
+        self.loaded.store(true, Ordering::Release);
+        self.wake(self.destinations.state().iter().map(|destination| ObjectRef::from_obj(&**destination)));
+        let mut missing = match in_time {
+            Ok(missing) => missing,
+            Err(_) => first.await,
+        };
+        tracing::info!(claims, missing = missing.len(), "read the Secrets of the claims of earlier proofs");
+        for pause in PAUSES {
+            let Some(example) = missing.first() else { break };
+            let (namespace, name) = (example.namespace().unwrap_or_default(), example.name_any());
+            let others = missing.len() - 1;
+            tracing::warn!(
+                namespace,
+                name,
+                others,
+                "reading Secrets of claims failed; trying again in {pause} s"
+            );
+            sleep(Duration::from_secs(pause)).await;
+            missing = self.learn(client, missing).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Reads the External IDs that were proved, and returns the destinations whose Secret could not be read now.
+    async fn learn(
+        &self,
+        client: &Client,
+        destinations: Vec<Arc<RecordingDestination>>,
+    ) -> Vec<Arc<RecordingDestination>> {
+        read_all(destinations, async |destination| {
+            let namespace = destination.namespace().unwrap_or_default();
+            let reference = &destination.spec.external_id_secret_ref;
+            let status = destination.status.as_ref();
+            let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
+            match secrets::external_id(client, &namespace, reference).await {
+                Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
+                    self.learned(&destination, self.fingerprints.of(&id));
+                    true
+                }
+                Ok((SecretObservation::Unreadable(500.. | 429), _)) | Err(_) => false,
+                // The Secret is gone or was edited: its destination's validation says so.
+                Ok(_) => true,
+            }
+        })
+        .await
+    }
+
+    fn learned(&self, destination: &RecordingDestination, id: Fingerprint) {
+        let mut index = self.index.lock().unwrap();
+        let claim = index.get(uid(destination)).filter(|claim| claim.external_id.is_none()).cloned();
+        if let Some(claim) = claim {
+            index.put(Claim { external_id: Some(id), ..claim });
+            self.wake_changed(&mut index);
+        }
     }
 
     pub(super) fn fingerprint(&self, id: &ExternalID) -> Fingerprint {
@@ -100,16 +134,25 @@ impl Claims {
 
     /// Whether it is the External ID with which the destination's claim was proved.
     pub(super) fn is_known(&self, destination: &RecordingDestination, id: Fingerprint) -> bool {
-        let uid = destination.metadata.uid.as_deref().unwrap_or_default();
-        let claims = self.by_uid.lock().unwrap();
-        claims.get(uid).is_some_and(|claim| claim.proved.is_some() && claim.external_id == Some(id))
+        let index = self.index.lock().unwrap();
+        let claim = index.get(uid(destination));
+        claim.is_some_and(|claim| claim.proved.is_some() && claim.external_id == Some(id))
+    }
+
+    /// Counts an External ID that was not proved before and is about to be tried. `Err`: not now; when it may be.
+    pub(super) fn admit_new_id(&self, namespace: &str, id: Fingerprint) -> Result<(), Timestamp> {
+        self.new_ids.lock().unwrap().admit(namespace, id, Timestamp::now())
     }
 
     /// How the destination's claim stands, given the status that it has.
     pub(super) fn standing(&self, destination: &RecordingDestination) -> Result<(), Objection> {
         let status = destination.status.clone().unwrap_or_default();
-        let claims = self.by_uid.lock().unwrap();
-        self.standing_among(&claims, &self.claim_of(&claims, destination, &status, None))
+        let mut index = self.index.lock().unwrap();
+        self.hold(&mut index, destination);
+        let mine = claim_of(&index, destination, &status, None);
+        let standing = index.standing(&mine, |claim| self.is_alive(claim));
+        self.wake_changed(&mut index);
+        standing
     }
 
     /// Judges a destination and records its claim under one lock, so that of two racing claims one is the first. `id` is
@@ -118,74 +161,101 @@ impl Claims {
         &self,
         destination: &RecordingDestination,
         id: Option<Fingerprint>,
-        judge: impl FnOnce(&dyn Fn(&RecordingDestinationStatus) -> Result<(), Objection>) -> Verdict,
+        judge: impl FnOnce(&mut dyn FnMut(&RecordingDestinationStatus) -> Result<(), Objection>) -> Verdict,
     ) -> Verdict {
-        let mut claims = self.by_uid.lock().unwrap();
+        let mut index = self.index.lock().unwrap();
+        self.hold(&mut index, destination);
         let before = destination.status.as_ref().and_then(|status| status.established_time.clone());
-        let mut verdict = judge(&|status| {
-            let mut mine = self.claim_of(&claims, destination, status, id);
+        let mut verdict = judge(&mut |status| {
+            let mut mine = claim_of(&index, destination, status, id);
             // Proved by this validation, so it comes after all that were proved before.
             if status.established_time != before {
                 mine.proved = None;
             }
-            self.standing_among(&claims, &mine)
+            index.standing(&mine, |claim| self.is_alive(claim))
         });
-        let mut claim = self.claim_of(&claims, destination, &verdict.status, id);
+        let mut claim = claim_of(&index, destination, &verdict.status, id);
         if let Some(now) = claim.proved.filter(|_| verdict.status.established_time != before) {
-            let date = proof_date(now, self.contenders(&claims, &claim));
+            let date = index.proof_date(now, &claim);
             verdict.status.established_time = Some(Time(date));
             claim.proved = Some(date);
         }
-        let new = claim.proved.is_some() && claims.get(&claim.uid) != Some(&claim);
-        let contested = new && self.contenders(&claims, &claim).next().is_some();
-        claims.insert(claim.uid.clone(), claim);
-        // Claims of deleted destinations are dropped once they are as many as the others.
-        if claims.len() > 2 * self.destinations.len() + 64 {
-            claims.retain(|_, claim| self.is_alive(claim));
+        index.put(claim);
+        // Claims that ended unseen, as during a new list, are dropped once they are as many as the others.
+        if index.len() > 2 * self.destinations.len() + 64 {
+            index.retain(|claim| self.is_alive(claim));
         }
-        drop(claims);
-        if contested {
-            self.wake_all();
-        }
+        self.wake_changed(&mut index);
         verdict
     }
 
-    fn wake_all(&self) {
-        // A full channel means that a wake-up is pending already.
-        _ = self.wake.clone().try_send(());
+    /// Ends the claim of a destination that is gone, and wakes those that lost to it.
+    pub(super) fn end(&self, uid: &str) {
+        let mut index = self.index.lock().unwrap();
+        index.remove(uid);
+        self.wake_changed(&mut index);
     }
 
-    fn claim_of(
-        &self,
-        claims: &HashMap<String, Claim>,
-        destination: &RecordingDestination,
-        status: &RecordingDestinationStatus,
-        id: Option<Fingerprint>,
-    ) -> Claim {
-        let uid = destination.metadata.uid.as_deref().unwrap_or_default();
-        let before = claims.get(uid);
-        let id = id.or_else(|| before.and_then(|claim| claim.external_id));
-        Claim::of(destination, status, id).following(before)
+    /// Wakes the destinations of a namespace whose binding has changed, and those that lost to them or lose now.
+    pub(super) fn bind(&self, namespace: &str) {
+        let mut index = self.index.lock().unwrap();
+        index.bind(namespace, self.binding_of(namespace));
+        self.wake_changed(&mut index);
+        drop(index);
+        let all = self.destinations.state();
+        let theirs =
+            all.iter().filter(|destination| destination.metadata.namespace.as_deref() == Some(namespace));
+        self.wake(theirs.map(|destination| ObjectRef::from_obj(&**destination)));
     }
 
-    fn standing_among(&self, claims: &HashMap<String, Claim>, mine: &Claim) -> Result<(), Objection> {
-        let binding_of = |namespace: &str| Binding::read(self.namespaces.of(namespace).as_deref());
-        standing(mine, self.contenders(claims, mine), &binding_of, self.rule)
+    /// Takes over the claim that the status shows, where this process does not hold one, and the namespace's binding.
+    fn hold(&self, index: &mut ClaimIndex, destination: &RecordingDestination) {
+        let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
+        index.bind(namespace, self.binding_of(namespace));
+        if index.get(uid(destination)).is_none() && holds_claim(destination) {
+            let status = destination.status.clone().unwrap_or_default();
+            index.put(Claim::as_left(destination, &status, None));
+        }
     }
 
-    fn contenders<'a>(
-        &'a self,
-        claims: &'a HashMap<String, Claim>,
-        mine: &'a Claim,
-    ) -> impl Iterator<Item = &'a Claim> {
-        claims.values().filter(|other| mine.is_contested_by(other)).filter(|other| self.is_alive(other))
+    fn binding_of(&self, namespace: &str) -> Binding {
+        Binding::read(self.namespaces.of(namespace).as_deref())
     }
 
-    /// Whether the claim's destination still exists; the controller is not notified of deletions.
+    fn wake_changed(&self, index: &mut ClaimIndex) {
+        let changed = index.take_woken().into_iter();
+        self.wake(changed.map(|woken| ObjectRef::new(&woken.name).within(&woken.namespace)));
+    }
+
+    fn wake(&self, destinations: impl Iterator<Item = ObjectRef<RecordingDestination>>) {
+        // It fails when the process ends.
+        destinations.for_each(|destination| _ = self.wake.unbounded_send(destination));
+    }
+
+    /// Whether the claim's destination still exists.
     fn is_alive(&self, claim: &Claim) -> bool {
         let reference = ObjectRef::new(&claim.name).within(&claim.namespace);
-        self.destinations
-            .get(&reference)
-            .is_some_and(|found| found.metadata.uid.as_deref() == Some(&claim.uid))
+        self.destinations.get(&reference).is_some_and(|found| uid(&found) == &*claim.uid)
     }
+}
+
+/// Whether the status shows a claim of the spec as it is now. After an edit of the bucket, prefix or role it is proved again.
+fn holds_claim(destination: &RecordingDestination) -> bool {
+    let is_established = destination.status.as_ref().is_some_and(|status| status.established_time.is_some());
+    is_established && has_same_target(destination, None)
+}
+
+fn claim_of(
+    index: &ClaimIndex,
+    destination: &RecordingDestination,
+    status: &RecordingDestinationStatus,
+    id: Option<Fingerprint>,
+) -> Claim {
+    let before = index.get(uid(destination));
+    let id = id.or_else(|| before.and_then(|claim| claim.external_id));
+    Claim::of(destination, status, id).following(before)
+}
+
+fn uid(destination: &RecordingDestination) -> &str {
+    destination.metadata.uid.as_deref().unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! What every reconciliation works with, and the state that this process keeps between two of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::claims::Claims;
-use super::metrics::ValidationDurations;
+use super::metrics::{LimitedExternalIDs, ValidationDurations};
 use crate::api::RecordingDestination;
 use crate::aws::Examiner;
 use crate::cluster::Events;
@@ -24,6 +24,7 @@ pub(super) struct Context {
     /// By namespace.
     pub limiter: ConcurrencyLimiter,
     pub validation_durations: ValidationDurations,
+    pub limited_ids: LimitedExternalIDs,
     pub destinations: Store<RecordingDestination>,
     /// By UID of the destination.
     pub recent: Mutex<HashMap<String, Recent>>,
@@ -49,6 +50,12 @@ impl Context {
         Some(recent)
     }
 
+    /// Forgets a destination that is gone, and wakes those that its claim had refused.
+    pub(super) fn forget(&self, uid: &str) {
+        self.claims.end(uid);
+        self.recent.lock().unwrap().remove(uid);
+    }
+
     /// Keeps what is known, and returns when the next validation is due.
     pub(super) fn keep_recent(
         &self,
@@ -63,7 +70,7 @@ impl Context {
         all.insert(uid, recent);
         // Entries of deleted destinations are dropped once they are as many as the others.
         if all.len() > 2 * self.destinations.len() + 64 {
-            let alive: Vec<_> =
+            let alive: HashSet<_> =
                 self.destinations.state().iter().filter_map(|d| d.metadata.uid.clone()).collect();
             all.retain(|uid, _| alive.contains(uid));
         }

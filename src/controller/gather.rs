@@ -40,6 +40,13 @@ impl Context {
             *known = self.claims.is_known(destination, id);
         }
         let work = work.given(&secret, destination.status.as_ref(), recent);
+        if let (Some(new), true) = (external_id, work > Work::Secret && is_new(&secret, destination, recent))
+            && let Err(next) = self.claims.admit_new_id(&namespace, new)
+        {
+            self.limited_ids.count(&namespace);
+            let evidence = Evidence::Validated { secret: SecretObservation::Limited(next), role: None };
+            return Ok(Gathered::without_calls(evidence));
+        }
         let role = match id {
             Some(_) if work == Work::Secret => return Ok(Gathered { evidence: None, external_id }),
             Some(id) => {
@@ -83,4 +90,13 @@ impl Context {
             }
         }
     }
+}
+
+/// Whether its External ID was neither proved nor sent by this process before.
+fn is_new(secret: &SecretObservation, destination: &RecordingDestination, recent: Option<&Recent>) -> bool {
+    let SecretObservation::Resolved { version, known: false } = secret else { return false };
+    let status = destination.status.as_ref();
+    let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
+    let sent = recent.and_then(|recent| recent.secret_version.as_ref());
+    proved != Some(version) && sent != Some(version)
 }

@@ -9,6 +9,8 @@ use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
@@ -39,6 +41,26 @@ impl ValidationDurations {
 
     pub(super) fn observe(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
+    }
+}
+
+/// Validations that a namespace's limit on new External IDs put off.
+#[derive(Debug)]
+pub(super) struct LimitedExternalIDs(Family<[(&'static str, String); 1], Counter>);
+
+impl LimitedExternalIDs {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let limited = LimitedExternalIDs(Family::default());
+        registry.register(
+            "recording_operator_external_ids_limited",
+            "Validations put off because the namespace had tried as many new External IDs as it may in an hour",
+            limited.0.clone(),
+        );
+        limited
+    }
+
+    pub(super) fn count(&self, namespace: &str) {
+        self.0.get_or_create(&[("namespace", namespace.to_owned())]).inc();
     }
 }
 
@@ -134,6 +156,7 @@ fn status_of(destination: &RecordingDestination, kind: ConditionType) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt as _;
     use kube::runtime::reflector;
     use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
@@ -154,12 +177,16 @@ mod tests {
         .unwrap()
     }
 
-    fn scrape(all: Vec<RecordingDestination>) -> String {
+    fn metrics(all: Vec<RecordingDestination>) -> Metrics {
         let (store, mut writer) = reflector::store();
         all.into_iter().for_each(|one| writer.apply_watcher_event(&Event::Apply(one)));
-        let mut registry = Registry::default();
-        register(&mut registry, store);
-        Metrics::new(registry).render()
+        let mut large = Registry::default();
+        register(&mut large, store);
+        Metrics::new(Registry::default()).and_large(large)
+    }
+
+    fn scrape(all: Vec<RecordingDestination>) -> String {
+        metrics(all).render()
     }
 
     #[test]
@@ -195,5 +222,14 @@ mod tests {
     #[test]
     fn a_destination_that_is_gone_is_in_no_metric() {
         assert!(!scrape(vec![]).contains('{'));
+    }
+
+    #[tokio::test]
+    async fn metrics_of_thousands_of_destinations_are_sent_in_small_chunks() {
+        let all = (0..3000).map(|number| destination(&format!("d-{number}"), json!({}), Value::Null));
+        let metrics = metrics(all.collect());
+        let chunks: Vec<_> = metrics.chunks().collect().await;
+        assert!(chunks.len() > 100 && chunks.iter().all(|chunk| chunk.len() <= 32 << 10), "{}", chunks.len());
+        assert!(chunks.concat() == metrics.render().as_bytes(), "the chunks are the text");
     }
 }

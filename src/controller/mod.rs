@@ -6,6 +6,7 @@ mod context;
 mod gather;
 mod metrics;
 mod reconcile;
+mod secret_reads;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use kube::runtime::Controller;
+use prometheus_client::registry::Registry;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
-use crate::cluster::{self, Events, NamespaceAccounts, destinations};
+use crate::cluster::{self, Events, NamespaceAccounts, UndecodableObjects, compact};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::verdict::{EnforcementMode, Rules};
@@ -25,7 +27,7 @@ use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
 use context::Context;
-use metrics::ValidationDurations;
+use metrics::{LimitedExternalIDs, ValidationDurations};
 use reconcile::{on_error, reconcile};
 
 /// Validations under way at the same time: bounds what they hold in memory.
@@ -92,17 +94,24 @@ pub async fn run(
     let connection = Connection::new(config.aws_endpoint.endpoint());
     let mut registry = telemetry::registry("controller");
     connection.register(&mut registry);
-    let (wake, woken) = mpsc::channel(1);
-    let changed = wake.clone();
-    let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move || {
-        // A full channel means that all are about to be reconciled anyway.
-        _ = changed.clone().try_send(());
+    let (wake, woken) = mpsc::unbounded();
+    let (changed, mut rebound) = mpsc::unbounded::<String>();
+    let (namespaces, watch) = NamespaceAccounts::watch(client.clone(), move |namespace| {
+        // It fails when the process ends.
+        _ = changed.unbounded_send(namespace.to_owned());
     });
-    let controller =
-        Controller::new(destinations::everywhere(&client), cluster::watch_pages(50)).reconcile_all_on(woken);
+    let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
+    let (gone, mut ended) = mpsc::unbounded::<String>();
+    let (store, changes) =
+        cluster::reflect(client.clone(), compact::verdicts, undecodable, move |metadata| {
+            _ = gone.unbounded_send(metadata.uid.clone().unwrap_or_default());
+        });
+    let controller = Controller::for_stream(changes, store).reconcile_on(woken);
     let listed = controller.store();
-    metrics::register(&mut registry, controller.store());
+    let mut large = Registry::default();
+    metrics::register(&mut large, controller.store());
     let validation_durations = ValidationDurations::register(&mut registry);
+    let limited_ids = LimitedExternalIDs::register(&mut registry);
     let (keeper, kept) = (client.clone(), config.certificates);
     let certificates = async {
         match kept {
@@ -124,30 +133,44 @@ pub async fn run(
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
         limiter: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
         validation_durations,
+        limited_ids,
         recent: Default::default(),
         failures: Default::default(),
         destinations: controller.store(),
     });
     let readiness = Readiness::default();
     let synced = readiness.part("destinations");
-    let health = serve::health(config.metrics_listen, Metrics::new(registry), readiness);
+    let health = serve::health(config.metrics_listen, Metrics::new(registry).and_large(large), readiness);
     let ready = async {
         if listed.wait_until_ready().await.is_ok() {
             synced.done();
         }
         std::future::pending::<()>().await;
     };
-    let work = async {
-        context.report_platform_identity().await;
-        // The controller's own status writes trigger reconciliations too, which find nothing due.
-        controller
-            .graceful_shutdown_on(shutdown)
-            .run(reconcile, on_error, context)
-            .for_each(|_| std::future::ready(()))
-            .await;
+    let load = context.claims.load(&context.client);
+    let follow = async {
+        loop {
+            tokio::select! {
+                Some(namespace) = rebound.next() => context.claims.bind(&namespace),
+                Some(uid) = ended.next() => context.forget(&uid),
+            }
+        }
     };
+    // STS may take long to answer, and the destinations are listed meanwhile.
+    let identify = async {
+        context.report_platform_identity().await;
+        std::future::pending::<()>().await;
+    };
+    // The controller's own status writes trigger reconciliations too, which find nothing due.
+    let work = controller
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, on_error, context.clone())
+        .for_each(|_| std::future::ready(()));
     tokio::select! {
         () = work => Ok(()),
+        never = follow => never,
+        () = identify => Ok(()),
+        never = load => match never {},
         failed = health => Ok(failed?),
         () = ready => Ok(()),
         never = certificates => match never {},

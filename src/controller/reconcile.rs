@@ -23,6 +23,10 @@ pub(super) async fn reconcile(
     seen: Arc<RecordingDestination>,
     context: Arc<Context>,
 ) -> cluster::Result<Action> {
+    // All are woken once they are.
+    if !context.claims.are_loaded() {
+        return Ok(Action::await_change());
+    }
     let key = ObjectRef::from_obj(&*seen);
     let prune_at = context.prune(&seen).await?;
     let next = validate_if_due(seen, &context).await?;
@@ -57,12 +61,20 @@ async fn validate_if_due(
     seen: Arc<RecordingDestination>,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
-    context.claims.load(&context.client).await;
     let recent = context.recent(&seen);
     if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
         return Ok(Some(time));
     }
     let _permit = context.limiter.acquire(&seen.namespace().unwrap_or_default()).await;
+    // Thousands may wait for a permit, and few have one: only these take room for the work.
+    Box::pin(validate(seen, recent, context)).await
+}
+
+async fn validate(
+    seen: Arc<RecordingDestination>,
+    recent: Option<Recent>,
+    context: &Context,
+) -> cluster::Result<Option<Timestamp>> {
     // The watch may be behind this process's last write, so what is due is decided on a fresh read.
     let Some(destination) = destinations::fresh(&context.client, &seen).await? else {
         return Ok(None);

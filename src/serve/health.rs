@@ -1,13 +1,16 @@
 //! Metrics and health of a process over plain HTTP.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
+use futures::StreamExt as _;
 
 use super::connections::{Admission, LARGEST_BUFFER};
 use super::error::Error;
@@ -68,7 +71,13 @@ pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) 
 
 fn routes(metrics: Metrics, readiness: Readiness) -> Router {
     Router::new()
-        .route("/metrics", get(async move || ([(header::CONTENT_TYPE, OPENMETRICS)], metrics.render())))
+        .route(
+            "/metrics",
+            get(async move || {
+                let text = metrics.chunks().map(Ok::<_, Infallible>);
+                ([(header::CONTENT_TYPE, OPENMETRICS)], Body::from_stream(text))
+            }),
+        )
         .route("/healthz", get(async || "ok\n"))
         .route(
             "/readyz",
@@ -81,7 +90,6 @@ fn routes(metrics: Metrics, readiness: Readiness) -> Router {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use axum::extract::Request;
     use http_body_util::BodyExt as _;
     use prometheus_client::registry::Registry;

@@ -9,6 +9,9 @@ use crate::cluster::{DestinationCache, destinations};
 /// Longest wait for the API server, well within the ten seconds that it waits for the webhook.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Age up to which the copy of the destinations is relied on.
+const CURRENT: Duration = Duration::from_secs(60);
+
 /// The destinations of the cluster, as far as the webhook needs them.
 pub(super) trait Destinations: Send + Sync + 'static {
     /// Whether a namespace has a destination of that name. The error is for the log.
@@ -22,9 +25,9 @@ pub(super) struct LiveDestinations {
 
 impl Destinations for LiveDestinations {
     /// Asks the API server before it answers no: a destination and its pod are often applied together, and the watch may
-    /// be behind.
+    /// be behind. An old copy may have what was deleted since, so it is not relied on either.
     async fn exists(&self, namespace: &str, name: &str) -> Result<bool, String> {
-        if self.cache.get(namespace, name).is_some() {
+        if self.cache.age().confirmed <= CURRENT && self.cache.get(namespace, name).is_some() {
             return Ok(true);
         }
         match tokio::time::timeout(TIMEOUT, destinations::exists(&self.client, namespace, name)).await {

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::api::LEAST_BANDWIDTH_LIMIT;
-use crate::cluster::{self, DestinationCache};
+use crate::cluster::{self, DestinationCache, UndecodableObjects, compact};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
 use admit::Webhook;
@@ -73,7 +73,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let readiness = Readiness::default();
     let tls = TlsDirectory::new(config.tls_dir);
     tls.register(&mut registry);
-    let (cache, watch) = DestinationCache::watch(client.clone());
+    let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
+    let (cache, watch) = DestinationCache::watch(client.clone(), compact::existence, undecodable);
 
     let app = router(Arc::new(Webhook {
         destinations: LiveDestinations { client, cache: cache.clone() },

@@ -24,7 +24,7 @@ use super::super::metrics::Requests;
 use super::super::ports::{Cluster, IssueSession};
 use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
-use crate::cluster::{self, CallError};
+use crate::cluster::{self, CallError, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, NotIssued};
 use crate::secret::SessionCredentials;
@@ -38,7 +38,9 @@ pub(super) struct World {
     pub(super) review_takes: Mutex<Duration>,
     pub(super) pods: Mutex<HashMap<String, Value>>,
     pub(super) destination: Mutex<Option<Arc<RecordingDestination>>>,
-    pub(super) changed: watch::Sender<()>,
+    pub(super) changed: KeyedChanges,
+    /// Of the copy of the destinations.
+    pub(super) age: Mutex<CopyAge>,
     /// Writes of reports, and how many of the next run into a change.
     pub(super) writes: AtomicUsize,
     pub(super) write_conflicts: AtomicUsize,
@@ -50,9 +52,16 @@ pub(super) struct World {
     pub(super) sts_fails: Mutex<Option<NotIssued>>,
     pub(super) session_seconds: AtomicUsize,
     pub(super) assumed: AtomicUsize,
+    /// How long AssumeRole takes, its wait for the rate included.
+    pub(super) sts_takes: Mutex<Duration>,
 }
 
 struct Fake(Arc<World>);
+
+/// Namespace and name of the destination.
+pub(super) fn acme() -> (String, String) {
+    ("tenant-acme".to_owned(), "acme".to_owned())
+}
 
 impl Cluster for Fake {
     async fn review(&self, token: &SecretString) -> cluster::Result<TokenReviewStatus> {
@@ -95,8 +104,12 @@ impl Cluster for Fake {
         self.0.destination.lock().unwrap().clone().filter(|_| name == "acme")
     }
 
-    fn changes(&self) -> watch::Receiver<()> {
-        self.0.changed.subscribe()
+    fn changes(&self, namespace: &str, name: &str) -> Subscription {
+        self.0.changed.subscribe(namespace, name)
+    }
+
+    fn age(&self) -> CopyAge {
+        *self.0.age.lock().unwrap()
     }
 
     async fn write_delivery(
@@ -114,7 +127,7 @@ impl Cluster for Fake {
         status.uploaders.clone_from(&update.uploaders);
         status.last_upload_time.clone_from(&update.last_upload_time);
         *self.0.destination.lock().unwrap() = Some(Arc::new(written));
-        self.0.changed.send_replace(());
+        self.0.changed.notify(&acme());
         Ok(true)
     }
 
@@ -128,7 +141,8 @@ impl IssueSession for Fake {
     async fn issue(&self, destination: &RecordingDestination) -> Result<SessionCredentials, NotIssued> {
         grant::may_send(&self.0.secret_version.lock().unwrap(), destination)?;
         let number = self.0.assumed.fetch_add(1, SeqCst) + 1;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let takes = *self.0.sts_takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         match self.0.sts_fails.lock().unwrap().clone() {
             Some(failure) => Err(failure),
             None => Ok(SessionCredentials {
@@ -199,6 +213,7 @@ impl Bench {
     pub(super) fn new() -> Self {
         let world = Arc::new(World {
             session_seconds: 3600.into(),
+            sts_takes: Mutex::new(Duration::from_millis(50)),
             secret_version: Mutex::new("812".to_owned()),
             ..World::default()
         });
@@ -260,7 +275,7 @@ impl Bench {
         json_patch::merge(&mut destination, &change);
         let destination = Arc::new(serde_json::from_value(destination).unwrap());
         *self.world.destination.lock().unwrap() = Some(destination);
-        self.world.changed.send_replace(());
+        self.world.changed.notify(&acme());
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Seen {

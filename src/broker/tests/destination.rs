@@ -57,7 +57,8 @@ async fn a_long_poll_answers_own_changes_within_a_second_and_no_others() {
     let document_in = |seen: &bench::Seen| serde_json::from_str::<Value>(&seen.body).unwrap_or_default();
     let (seen, waited) = wait_for_change(&bench, tag).await;
     assert_eq!((seen.status, waited), (StatusCode::NOT_MODIFIED, 15), "nothing happens");
-    let (seen, waited) = wait_while(&bench, tag, || bench.world.changed.send_replace(())).await;
+    let others = ("tenant-acme".to_owned(), "another".to_owned());
+    let (seen, waited) = wait_while(&bench, tag, || bench.world.changed.notify(&others)).await;
     assert_eq!((seen.status, waited), (StatusCode::NOT_MODIFIED, 15), "somebody else's is edited");
     let resync = json!({"metadata": {"resourceVersion": "99"}});
     let (seen, waited) = wait_while(&bench, tag, || bench.set_destination(resync)).await;
@@ -76,7 +77,7 @@ async fn a_long_poll_answers_own_changes_within_a_second_and_no_others() {
 
     let deleted = || {
         *bench.world.destination.lock().unwrap() = None;
-        bench.world.changed.send_replace(());
+        bench.world.changed.notify(&bench::acme());
     };
     let (seen, waited) = wait_while(&bench, tag, deleted).await;
     assert_eq!((seen.status, waited), (StatusCode::FORBIDDEN, 7), "deleted");

@@ -1,6 +1,7 @@
 //! Sessions: shared, renewed, and ended with the right to them.
 
 use super::*;
+use crate::cluster::CopyAge;
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_requests_at_once_make_one_review_and_one_assume_role() {
@@ -39,7 +40,49 @@ async fn a_cancelled_request_does_not_cancel_the_others() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(bench.world.assumed.load(SeqCst), 1, "one asks, the other waits");
     first.abort();
-    assert_eq!(second.await.unwrap(), Ok("ASIA2".into()));
+    assert_eq!(second.await.unwrap(), Ok("ASIA1".into()));
+}
+
+/// As behind the sessions of thousands of other destinations.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_takes_long_is_issued_once_and_served_when_it_comes() {
+    let bench = Bench::new();
+    *bench.world.sts_takes.lock().unwrap() = Duration::from_secs(120);
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(110) {
+        assert_eq!(bench.key().await, UNDECIDED, "after {:?}", start.elapsed());
+        pass(5).await;
+    }
+    pass(10).await;
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    assert_eq!(bench.world.assumed.load(SeqCst), 1, "it kept its place");
+}
+
+/// What is edited while the destination stays Ready, and whether another session is issued for it.
+#[tokio::test(start_paused = true)]
+async fn an_edit_buys_a_session_only_where_assume_role_is_called_with_something_else() {
+    let bench = Bench::new();
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    let mut issued = 1;
+    for (what, spec, buys) in [
+        ("validation", json!({"validation": {"intervalSeconds": 600}}), false),
+        ("service accounts", json!({"serviceAccountNames": ["recorder"]}), false),
+        ("storage class", json!({"storageClass": "STANDARD_IA"}), false),
+        ("role", json!({"roleARN": "arn:aws:iam::111111111111:role/other"}), true),
+        ("bucket", json!({"bucket": "other-recordings"}), true),
+        ("prefix", json!({"prefix": "calls/"}), true),
+        ("ACL", json!({"objectACL": "None"}), true),
+        ("encryption", json!({"encryption": {"type": "S3"}}), true),
+        ("duration", json!({"sessionDurationSeconds": 900}), true),
+    ] {
+        let mut ready = ready("True");
+        ready["observedGeneration"] = json!(4);
+        let status = json!({"observedGeneration": 4, "conditions": [ready]});
+        bench.set_destination(json!({"metadata": {"generation": 4}, "spec": spec, "status": status}));
+        issued += usize::from(buys);
+        assert!(bench.key().await.is_ok(), "{what}");
+        assert_eq!(bench.world.assumed.load(SeqCst), issued, "{what}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,4 +257,20 @@ async fn suspending_works_while_the_api_server_is_away() {
     pass(60).await;
     bench.set_destination(json!({"spec": {"suspend": true}}));
     assert_eq!(bench.key().await, REFUSED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_copy_of_the_destinations_gets_no_credentials_while_the_api_server_answers() {
+    let bench = Bench::new();
+    let seconds = Duration::from_secs;
+    for (confirmed, answered, expected) in [
+        (59, Some(1), Ok("ASIA1".to_owned())),
+        (61, Some(1), UNDECIDED),
+        (299, None, Ok("ASIA1".to_owned())),
+        (301, None, UNDECIDED),
+    ] {
+        let age = CopyAge { confirmed: seconds(confirmed), answered: answered.map(seconds) };
+        *bench.world.age.lock().unwrap() = age;
+        assert_eq!(bench.key().await, expected, "{age:?}");
+    }
 }

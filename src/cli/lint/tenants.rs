@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::findings::{Document, Findings};
 use super::secrets;
 use crate::api::{ALLOWED_ACCOUNTS_ANNOTATION, RecordingDestination, RecordingDestinationStatus, RoleARN};
-use crate::domain::ownership::{AccountBinding, Binding, Claim, standing};
+use crate::domain::ownership::{AccountBinding, Binding, Claim, ClaimIndex};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};
 
 /// A destination that the API server would take, and what it would claim.
@@ -44,7 +44,7 @@ pub(super) fn check(
 /// What it would claim once it was proved.
 fn claim(index: usize, destination: &RecordingDestination, external_id: Option<Fingerprint>) -> Claim {
     let claim = Claim::of(destination, &RecordingDestinationStatus::default(), external_id);
-    Claim { uid: index.to_string(), proved: Some(Timestamp::UNIX_EPOCH), writable: true, ..claim }
+    Claim { uid: index.to_string().into(), proved: Some(Timestamp::UNIX_EPOCH), writable: true, ..claim }
 }
 
 /// Checks one destination by itself.
@@ -99,9 +99,9 @@ fn binding(tenant: &Tenant, documents: &[Document], findings: &mut Findings) {
         |other: &&Document| other.kind() == "Namespace" && Some(other.name()) == document.namespace();
     let Some(namespace) = documents.iter().find(is_own) else { return };
     let annotation = namespace.node.text(&["metadata", "annotations", ALLOWED_ACCOUNTS_ANNOTATION]);
-    let binding_of = |_: &str| Binding::read(annotation);
-    if let Err(objection) = standing(&tenant.claim, [].into_iter(), &binding_of, AccountBinding::WhenPresent)
-    {
+    let mut alone = ClaimIndex::new(AccountBinding::WhenPresent);
+    alone.bind(&tenant.claim.namespace, Binding::read(annotation));
+    if let Err(objection) = alone.standing(&tenant.claim, |_| true) {
         let message = format!(
             "{} by {}:{}: name a role and a bucket of an account that is, or add this one there",
             objection.message,

@@ -1,6 +1,7 @@
 //! When a session is issued, served and renewed.
 
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
 
 use super::denial::Denial;
 use crate::api::{Answer, ConditionType, RecordingDestination};
@@ -14,12 +15,15 @@ const RENEWAL_SPREAD: f64 = 0.1;
 /// Least remaining life of a session that is served: time for the request that needs it.
 const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(60);
 
-/// What a session depends on. Any change requires a new session: of the spec, of the proved External ID, or a recovery,
-/// before which the customer may have revoked older sessions.
+/// What a session depends on: what AssumeRole is called with, and since when the destination has been Ready, because before
+/// a recovery the customer may have revoked older sessions. An edit of anything else, such as of `validation`, keeps the
+/// session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     uid: Option<String>,
-    generation: Option<i64>,
+    /// Digest of the role, the duration and what the session policy is made of.
+    call: [u8; 32],
+    /// The Secret that was proved stands for its External ID, which is not kept.
     external_id_secret_version: Option<String>,
     ready_since: Option<Timestamp>,
 }
@@ -28,9 +32,12 @@ impl From<&RecordingDestination> for SessionKey {
     fn from(destination: &RecordingDestination) -> Self {
         let status = destination.status.as_ref();
         let ready = destination.condition(ConditionType::Ready);
+        let spec = &destination.spec;
+        let policy = (&spec.bucket, spec.prefix(), &spec.region, &spec.object_acl, &spec.encryption);
+        let call = serde_json::to_vec(&(&spec.role_arn, spec.session_duration_seconds, policy));
         SessionKey {
             uid: destination.metadata.uid.clone(),
-            generation: destination.metadata.generation,
+            call: Sha256::digest(call.expect("texts and numbers serialize")).into(),
             external_id_secret_version: status.and_then(|status| status.external_id_secret_version.clone()),
             ready_since: ready.map(|ready| ready.last_transition_time.0),
         }

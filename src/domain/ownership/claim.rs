@@ -1,18 +1,19 @@
-//! Claims and their order.
+//! What one destination lays claim to.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::binding::{AccountBinding, Binding};
-use crate::api::{
-    ConditionType, Objection, Reason, RecordingDestination, RecordingDestinationStatus, RoleARN,
-};
+use super::contests::Seniority;
+use crate::api::{ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN};
 use crate::secret::Fingerprint;
 
 /// What one destination lays claim to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    pub uid: String,
+    pub uid: Arc<str>,
     pub namespace: String,
     pub name: String,
     pub created: Option<Timestamp>,
@@ -38,7 +39,7 @@ impl Claim {
     ) -> Self {
         let (metadata, spec) = (&destination.metadata, &destination.spec);
         Claim {
-            uid: metadata.uid.clone().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -72,10 +73,17 @@ impl Claim {
 
     /// Whether `other`, of another destination, claims something that this one needs too.
     pub fn is_contested_by(&self, other: &Claim) -> bool {
-        self.contested(other).is_some()
+        let same_id = self.external_id.is_some() && self.external_id == other.external_id;
+        let overlaps = self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix);
+        self.uid != other.uid
+            && other.proved.is_some()
+            && (same_id && self.account() != other.account()
+                || same_id && self.role_arn == other.role_arn && self.namespace != other.namespace
+                || self.bucket == other.bucket && overlaps && self.writable && other.writable)
     }
 
-    fn objection(&self, binding: &Binding, rule: AccountBinding) -> Option<Objection> {
+    /// Why the namespace may not use the accounts of the claim.
+    pub(super) fn objection(&self, binding: &Binding, rule: AccountBinding) -> Option<Objection> {
         binding.objection(&self.namespace, &self.accounts(), rule)
     }
 
@@ -86,74 +94,20 @@ impl Claim {
         accounts
     }
 
-    fn account(&self) -> String {
+    pub(super) fn account(&self) -> String {
         self.role_arn.parse::<RoleARN>().map(|role| role.account).unwrap_or_default()
     }
 
-    /// Bound beats unbound, then the earlier proof, then creation, then UID.
-    fn comes_before(&self, other: &Claim, binding_of: &impl Fn(&str) -> Binding) -> bool {
-        let place = |claim: &Claim| {
-            let unbound = binding_of(&claim.namespace) == Binding::Absent;
-            // A claim proved just now comes after all that were proved before.
-            (unbound, claim.proved.is_none(), claim.proved, claim.created, claim.uid.clone())
-        };
-        place(self) < place(other)
-    }
-
-    /// What both cannot have, in words that do not identify the other claim.
-    fn contested(&self, other: &Claim) -> Option<&'static str> {
-        if self.uid == other.uid || other.proved.is_none() {
-            return None;
+    pub(super) fn seniority(&self, binding: &Binding) -> Seniority {
+        Seniority {
+            unbound: *binding == Binding::Absent,
+            proved: self.proved.map_or(i64::MAX, |proved| proved.as_second()),
+            created: self.created.map_or(i64::MIN, |created| created.as_second()),
+            uid: self.uid.clone(),
         }
-        let same_id = self.external_id.is_some() && self.external_id == other.external_id;
-        if same_id && self.account() != other.account() {
-            return Some("another AWS account is claimed with the same External ID");
-        }
-        if same_id && self.role_arn == other.role_arn && self.namespace != other.namespace {
-            return Some("the role and External ID are claimed in another namespace");
-        }
-        let overlaps = self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix);
-        (self.bucket == other.bucket && overlaps && self.writable && other.writable)
-            .then_some("the bucket and prefix overlap with a claim that was proved earlier")
     }
 }
 
 fn is_of_the_bucket(condition: &Condition) -> bool {
     condition.type_ == <&str>::from(ConditionType::BucketWritable)
-}
-
-/// The date of a proof made at `now`: later than those of all claims that contest it, in whole seconds, as a status stores
-/// them, so that it shows their order.
-pub fn proof_date<'a>(now: Timestamp, contested_by: impl Iterator<Item = &'a Claim>) -> Timestamp {
-    let last = contested_by.filter_map(|claim| claim.proved).map(|proved| proved.as_second()).max();
-    let second = last.map_or(now.as_second(), |last| now.as_second().max(last + 1));
-    Timestamp::from_second(second).unwrap_or(now)
-}
-
-/// Whether `mine` stands: the namespace may use the accounts, and no claim among `others` comes first.
-pub fn standing<'a>(
-    mine: &Claim,
-    others: impl Iterator<Item = &'a Claim>,
-    binding_of: &impl Fn(&str) -> Binding,
-    rule: AccountBinding,
-) -> Result<(), Objection> {
-    if let Some(objection) = mine.objection(&binding_of(&mine.namespace), rule) {
-        return Err(objection);
-    }
-    let mut earlier = others
-        .filter_map(|other| Some((other, mine.contested(other)?)))
-        // A claim from a namespace that may not use the account refuses no other.
-        .filter(|(other, _)| other.objection(&binding_of(&other.namespace), rule).is_none())
-        .filter(|(other, _)| other.comes_before(mine, binding_of));
-    match earlier.next() {
-        None => Ok(()),
-        Some((_, what)) => Err(Objection {
-            reason: Reason::DestinationConflict,
-            message: format!("{what}; a claim proved earlier comes first, and one of a bound namespace before any"),
-            remedy: "Use a bucket and prefix, a role and an External ID that no other destination uses. If the other claim is \
-                     the wrong one, whoever administers the platform finds it with kubectl get recdest --all-namespaces --output=wide, \
-                     and decides by binding namespaces to AWS accounts"
-                .to_owned(),
-        }),
-    }
 }

@@ -1,10 +1,15 @@
-//! Which destination may use what: the AWS accounts that a namespace is bound to, and the order of claims on a bucket and
-//! prefix, a role and an External ID.
+//! Which destination may use what: the AWS accounts that a namespace is bound to, the order of claims on a bucket and
+//! prefix, a role and an External ID, and how many new External IDs a namespace may try.
 
 mod binding;
 mod claim;
+mod contests;
+mod index;
+mod new_ids;
 #[cfg(test)]
 mod tests;
 
 pub use binding::{AccountBinding, Binding};
-pub use claim::{Claim, proof_date, standing};
+pub use claim::Claim;
+pub use index::{ClaimIndex, Woken};
+pub use new_ids::NewExternalIDs;

@@ -1,5 +1,7 @@
 //! The input of a verdict: what was observed of a destination.
 
+use jiff::Timestamp;
+
 use crate::api::{Answer, BucketCall, Objection, WrongCaller};
 use crate::secret::MalformedExternalID;
 
@@ -43,6 +45,8 @@ pub enum SecretObservation {
     Malformed(MalformedExternalID),
     /// The API server refused it, with this HTTP status.
     Unreadable(u16),
+    /// A new External ID, in a namespace that has tried as many as it may. The next may be tried at that time.
+    Limited(Timestamp),
 }
 
 /// The answers of STS about the role.

@@ -6,6 +6,7 @@
 mod bucket;
 mod checks;
 mod conditions;
+mod digest;
 mod events;
 mod evidence;
 mod findings;
@@ -63,10 +64,7 @@ pub fn judge(
     // These fields belong to the broker, and server-side apply must not claim them.
     (status.uploaders, status.last_upload_time) = (None, None);
 
-    // Where the last spec is not known, an edit may have changed the target.
-    let same_target =
-        recent.map_or(previous.observed_generation == generation, |r| r.has_same_target(&destination.spec));
-    if !same_target {
+    if !has_same_target(destination, recent) {
         status.established_time = None;
     }
 
@@ -94,9 +92,26 @@ pub fn judge(
             conditions::conclude(&mut status, rules.enforcement, generation, now);
         }
     }
+    status.established_target =
+        status.established_time.is_some().then(|| digest::hexadecimal(digest::target(&destination.spec)));
     conditions::set_delivering(&mut status, &previous, generation, now);
     let transitions = events::transitions(&previous, &status);
     Verdict { status, transitions }
+}
+
+/// Whether the claim that the status shows is of the bucket, prefix and role that the spec has now. Whether it is of the
+/// same External ID is known once the Secret is read.
+pub fn has_same_target(destination: &RecordingDestination, recent: Option<&Recent>) -> bool {
+    let Some(status) = destination.status.as_ref() else { return false };
+    let target = digest::target(&destination.spec);
+    match &status.established_target {
+        Some(established) => *established == digest::hexadecimal(target),
+        // An earlier release wrote the status. Where the last spec is not known, an edit may have changed the target.
+        None => recent
+            .map_or(Some(status.observed_generation) == destination.metadata.generation, |recent| {
+                recent.spec.target == target
+            }),
+    }
 }
 
 /// Sets the times and versions that the findings decide. `proved` covers the role, and enforcement where it is required.

@@ -3,16 +3,17 @@
 use jiff::Timestamp;
 
 use super::conditions::is_inconclusive;
+use super::digest::SpecDigest;
 use super::evidence::{EnforcementMode, Evidence, SecretObservation};
 use crate::api::{
-    REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec, RecordingDestinationStatus,
+    LONGEST_REVALIDATE, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
 };
 
 /// What this process knows from its last validation of a destination.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recent {
     /// The spec to which the written status belongs.
-    pub spec: RecordingDestinationSpec,
+    pub spec: SpecDigest,
     pub generation: Option<i64>,
     /// `resourceVersion` of the Secret whose External ID was last sent, proved or not.
     pub secret_version: Option<String>,
@@ -34,7 +35,7 @@ impl Recent {
         let status =
             seen.status.as_ref().filter(|s| Some(s.observed_generation) == seen.metadata.generation)?;
         Some(Recent {
-            spec: seen.spec.clone(),
+            spec: SpecDigest::of(&seen.spec),
             generation: seen.metadata.generation,
             secret_version: status.external_id_secret_version.clone(),
             last_probe: None,
@@ -57,8 +58,9 @@ impl Recent {
         let requested = requested_revalidation(validated);
         let handled = validated.status.as_ref().and_then(|s| s.last_handled_revalidate.as_deref());
         let is_requested = requested.is_some() && requested != handled;
+        let spec = SpecDigest::of(&validated.spec);
         let mut recent = Recent {
-            spec: validated.spec.clone(),
+            spec,
             generation: validated.metadata.generation,
             secret_version: before.and_then(|before| before.secret_version.clone()),
             last_probe: before.and_then(|before| before.last_probe),
@@ -66,7 +68,7 @@ impl Recent {
             last_secret_read: before.map_or(now, |before| before.last_secret_read),
             last_attempt: before.and_then(|before| before.last_attempt),
             last_change: before
-                .filter(|before| before.spec == validated.spec && !is_requested)
+                .filter(|before| before.spec == spec && !is_requested)
                 .map_or(now, |before| before.last_change),
         };
         let Evidence::Validated { secret, role } = evidence else { return recent };
@@ -90,27 +92,10 @@ impl Recent {
     pub fn after_secret_read(&self, now: Timestamp) -> Recent {
         Recent { last_secret_read: now, ..self.clone() }
     }
-
-    /// Whether bucket, prefix, role and External ID reference are unchanged.
-    pub(super) fn has_same_target(&self, spec: &RecordingDestinationSpec) -> bool {
-        self.spec.bucket == spec.bucket
-            && self.spec.prefix() == spec.prefix()
-            && self.spec.role_arn == spec.role_arn
-            && self.spec.external_id_secret_ref == spec.external_id_secret_ref
-    }
-
-    /// Whether only fields that no proof depends on differ.
-    pub(super) fn proof_holds_for(&self, spec: &RecordingDestinationSpec) -> bool {
-        let mut then = self.spec.clone();
-        then.validation = spec.validation.clone();
-        then.service_account_names = spec.service_account_names.clone();
-        then == *spec
-    }
 }
 
-/// The value of the `revalidate` annotation. A long value is ignored, because it would be repeated in the status.
+/// The value of the `revalidate` annotation, unless it is too long.
 pub(super) fn requested_revalidation(destination: &RecordingDestination) -> Option<&str> {
-    const LONGEST: usize = 253;
     let value = destination.metadata.annotations.as_ref()?.get(REVALIDATE_ANNOTATION)?;
-    Some(value.as_str()).filter(|value| value.len() <= LONGEST)
+    Some(value.as_str()).filter(|value| value.len() <= LONGEST_REVALIDATE)
 }

@@ -133,7 +133,7 @@ fn proof_due(
         // Only from the spec that the status describes can a proof be carried over.
         let holds = proved
             && recent.is_some_and(|recent| {
-                recent.generation == Some(status.observed_generation) && recent.proof_holds_for(spec)
+                recent.generation == Some(status.observed_generation) && recent.spec.proof_holds_for(spec)
             });
         return if holds { Due::CarryOver } else { Due::Validate(Work::Everything) };
     }

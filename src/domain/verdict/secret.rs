@@ -48,6 +48,16 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
                  --as=system:serviceaccount:<operator's namespace>:<release>-controller"
             ),
         ),
+        SecretObservation::Limited(next) => CheckOutcome::new(
+            Conclusion::Inconclusive,
+            Reason::ExternalIDsLimited,
+            format!(
+                "Secret {name} holds a new External ID, and namespace {namespace} has tried as many new ones as it may in an hour; \
+                 the next is tried at {next}"
+            ),
+            "Nothing to do but wait; External IDs that were proved are not counted. Spread the creation of many destinations \
+             over several hours or namespaces",
+        ),
         SecretObservation::Malformed(rule) => failed(
             Reason::ExternalIDMalformed,
             format!("the value of {key} in Secret {name} is not an External ID: {rule}"),

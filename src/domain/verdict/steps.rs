@@ -19,6 +19,8 @@ pub(super) fn find(
             let proved = destination.status.as_ref().and_then(|s| s.external_id_secret_version.as_ref());
             *known || proved == Some(version)
         }
+        // It is counted because it is not the one that was proved.
+        SecretObservation::Limited(_) => false,
         // Whether the External ID is the same is decided when it can be read again.
         _ => true,
     };
@@ -33,6 +35,11 @@ pub(super) fn find(
                 Conclusion::Inconclusive,
                 Reason::ProbeInconclusive,
                 "not checked: the External ID could not be read",
+            ),
+            SecretObservation::Limited(_) => (
+                Conclusion::Inconclusive,
+                Reason::ExternalIDsLimited,
+                "not checked: the namespace has tried as many new External IDs as it may in an hour",
             ),
             _ => (
                 Conclusion::NotEvaluated,

@@ -6,6 +6,7 @@ mod judgement;
 mod reasons;
 mod recent;
 mod schedule;
+mod seniority;
 mod standing;
 mod timing;
 mod wording;
@@ -13,6 +14,7 @@ mod wording;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::digest::SpecDigest;
 use super::*;
 use crate::api::{
     Answer, BucketCall, CheckResult, REVALIDATE_ANNOTATION, Reason, Refusal, Silence, WrongCaller,

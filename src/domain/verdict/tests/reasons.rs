@@ -22,6 +22,12 @@ fn each_failure_has_its_own_reason() {
             "Unknown",
             ProbeInconclusive,
         ),
+        (
+            "a new External ID, and the namespace has tried many",
+            secret(SecretObservation::Limited(now())),
+            "Unknown",
+            ExternalIDsLimited,
+        ),
         ("no such key", secret(SecretObservation::KeyMissing), "False", SecretKeyMissing),
         ("not an External ID", secret(SecretObservation::Malformed(malformed)), "False", ExternalIDMalformed),
         (

@@ -5,7 +5,7 @@ use crate::api::Objection;
 
 fn before() -> Recent {
     Recent {
-        spec: destination().spec,
+        spec: SpecDigest::of(&destination().spec),
         generation: Some(GENERATION),
         secret_version: Some("812".into()),
         last_probe: None,

@@ -39,7 +39,7 @@ fn a_role_of_another_partition_waits_for_an_edit() {
 #[test]
 fn what_is_due_when() {
     let recent = |destination: &RecordingDestination, ago: SignedDuration| Recent {
-        spec: destination.spec.clone(),
+        spec: SpecDigest::of(&destination.spec),
         generation: destination.metadata.generation,
         secret_version: None,
         last_probe: None,
@@ -125,7 +125,7 @@ fn no_validation_is_due_at_once_after_another() {
 #[test]
 fn only_edits_that_no_proof_depends_on_carry_it_over() {
     let recent = Recent {
-        spec: destination().spec,
+        spec: SpecDigest::of(&destination().spec),
         generation: Some(GENERATION),
         secret_version: None,
         last_probe: None,
@@ -183,7 +183,7 @@ fn an_edit_whose_refusal_could_not_be_written_is_not_carried_over() {
 fn a_wrong_external_id_is_tried_once_and_a_corrected_one_at_the_next_read() {
     let changed = |version: &str| SecretObservation::Resolved { version: version.into(), known: false };
     let tried = |version: &str| Recent {
-        spec: destination().spec,
+        spec: SpecDigest::of(&destination().spec),
         generation: Some(GENERATION),
         secret_version: Some(version.into()),
         last_probe: None,
@@ -228,28 +228,6 @@ fn no_probe_object_is_put_where_the_role_is_open_or_the_last_one_stayed() {
     kept.metadata = destination().metadata;
     kept.metadata.generation = Some(GENERATION + 1);
     assert!(bucket_is_due(&kept, &refusing), "after an edit");
-}
-
-#[test]
-fn a_target_changed_while_suspended_is_established_again() {
-    let before = Recent {
-        spec: destination().spec,
-        generation: Some(GENERATION),
-        secret_version: None,
-        last_probe: None,
-        inconclusive_since: None,
-        last_secret_read: now(),
-        last_attempt: Some(now()),
-        last_change: now(),
-    };
-    let mut edited = proved();
-    edited.spec.suspend = true;
-    edited.metadata.generation = Some(GENERATION + 1);
-    let kept = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
-    assert_eq!(kept.status.established_time, Some(Time(now())));
-    edited.spec.bucket = "other-recordings".into();
-    let cleared = judge(&edited, &Evidence::Suspended, &texts(), Some(&before), now());
-    assert_eq!(cleared.status.established_time, None);
 }
 
 #[test]

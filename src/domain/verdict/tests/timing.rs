@@ -18,7 +18,7 @@ fn with_uid(mut destination: RecordingDestination, uid: &str) -> RecordingDestin
 /// What is kept after a validation at `attempt` of a failure that began at `change`.
 fn looked(destination: &RecordingDestination, attempt: Timestamp, change: Timestamp) -> Recent {
     Recent {
-        spec: destination.spec.clone(),
+        spec: SpecDigest::of(&destination.spec),
         generation: destination.metadata.generation,
         secret_version: None,
         last_probe: None,

@@ -1,0 +1,63 @@
+//! What each process keeps of a destination. The targets for memory hold with 10,000 of them.
+
+use crate::api::{
+    CheckResult, ConditionType, Encryption, ExternalIDSecretRef, ObjectACL, RecordingDestination,
+    RecordingDestinationSpec, Validation,
+};
+
+/// For a process that only needs to know which destinations there are.
+pub fn existence(destination: &mut RecordingDestination) {
+    (destination.spec, destination.status) = (empty_spec(), None);
+    destination.metadata.annotations = None;
+}
+
+/// For the broker: the spec, what it writes into the status, and Ready.
+pub fn grants(destination: &mut RecordingDestination) {
+    let ready: &str = ConditionType::Ready.into();
+    destination.metadata.annotations = None;
+    if let Some(status) = &mut destination.status {
+        status.conditions.retain(|condition| condition.type_ == ready);
+        status.checks = Vec::new();
+    }
+    without_proofs(destination);
+}
+
+/// For the controller, which decides by it whether anything is due, and reads the destination again when something is.
+pub fn verdicts(destination: &mut RecordingDestination) {
+    if let Some(status) = &mut destination.status {
+        status.checks.retain(|check| check.result == CheckResult::Inconclusive);
+        for check in &mut status.checks {
+            (check.message, check.remedy) = (String::new(), String::new());
+        }
+        status.checks.shrink_to_fit();
+    }
+    without_proofs(destination);
+}
+
+/// No process reads the message of a condition that holds.
+fn without_proofs(destination: &mut RecordingDestination) {
+    let Some(status) = &mut destination.status else { return };
+    for condition in status.conditions.iter_mut().filter(|condition| condition.status == "True") {
+        condition.message = String::new();
+    }
+    status.conditions.shrink_to_fit();
+}
+
+/// A spec for a destination of which the spec is not kept.
+pub(super) fn empty_spec() -> RecordingDestinationSpec {
+    RecordingDestinationSpec {
+        bucket: String::new(),
+        region: String::new(),
+        role_arn: String::new(),
+        external_id_secret_ref: ExternalIDSecretRef { name: String::new(), key: String::new() },
+        prefix: None,
+        expected_bucket_owner: None,
+        object_acl: ObjectACL::default(),
+        storage_class: None,
+        encryption: Encryption::default(),
+        session_duration_seconds: 0,
+        validation: Validation::default(),
+        service_account_names: Vec::new(),
+        suspend: false,
+    }
+}
