@@ -25,6 +25,7 @@ mod recording;
 mod reports;
 mod status;
 mod support;
+mod taken_over;
 mod trust_policies;
 mod uploads;
 mod verdict;
