@@ -26,6 +26,7 @@ mod recording;
 mod reports;
 mod status;
 mod support;
+mod taken_over;
 mod trust_policies;
 mod uploads;
 mod verdict;
