@@ -1,6 +1,9 @@
 //! `recording-operator`: arguments and wiring.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
 use recording_operator::{api, broker, controller, serve, telemetry, webhook};
 
 /// Delivers call recordings into each customer's own S3 bucket.
@@ -21,6 +24,8 @@ enum Command {
     Webhook(webhook::Config),
     /// Ask the operator's own servers whether they serve: what `helm test` runs.
     Check(Check),
+    /// Ask the process in this container whether it runs, or serves: what the kubelet's probes run.
+    Probe(Probe),
     /// Print the CustomResourceDefinition as YAML.
     Crds,
 }
@@ -29,10 +34,39 @@ enum Command {
 struct Check {
     /// File with the CA certificates that the servers are trusted by, PEM.
     #[arg(long)]
-    ca_file: std::path::PathBuf,
+    ca_file: PathBuf,
     /// What to ask, by https.
     #[arg(required = true)]
     urls: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Probe {
+    /// Whether the process runs (alive) or serves (ready).
+    asked: Asked,
+    /// The socket that it answers probes on.
+    #[arg(long, default_value = "/run/recording-operator/probe.sock")]
+    socket: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Asked {
+    Alive,
+    Ready,
+}
+
+fn probe(probe: Probe) -> ExitCode {
+    let asked = match probe.asked {
+        Asked::Alive => serve::Probe::Alive,
+        Asked::Ready => serve::Probe::Ready,
+    };
+    match serve::probe(&probe.socket, asked) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn check(check: Check) -> Result<(), serve::NoAnswer> {
@@ -43,12 +77,13 @@ async fn check(check: Check) -> Result<(), serve::NoAnswer> {
     Ok(())
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Crds => {
             print!("{}", serde_yaml::to_string(&api::crd()).expect("the CRD serializes"));
-            std::process::ExitCode::SUCCESS
+            ExitCode::SUCCESS
         }
+        Command::Probe(asked) => probe(asked),
         Command::Check(asked) => telemetry::run("check", check(asked)),
         Command::Controller(config) => {
             telemetry::run("controller", controller::run(config, telemetry::shutdown()))

@@ -52,7 +52,9 @@ pub const CREDENTIALS_ANNOTATION: &str = "recordings.revenue.io/credentials";
 pub const UPLOADER_CONTAINER: &str = "recording-uploader";
 /// The uploader in its image: all of the injected container's command.
 pub const UPLOADER_BINARY: &str = "/recording-uploader";
-/// Name of the injected `emptyDir` that keeps newer CA bundles.
+/// The command by which the kubelet asks whether the uploader runs.
+pub const UPLOADER_PROBE: [&str; 2] = [UPLOADER_BINARY, "probe"];
+/// Name of the injected `emptyDir` that keeps newer CA bundles and the socket of the probes.
 pub const UPLOADER_STATE_VOLUME: &str = "recording-uploader-state";
 /// Name of the injected projected-token volume.
 pub const UPLOADER_TOKEN_VOLUME: &str = "recording-uploader-token";

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use recording_operator::telemetry;
 use recording_operator::uploader::{self, Config, Once};
 use tracing::Level;
@@ -11,16 +11,31 @@ use tracing::Level;
 /// Uploads recordings from a spool to the destination that the operator's broker names; with --once, those of a
 /// directory to the destination in a file.
 #[derive(Parser)]
-#[command(version, after_help = uploader::EXIT_CODES)]
+#[command(version, after_help = uploader::EXIT_CODES, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     once: Option<Once>,
     #[command(flatten)]
     sidecar: Option<Config>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the sidecar in this container whether it runs: what the kubelet's probes run.
+    Probe,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse() {
+        Arguments { command: Some(Command::Probe), .. } => match uploader::probe() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
         Arguments { once: Some(once), .. } => {
             let bar = indicatif::ProgressBar::new(0);
             // On a terminal the progress bar shows successful uploads.
@@ -34,7 +49,7 @@ fn main() -> ExitCode {
         Arguments { sidecar: Some(config), .. } => {
             telemetry::run("uploader", uploader::run(config, telemetry::shutdown()))
         }
-        Arguments { once: None, sidecar: None } => unreachable!("clap asks for one or the other"),
+        Arguments { once: None, sidecar: None, .. } => unreachable!("clap asks for one or the other"),
     }
 }
 
@@ -48,5 +63,20 @@ impl Write for BesideBar {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_needs_none_of_the_arguments_that_uploading_needs() {
+        let asked = Arguments::try_parse_from(["recording-uploader", "probe"]).unwrap();
+        assert!(matches!(asked.command, Some(Command::Probe)));
+        let sidecar = ["recording-uploader", "--broker-url=https://broker", "--broker-ca=pem"];
+        assert!(
+            Arguments::try_parse_from(sidecar).is_ok_and(|it| it.command.is_none() && it.sidecar.is_some())
+        );
     }
 }

@@ -45,6 +45,9 @@ pub struct Config {
     /// Address of metrics and health, plain HTTP.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub metrics_listen: SocketAddr,
+    /// Unix socket on which the kubelet's probes are answered; without it, they are not.
+    #[arg(long)]
+    pub probe_socket: Option<PathBuf>,
     /// Directory of the broker's certificate: tls.crt, tls.key and ca.crt.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/tls")]
     pub tls_dir: PathBuf,
@@ -117,9 +120,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         serve::https(config.listen, &tls, app, &readiness, shutdown).await
     };
     let health = serve::health(config.metrics_listen, Metrics::new(registry), readiness.clone());
+    let probes = serve::probes(config.probe_socket.as_deref(), readiness.clone());
     tokio::select! {
         ended = served => Ok(ended?),
         failed = health => Ok(failed?),
+        failed = probes => Ok(failed?),
         never = watch => match never {},
         never = follow_authorities => match never {},
         never = broker.grants.write_reports() => match never {},

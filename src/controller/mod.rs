@@ -41,6 +41,9 @@ pub struct Config {
     /// Address of metrics and health, plain HTTP.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub metrics_listen: SocketAddr,
+    /// Unix socket on which the kubelet's probes are answered; without it, they are not.
+    #[arg(long)]
+    pub probe_socket: Option<PathBuf>,
     /// Region whose STS endpoint is used.
     #[arg(long, default_value = "us-east-1")]
     pub aws_region: String,
@@ -140,7 +143,9 @@ pub async fn run(
     });
     let readiness = Readiness::default();
     let synced = readiness.part("destinations");
-    let health = serve::health(config.metrics_listen, Metrics::new(registry).and_large(large), readiness);
+    let metrics = Metrics::new(registry).and_large(large);
+    let health = serve::health(config.metrics_listen, metrics, readiness.clone());
+    let probes = serve::probes(config.probe_socket.as_deref(), readiness);
     let ready = async {
         if listed.wait_until_ready().await.is_ok() {
             synced.done();
@@ -172,6 +177,7 @@ pub async fn run(
         () = identify => Ok(()),
         never = load => match never {},
         failed = health => Ok(failed?),
+        failed = probes => Ok(failed?),
         () = ready => Ok(()),
         never = certificates => match never {},
         never = watch => match never {},

@@ -41,6 +41,15 @@ impl Readiness {
         Part { name, of: self.clone() }
     }
 
+    /// `/healthz` (the process runs) and `/readyz` (ready, else 503 with the missing parts).
+    pub(super) fn routes(self) -> Router {
+        let ready = get(async move || match self.missing() {
+            missing if missing.is_empty() => (StatusCode::OK, "ok\n".to_owned()),
+            missing => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
+        });
+        Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", ready)
+    }
+
     fn missing(&self) -> Vec<&'static str> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().filter(|(_, done)| !**done).map(|(name, _)| *name).collect()
@@ -57,8 +66,7 @@ impl Part {
     }
 }
 
-/// Serves `/metrics`, `/healthz` (the process runs) and `/readyz` (ready, else 503 with the missing parts) for as long as
-/// it is polled.
+/// Serves `/metrics` and the process's health for as long as it is polled. Probes do not use it: any peer can occupy it.
 pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
     let mut server = axum_server::bind(listen)
         .acceptor(Admission::new(CONNECTIONS, FIRST_REQUEST))
@@ -66,26 +74,15 @@ pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) 
         .http1_only();
     server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(LARGEST_BUFFER);
     let served = server.serve(routes(metrics, readiness).into_make_service()).await;
-    served.map_err(|source| Error { listen, source })
+    served.map_err(|source| Error { listen: listen.to_string(), source })
 }
 
 fn routes(metrics: Metrics, readiness: Readiness) -> Router {
-    Router::new()
-        .route(
-            "/metrics",
-            get(async move || {
-                let text = metrics.chunks().map(Ok::<_, Infallible>);
-                ([(header::CONTENT_TYPE, OPENMETRICS)], Body::from_stream(text))
-            }),
-        )
-        .route("/healthz", get(async || "ok\n"))
-        .route(
-            "/readyz",
-            get(async move || match readiness.missing() {
-                missing if missing.is_empty() => (StatusCode::OK, "ok\n".to_owned()),
-                missing => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
-            }),
-        )
+    let metrics = get(async move || {
+        let text = metrics.chunks().map(Ok::<_, Infallible>);
+        ([(header::CONTENT_TYPE, OPENMETRICS)], Body::from_stream(text))
+    });
+    readiness.routes().route("/metrics", metrics)
 }
 
 #[cfg(test)]

@@ -98,11 +98,11 @@ async fn serve(
         tokio::time::sleep(timeouts.reconnect).await;
     };
     tokio::select! {
-        result = &mut serving => return result.map_err(|source| Error { listen, source }),
+        result = &mut serving => return result.map_err(|source| Error { listen: listen.to_string(), source }),
         never = follow(tls, certificate, &config) => match never {},
         () = reconnected => handle.graceful_shutdown(Some(DRAIN)),
     }
-    serving.await.map_err(|source| Error { listen, source })
+    serving.await.map_err(|source| Error { listen: listen.to_string(), source })
 }
 
 /// Waits for a usable certificate, and logs that at once and then every minute.

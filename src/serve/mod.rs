@@ -1,4 +1,4 @@
-//! Serving HTTPS with a certificate that is replaced while in use, health and metrics; and checking other servers.
+//! Serving HTTPS with a certificate that is replaced while in use, health, metrics and probes; and checking other servers.
 
 mod ask;
 mod client;
@@ -6,6 +6,7 @@ mod connections;
 mod error;
 mod health;
 mod https;
+mod probe;
 mod tls;
 
 pub use ask::{NoAnswer, ask};
@@ -13,4 +14,5 @@ pub use client::{connector, with_causes};
 pub use error::Error;
 pub use health::{Part, Readiness, health};
 pub use https::https;
+pub use probe::{Probe, Unhealthy, probe, probes};
 pub use tls::{TlsDirectory, UnusableCertificate};

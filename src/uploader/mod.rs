@@ -29,4 +29,4 @@ mod transfer;
 mod tests;
 
 pub use once::{CannotStart, EXIT_CODES, Ended, Once, run_once};
-pub use sidecar::{Config, Error, run};
+pub use sidecar::{Config, Error, probe, run};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures::FutureExt as _;
@@ -13,7 +13,7 @@ use crate::api::{
     UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_TOKEN_PATH,
 };
 use crate::aws::Calls;
-use crate::serve::{self, Readiness};
+use crate::serve::{self, Probe, Readiness, Unhealthy};
 use crate::telemetry::{self, Metrics};
 use crate::uploader::broker::destination::{DestinationState, follow};
 use crate::uploader::broker::https::{HttpsBroker, NoCA};
@@ -33,7 +33,7 @@ pub struct Config {
     /// Directory of the recordings.
     #[arg(long, default_value = UPLOADER_SPOOL_PATH)]
     pub spool: PathBuf,
-    /// Directory that outlives the container, for the newest CA bundle that the broker sent.
+    /// Directory that outlives the container, for the newest CA bundle that the broker sent and the socket of the probes.
     #[arg(long, default_value = UPLOADER_STATE_PATH)]
     pub state_dir: PathBuf,
     /// File with the pod's token for the broker.
@@ -78,6 +78,15 @@ pub enum Error {
     Serve(#[from] serve::Error),
 }
 
+/// Asks the sidecar of this container whether it runs.
+pub fn probe() -> Result<(), Unhealthy> {
+    serve::probe(&probe_socket(Path::new(UPLOADER_STATE_PATH)), Probe::Alive)
+}
+
+fn probe_socket(state: &Path) -> PathBuf {
+    state.join("probe.sock")
+}
+
 /// Uploads until `shutdown`, and then until nothing is left.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let mut registry = telemetry::registry("uploader");
@@ -113,9 +122,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             None => std::future::pending().await,
         }
     };
+    let state = config.state_dir.is_dir().then(|| probe_socket(&config.state_dir));
     tokio::select! {
         ended = offer => ended.map(|never| match never {}).map_err(Error::Listener),
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
+        served = serve::probes(state.as_deref(), Readiness::default()) => Ok(served?),
         never = follow(&*broker, sender) => match never {},
         () = work => Ok(()),
     }

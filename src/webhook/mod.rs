@@ -36,6 +36,9 @@ pub struct Config {
     /// Address of metrics and health, plain HTTP.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub metrics_listen: SocketAddr,
+    /// Unix socket on which the kubelet's probes are answered; without it, they are not.
+    #[arg(long)]
+    pub probe_socket: Option<PathBuf>,
     /// Directory of the webhook's certificate: tls.crt, tls.key, and ca.crt, which sidecars trust as well.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/tls")]
     pub tls_dir: PathBuf,
@@ -94,9 +97,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     };
     let served = serve::https(config.listen, &tls, app, &readiness, shutdown);
     let health = serve::health(config.metrics_listen, Metrics::new(registry), readiness.clone());
+    let probes = serve::probes(config.probe_socket.as_deref(), readiness.clone());
     tokio::select! {
         ended = served => Ok(ended?),
         failed = health => Ok(failed?),
+        failed = probes => Ok(failed?),
         never = watch => match never {},
         never = filled => match never {},
     }

@@ -105,6 +105,12 @@ fn a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason() {
             json!({"exec": {"command": ["/recording-uploader"]}}),
             "exec probes",
         ),
+        (
+            "more arguments for a probe",
+            at("startupProbe"),
+            json!({"exec": {"command": ["/recording-uploader", "probe", "--spool=/"]}}),
+            "exec probes",
+        ),
         ("another variable of ours", at("env/-"), variable("RECORDINGS_BROKER_PROXY"), "env of others"),
         ("a limit that is no number", at("env/-"), limit("10Mi"), "env of others"),
         (
@@ -137,6 +143,8 @@ fn a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason() {
     create(&ours).expect_ok();
     create(&with(&ours, &at("volumeMounts/-"), mount("/var/run/mesh"))).expect_ok();
     create(&with(&ours, &at("env/-"), limit("10485760"))).expect_ok();
+    let of_the_release_before = json!({"httpGet": {"path": "/healthz", "port": 19095}});
+    create(&with(&ours, &at("startupProbe"), of_the_release_before)).expect_ok();
     for (what, pointer, value, says) in rows {
         let done = create(&with(&ours, &pointer, value));
         assert!(!done.ok, "{what} was let through");

@@ -137,11 +137,14 @@ securityContext:
 {{/* Container fields that the three components share. */}}
 {{- define "recording-operator.containerDefaults" -}}
 {{ include "recording-operator.container" . }}
+# Within the container: no flood of the pod's ports makes them fail.
 livenessProbe:
-  httpGet: {path: /healthz, port: metrics}
+  exec: {command: [/recording-operator, probe, alive]}
+  timeoutSeconds: 5
 readinessProbe:
-  httpGet: {path: /readyz, port: metrics}
+  exec: {command: [/recording-operator, probe, ready]}
   periodSeconds: 2
+  timeoutSeconds: 5
 {{- end -}}
 
 {{/* Spread over zones and nodes as far as there are several. Takes (list . "broker"). */}}

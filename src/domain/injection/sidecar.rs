@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, Probe,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction, Probe,
     ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::request::Request;
 use super::settings::Settings;
@@ -17,8 +16,8 @@ use super::user::User;
 use crate::api::{
     BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_BINARY,
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH,
-    UPLOADER_CREDENTIALS_VOLUME, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH,
-    UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
+    UPLOADER_CREDENTIALS_VOLUME, UPLOADER_HEALTH_PORT, UPLOADER_PROBE, UPLOADER_SPOOL_PATH,
+    UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
 };
 
 /// Least grace period of a pod, in seconds. The recorder may use any part of it, and the sidecar drains in the rest and ends
@@ -46,9 +45,10 @@ pub(super) fn container(
         }]),
         // An init container that is restarted is a native sidecar: it starts before the recorder and ends after it.
         restart_policy: Some("Always".to_owned()),
-        // The recorder waits for the sidecar to start, so this probe is frequent.
+        // The recorder waits for the sidecar to start, so this probe is frequent. The other is rare, because each starts a
+        // process, and a node can have a hundred sidecars.
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..runs() }),
-        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(6), ..runs() }),
+        liveness_probe: Some(Probe { period_seconds: Some(30), failure_threshold: Some(3), ..runs() }),
         resources: Some(resources(before)),
         security_context: Some(restricted(user)),
         termination_message_path: Some("/dev/termination-log".to_owned()),
@@ -188,15 +188,11 @@ fn restricted(user: User) -> SecurityContext {
     }
 }
 
-/// Checks only that the process runs: a broken destination must never restart an uploader.
+/// Checks only that the process runs: a broken destination must never restart an uploader. The probe runs within the
+/// container, where no flood of the pod's ports makes it fail.
 fn runs() -> Probe {
     Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some("/healthz".to_owned()),
-            port: IntOrString::Int(UPLOADER_HEALTH_PORT.into()),
-            scheme: Some("HTTP".to_owned()),
-            ..Default::default()
-        }),
+        exec: Some(ExecAction { command: Some(UPLOADER_PROBE.map(str::to_owned).to_vec()) }),
         timeout_seconds: Some(5),
         success_threshold: Some(1),
         ..Default::default()

@@ -98,7 +98,7 @@ fn each_rule_of_the_profile_can_be_broken() {
         ("/securityContext/seccompProfile", json!({"type": "Unconfined"}), "seccompProfile"),
         ("/securityContext/procMount", json!("Unmasked"), "procMount"),
         ("/ports/0/hostPort", json!(80), "hostPort"),
-        ("/startupProbe/httpGet/host", json!("169.254.169.254"), "probe host"),
+        ("/startupProbe/httpGet", json!({"host": "169.254.169.254"}), "probe host"),
     ] {
         assert_eq!(broken_by_container(&with(ours.clone(), pointer, value)), [rule], "{pointer}");
     }
