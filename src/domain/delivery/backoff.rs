@@ -8,14 +8,25 @@ use jiff::{SignedDuration, Timestamp};
 const BASE: Duration = Duration::from_secs(1);
 /// Longest wait.
 const CAP: Duration = Duration::from_secs(60);
+/// The same when the pod ends: what is left of its grace period is all the time that there is.
+const CAP_AT_THE_END: Duration = Duration::from_secs(5);
 /// Renew a session this long before its end, or a quarter of its life if that is shorter.
 const RENEWAL_LEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// The wait after this number of failures in a row (at least one). `jitter` is from 0 to 1: half of the
 /// wait is spread by it, so that recordings that failed together do not come back together.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
+    capped(CAP, failures, jitter)
+}
+
+/// The same when the pod ends.
+pub fn backoff_at_the_end(failures: u32, jitter: f64) -> Duration {
+    capped(CAP_AT_THE_END, failures, jitter)
+}
+
+fn capped(cap: Duration, failures: u32, jitter: f64) -> Duration {
     let doubled = BASE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-    doubled.min(CAP).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+    doubled.min(cap).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
 /// From when on a session that was fetched just now is renewed.
@@ -41,6 +52,8 @@ mod tests {
             (u32::MAX, 0.5, 45.0),
         ] {
             assert_eq!(backoff(failures, jitter), Duration::from_secs_f64(expected), "{failures} {jitter}");
+            let at_the_end = Duration::from_secs_f64(expected.min(5.0 * (0.5 + 0.5 * jitter)));
+            assert_eq!(backoff_at_the_end(failures, jitter), at_the_end, "{failures} {jitter}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
+//! - [`Standing`], [`Pace`]: in which turn recordings are tried, and how fast
 //! - [`backoff`], [`renewal_time`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
 //! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
@@ -15,6 +16,7 @@ mod answers;
 mod backoff;
 mod completeness;
 mod names;
+mod pace;
 mod parts;
 mod poison;
 mod remedy;
@@ -23,9 +25,10 @@ mod summary;
 mod termination_message;
 
 pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
-pub use backoff::{backoff, renewal_time};
+pub use backoff::{backoff, backoff_at_the_end, renewal_time};
 pub use completeness::{Completeness, Lease, Sighting, completeness, lease, quiet};
 pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
+pub use pace::{Pace, Standing};
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
 pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
 pub use remedy::{remedy_to_watch, remedy_to_write};

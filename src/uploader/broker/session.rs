@@ -1,10 +1,12 @@
 //! The session in use: fetched once, renewed before its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::api::DestinationDocument;
 use crate::domain::delivery::renewal_time;
@@ -15,6 +17,9 @@ use crate::uploader::storage::Storage;
 /// Pause after a broker that failed, while the current session still serves.
 const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
+/// For how long a session is taken for as good as any.
+const NEW: Duration = Duration::from_secs(60);
+
 /// Sessions from the broker, and the bucket opened with the current one.
 pub struct Sessions<B, S: Storage> {
     broker: Rc<B>,
@@ -22,9 +27,12 @@ pub struct Sessions<B, S: Storage> {
     /// Locked while a session is fetched, so that it is fetched once.
     current: Mutex<Option<Session<S::Bucket>>>,
     is_stale: Cell<bool>,
+    /// How often there was none, and why not the last time.
+    failed: RefCell<(u64, NoSession)>,
 }
 
 struct Session<T> {
+    fetched: Instant,
     destination: Rc<DestinationDocument>,
     credentials: SessionCredentials,
     bucket: Rc<T>,
@@ -33,16 +41,23 @@ struct Session<T> {
 }
 
 /// No session, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoSession(pub String);
 
 impl<B: Broker, S: Storage> Sessions<B, S> {
     pub fn new(broker: Rc<B>, storage: S) -> Self {
-        Sessions { broker, storage, current: Mutex::new(None), is_stale: Cell::new(false) }
+        Sessions {
+            broker,
+            storage,
+            current: Mutex::new(None),
+            is_stale: Cell::new(false),
+            failed: RefCell::default(),
+        }
     }
 
     /// The bucket of a destination, under a session that lasts.
     pub async fn bucket(&self, destination: &Rc<DestinationDocument>) -> Result<Rc<S::Bucket>, NoSession> {
+        let failures = self.failed.borrow().0;
         let mut current = self.current.lock().await;
         let now = Timestamp::now();
         if current.as_ref().is_some_and(|session| session.destination != *destination) {
@@ -52,12 +67,17 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
         if let Some(session) = current.as_ref().filter(|session| now < session.renew_from && !is_stale) {
             return Ok(session.bucket.clone());
         }
+        // The question that was under way when this one came is answered for both.
+        if self.failed.borrow().0 != failures {
+            return Err(self.failed.borrow().1.clone());
+        }
         match (self.broker.credentials().await, &mut *current) {
             (BrokerReply::Granted(credentials), current) => {
                 let (access_key_id, until) = (&credentials.access_key_id, credentials.expiration);
                 tracing::info!(access_key_id, %until, "received a session");
                 let bucket = Rc::new(self.storage.bucket(destination, &credentials));
                 *current = Some(Session {
+                    fetched: Instant::now(),
                     destination: destination.clone(),
                     bucket: bucket.clone(),
                     expiration: credentials.expiration,
@@ -70,12 +90,18 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
                 session.renew_from = now + RETRY_INTERVAL;
                 Ok(session.bucket.clone())
             }
-            (BrokerReply::Unavailable(cause), _) => Err(NoSession(format!("no credentials: {cause}"))),
+            (BrokerReply::Unavailable(cause), _) => Err(self.failed(format!("no credentials: {cause}"))),
             (BrokerReply::Refused, current) => {
                 *current = None;
-                Err(NoSession("the broker refuses credentials for this pod".to_owned()))
+                Err(self.failed("the broker refuses credentials for this pod".to_owned()))
             }
         }
+    }
+
+    fn failed(&self, why: String) -> NoSession {
+        let mut failed = self.failed.borrow_mut();
+        *failed = (failed.0 + 1, NoSession(why));
+        failed.1.clone()
     }
 
     /// Another bucket under the current session, which may have no rights there; `None` without a session.
@@ -87,6 +113,15 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
     /// Drops a session that S3 did not take, unless it has been replaced since.
     pub async fn discard(&self, bucket: &Rc<S::Bucket>) {
         self.current.lock().await.take_if(|session| Rc::ptr_eq(&session.bucket, bucket));
+    }
+
+    /// Drops a session under which S3 refused a recording, unless it is so new that another would be no better: each of
+    /// many recordings that S3 refuses would cost the broker a session.
+    pub async fn doubt(&self, bucket: &Rc<S::Bucket>) {
+        let is_doubtful = |session: &mut Session<S::Bucket>| {
+            Rc::ptr_eq(&session.bucket, bucket) && session.fetched.elapsed() >= NEW
+        };
+        self.current.lock().await.take_if(is_doubtful);
     }
 
     /// Makes the next use fetch a new session; the current one serves if the broker gives none.

@@ -23,7 +23,6 @@ use crate::uploader::broker::Broker;
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::broker::report::ReportFeed;
 use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::queue::circuit_breaker::CircuitBreaker;
 use crate::uploader::spool::disk_usage::DiskUsage;
 use crate::uploader::spool::journal;
 use crate::uploader::spool::syscalls::leave_message;
@@ -126,12 +125,14 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn send_what_is_due(&mut self) {
         let now = Instant::now();
         let Deliveries { ledger, breaker, concurrency, .. } = &mut self.deliveries;
-        while let Some(destination) = breaker.lets_through(self.in_flight.len(), now) {
-            let Some(mut job) = ledger.take_due(concurrency, now) else { return };
+        while let Some(gate) = breaker.gate(now)
+            && let Some(mut job) = ledger.take_due(concurrency, &gate, now)
+        {
+            breaker.sent(job.standing(), now, rand::random());
             concurrency.acquire(job.size_class);
             let context = self.context.clone();
             self.in_flight.push(Box::pin(async move {
-                let outcome = deliver(&context, &destination, &mut job).await;
+                let outcome = deliver(&context, &gate.destination, &mut job).await;
                 (job, outcome, now.elapsed())
             }));
         }
@@ -140,11 +141,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn next_due(&self) -> Instant {
         let now = Instant::now();
         let Deliveries { ledger, breaker, concurrency, .. } = &self.deliveries;
-        match (breaker.lets_through(self.in_flight.len(), now), breaker.retries_at()) {
-            (Some(_), _) => ledger.next_due(concurrency).unwrap_or(now + TICK),
-            (None, Some(retry)) if retry > now => retry,
-            _ => now + TICK,
-        }
+        breaker.gate(now).and_then(|gate| ledger.next_due(concurrency, &gate)).unwrap_or(now + TICK)
     }
 
     fn note_destination(&mut self, state: DestinationState) {
@@ -154,8 +151,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             DestinationState::Active(destination) => Some(destination.clone()),
             DestinationState::Unknown | DestinationState::Paused(_) => None,
         });
-        // What S3 said of the former destination counts no longer.
-        self.deliveries.breaker = CircuitBreaker::new(state);
+        self.deliveries.breaker.follow(state);
     }
 
     fn note_seen(&mut self, seen: Seen) {
@@ -227,6 +223,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             bandwidth.lift();
         }
         self.context.pod_ends.set(true);
+        self.deliveries.breaker.pod_ends();
         self.deliveries.ledger.make_all_due(Instant::now());
         self.scan.walk(PathBuf::new());
     }
@@ -252,7 +249,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             pending: pending.files,
             pending_bytes: pending.bytes,
             examples: examples.collect(),
-            cause: breaker.why_not().map(str::to_owned),
+            cause: breaker.why_not().or(ledger.common_cause()).map(str::to_owned),
             not_unlinked: pending.not_unlinked,
             in_progress: self.scan.in_progress,
             // Before the first walk has ended, nothing is known of any directory.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::domain::delivery::{Sighting, backoff, remedy_to_write};
+use crate::domain::delivery::{Sighting, Standing, remedy_to_write};
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::metrics::UploaderMetrics;
 use crate::uploader::queue::Ledger;
@@ -42,7 +42,7 @@ impl Deliveries {
         }
     }
 
-    /// Removes a recording from the ledger or puts it back, opens or closes the circuit breaker, and logs the outcome.
+    /// Removes a recording from the ledger or puts it back, tells the circuit breaker, and logs the outcome.
     pub fn conclude(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
         let name = job.path.display().to_string();
@@ -54,40 +54,44 @@ impl Deliveries {
                 self.metrics.uploaded(size, self.ledger.age(&job.path, SystemTime::now()));
                 self.last_upload = Some(Timestamp::now());
                 self.logged_not_writable = false;
-                if self.breaker.arrived() {
-                    tracing::info!("the destination takes recordings again");
+                if self.breaker.arrived(job.standing()) {
+                    tracing::info!("S3 takes recordings again that it did not take");
                 }
                 self.ledger.remove(&job, now);
             }
             Outcome::Gone => self.ledger.remove(&job, now),
-            Outcome::Interrupted => self.ledger.put_back(job, now),
-            Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait),
+            Outcome::Interrupted => self.ledger.put_back(job, now, now),
+            Outcome::Incomplete(wait) => self.ledger.put_back(job, now + wait, now),
             Outcome::Changed => {
-                let due = now + backoff(job.changes, jitter);
-                self.ledger.put_back(job, due);
+                let due = now + self.breaker.backoff(job.changes, jitter);
+                self.ledger.put_back(job, due, now);
             }
             Outcome::Postponed(error) => {
                 tracing::warn!(name, error, "cannot send a recording; it is kept and tried again");
                 self.try_again(job, now, jitter);
             }
+            Outcome::NoSession(error) => {
+                if self.breaker.no_session(&error, now, jitter) {
+                    tracing::warn!(error, "no session; every recording is kept until there is one");
+                }
+                self.ledger.put_back(job, now, now);
+            }
             Outcome::Failed(error) => {
                 tracing::debug!(name, error, "no clear answer from S3");
-                job.read_errors = 0;
-                if self.breaker.failed(&error, now, jitter) {
-                    tracing::warn!(error, "S3 fails; every recording is kept, one at a time is tried");
+                if self.breaker.failed() {
+                    tracing::warn!(error, "S3 fails; every recording is kept and tried again");
                 }
-                self.try_again(job, now, jitter);
+                self.not_taken(job, error, now, jitter);
             }
             Outcome::Refused(error) => {
-                job.read_errors = 0;
-                if self.breaker.refused(&error, now, jitter) {
+                if self.breaker.refused() {
                     tracing::warn!(
                         name,
                         error,
-                        "the destination refuses; every recording is kept, one at a time is tried"
+                        "S3 refuses a recording; it is kept and tried again, after others"
                     );
                 }
-                self.try_again(job, now, jitter);
+                self.not_taken(job, error, now, jitter);
             }
             Outcome::Quarantined(poison, path) => {
                 tracing::error!(name, error = %poison, path = %path.display(), "moved a file to quarantine");
@@ -107,15 +111,29 @@ impl Deliveries {
                     let (reason, remedy) = ("SpoolNotWritable", remedy_to_write(error.kind()));
                     tracing::error!(reason, name, %error, remedy, "cannot remove a file from its directory");
                 }
+                if job.verified.is_some() {
+                    (job.refusals, job.cause) = (0, None);
+                }
                 self.try_again(job, now, jitter);
             }
         }
     }
 
+    fn not_taken(&mut self, mut job: Job, error: String, now: Instant, jitter: f64) {
+        let before = job.standing();
+        (job.read_errors, job.refusals) = (0, job.refusals.saturating_add(1));
+        if job.standing() != before && job.standing() == Standing::Demoted {
+            let (name, attempts) = (job.path.display(), job.refusals);
+            tracing::warn!(%name, error, attempts, "S3 keeps not taking a recording; it is kept and tried after others");
+        }
+        job.cause = Some(error);
+        self.try_again(job, now, jitter);
+    }
+
     fn try_again(&mut self, mut job: Job, now: Instant, jitter: f64) {
         job.failures += 1;
         self.metrics.retried();
-        let due = now + backoff(job.failures, jitter);
-        self.ledger.put_back(job, due);
+        let due = now + self.breaker.backoff(job.failures, jitter);
+        self.ledger.put_back(job, due, now);
     }
 }

@@ -1,26 +1,24 @@
-//! Whether recordings are sent now: the broker decides where to, and S3's answers open and close the breaker.
+//! Whether recordings are sent now. The broker decides where to; S3's answers space the tries; without a session
+//! nothing is sent for a while.
 
 use std::rc::Rc;
 
 use tokio::time::Instant;
 
 use crate::api::DestinationDocument;
-use crate::domain::delivery::backoff;
+use crate::domain::delivery::{Pace, Standing, backoff, backoff_at_the_end};
 use crate::uploader::broker::destination::DestinationState;
 
-/// Failures in a row, perhaps of different recordings, that count as a refusal.
-const FAILURES_BEFORE_OPENING: usize = 8;
-
-/// Closed, it lets recordings through. A refusal by S3 opens it for a while; then one recording at a time goes through
-/// until one arrives.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     state: DestinationState,
-    /// Failures since a recording arrived.
-    failures: usize,
-    /// How often the breaker has opened since a recording arrived.
+    pace: Pace,
+    last_first_try: Option<Instant>,
+    last_repeat: Option<Instant>,
+    /// How often in a row a session was asked for in vain.
     openings: u32,
     open: Option<Open>,
+    pod_ends: bool,
 }
 
 #[derive(Debug)]
@@ -29,22 +27,80 @@ struct Open {
     why: String,
 }
 
+/// Where recordings go, and from when on the next may.
+#[derive(Debug)]
+pub struct Gate {
+    pub destination: Rc<DestinationDocument>,
+    first_tries: Instant,
+    repeats: Instant,
+}
+
+impl Gate {
+    /// One that lets everything through.
+    #[cfg(test)]
+    pub fn open(now: Instant) -> Self {
+        let destination = Rc::new(crate::uploader::tests::destination());
+        Gate { destination, first_tries: now, repeats: now }
+    }
+
+    /// From when on a recording of this standing may be tried.
+    pub fn opens(&self, standing: Standing) -> Instant {
+        if standing == Standing::Untried { self.first_tries } else { self.repeats }
+    }
+}
+
 impl CircuitBreaker {
     /// A closed breaker for a destination in this state.
     pub fn new(state: DestinationState) -> Self {
-        CircuitBreaker { state, failures: 0, openings: 0, open: None }
+        CircuitBreaker {
+            state,
+            pace: Pace::default(),
+            last_first_try: None,
+            last_repeat: None,
+            openings: 0,
+            open: None,
+            pod_ends: false,
+        }
     }
 
-    /// Where to send another recording while this number is in flight; `None`: not now.
-    pub fn lets_through(&self, in_flight: usize, now: Instant) -> Option<Rc<DestinationDocument>> {
+    /// The destination is in another state. What S3 said of the former one counts no longer.
+    pub fn follow(&mut self, state: DestinationState) {
+        let pod_ends = self.pod_ends;
+        *self = CircuitBreaker::new(state);
+        if pod_ends {
+            self.pod_ends();
+        }
+    }
+
+    /// The pod ends: everything may go once more at once, and no wait is long from now on.
+    pub fn pod_ends(&mut self) {
+        self.pod_ends = true;
+        self.pace.pod_ends();
+        (self.openings, self.open) = (0, None);
+    }
+
+    /// `None`: nothing is sent in this state of the destination.
+    pub fn gate(&self, now: Instant) -> Option<Gate> {
         let DestinationState::Active(destination) = &self.state else { return None };
-        let passes = !self.is_open(now) && (self.openings == 0 || in_flight == 0);
-        passes.then(|| destination.clone())
+        let closed = self.open.as_ref().map_or(now, |open| open.until);
+        let after = |last: Option<Instant>, pause| last.map_or(closed, |last| closed.max(last + pause));
+        Some(Gate {
+            destination: destination.clone(),
+            first_tries: after(self.last_first_try, self.pace.between_first_tries()),
+            repeats: after(self.last_repeat, self.pace.between_repeats()),
+        })
     }
 
-    /// When an open breaker lets the next recording through.
-    pub fn retries_at(&self) -> Option<Instant> {
-        self.open.as_ref().map(|open| open.until)
+    /// A recording of this standing is on its way. While there is no session it goes alone.
+    pub fn sent(&mut self, standing: Standing, now: Instant, jitter: f64) {
+        if self.open.is_some() {
+            self.openings += 1;
+            let until = now + self.backoff(self.openings, jitter);
+            self.open.iter_mut().for_each(|open| open.until = until);
+        }
+        let last =
+            if standing == Standing::Untried { &mut self.last_first_try } else { &mut self.last_repeat };
+        *last = Some(now);
     }
 
     /// Why nothing is sent.
@@ -57,29 +113,55 @@ impl CircuitBreaker {
     }
 
     /// A recording arrived. Returns whether that ends a time of refusals.
-    pub fn arrived(&mut self) -> bool {
-        (self.failures, self.openings) = (0, 0);
-        self.open.take().is_some()
+    pub fn arrived(&mut self, standing: Standing) -> bool {
+        let was_spaced = self.is_spaced();
+        self.answered();
+        self.pace.arrived(standing);
+        was_spaced && !self.is_spaced()
     }
 
     /// S3 gave no clear answer. Returns whether that begins a time of refusals.
-    pub fn failed(&mut self, why: &str, now: Instant, jitter: f64) -> bool {
-        self.failures += 1;
-        self.failures >= FAILURES_BEFORE_OPENING && self.refused(why, now, jitter)
+    pub fn failed(&mut self) -> bool {
+        self.answered();
+        self.becomes_spaced(Pace::unclear)
     }
 
-    /// S3 refused. Returns whether that begins a time of refusals.
-    pub fn refused(&mut self, why: &str, now: Instant, jitter: f64) -> bool {
-        if self.is_open(now) {
-            return false;
-        }
-        self.openings += 1;
-        let until = now + backoff(self.openings, jitter);
+    /// S3 refused a recording. Returns whether that begins a time of refusals.
+    pub fn refused(&mut self) -> bool {
+        self.answered();
+        self.becomes_spaced(Pace::refused)
+    }
+
+    /// There is no session. Returns whether that begins a time without one.
+    pub fn no_session(&mut self, why: &str, now: Instant, jitter: f64) -> bool {
+        let until = match &self.open {
+            Some(open) => open.until,
+            None => {
+                self.openings = 1;
+                now + self.backoff(self.openings, jitter)
+            }
+        };
         self.open.replace(Open { until, why: why.to_owned() }).is_none()
     }
 
-    fn is_open(&self, now: Instant) -> bool {
-        self.open.as_ref().is_some_and(|open| now < open.until)
+    /// How long to wait after this number of failures in a row.
+    pub fn backoff(&self, failures: u32, jitter: f64) -> std::time::Duration {
+        if self.pod_ends { backoff_at_the_end(failures, jitter) } else { backoff(failures, jitter) }
+    }
+
+    /// S3 was asked, so there was a session.
+    fn answered(&mut self) {
+        (self.openings, self.open) = (0, None);
+    }
+
+    fn is_spaced(&self) -> bool {
+        !self.pace.between_repeats().is_zero()
+    }
+
+    fn becomes_spaced(&mut self, note: impl FnOnce(&mut Pace)) -> bool {
+        let was_spaced = self.is_spaced();
+        note(&mut self.pace);
+        !was_spaced && self.is_spaced()
     }
 }
 
@@ -94,41 +176,68 @@ mod tests {
         CircuitBreaker::new(DestinationState::Active(Rc::new(destination())))
     }
 
+    /// Whether a first try, and a repeat, may go now.
+    fn passes(breaker: &CircuitBreaker, now: Instant) -> (bool, bool) {
+        let gate = breaker.gate(now).unwrap();
+        (gate.opens(Standing::Untried) <= now, gate.opens(Standing::Demoted) <= now)
+    }
+
     #[test]
     fn nothing_goes_through_before_the_broker_says_so() {
         let now = Instant::now();
-        assert!(CircuitBreaker::new(DestinationState::Unknown).lets_through(0, now).is_none());
-        assert!(
-            CircuitBreaker::new(DestinationState::Paused("Suspended".into())).lets_through(0, now).is_none()
-        );
-        assert!(active().lets_through(99, now).is_some());
-    }
-
-    #[test]
-    fn after_a_refusal_one_recording_at_a_time_tries_until_one_arrives() {
-        let (mut breaker, now) = (active(), Instant::now());
-        assert!(breaker.refused("403", now, 1.0));
-        assert!(!breaker.refused("403", now, 1.0), "of eight refused at once only the first counts");
-        assert!(breaker.lets_through(0, now).is_none());
-        let later = now + Duration::from_secs(1);
-        assert!(breaker.lets_through(0, later).is_some());
-        assert!(breaker.lets_through(1, later).is_none());
-        assert!(!breaker.refused("403", later, 1.0));
-        assert!(breaker.lets_through(0, later + Duration::from_secs(1)).is_none());
-        assert!(breaker.lets_through(0, later + Duration::from_secs(2)).is_some());
-        assert!(breaker.arrived());
-        assert!(breaker.lets_through(99, later).is_some());
-        assert!(!breaker.arrived());
-    }
-
-    #[test]
-    fn single_failures_open_nothing_and_many_in_a_row_do() {
-        let (mut breaker, now) = (active(), Instant::now());
-        for _ in 1..FAILURES_BEFORE_OPENING {
-            assert!(!breaker.failed("503", now, 1.0));
-            assert!(breaker.lets_through(0, now).is_some());
+        for state in [DestinationState::Unknown, DestinationState::Paused("Suspended".into())] {
+            assert!(CircuitBreaker::new(state).gate(now).is_none());
         }
-        assert!(breaker.failed("503", now, 1.0));
-        assert!(breaker.lets_through(0, now).is_none());
+        assert_eq!(passes(&active(), now), (true, true));
+    }
+
+    #[test]
+    fn after_a_refusal_first_tries_go_and_repeats_a_second_apart() {
+        let (mut breaker, now) = (active(), Instant::now());
+        assert!(breaker.refused());
+        assert!(!breaker.refused(), "of eight refused at once only the first is news");
+        assert_eq!(passes(&breaker, now), (true, true));
+        breaker.sent(Standing::Retried, now, 1.0);
+        breaker.sent(Standing::Untried, now, 1.0);
+        assert_eq!(passes(&breaker, now), (true, false));
+        // However many first tries are refused meanwhile.
+        breaker.refused();
+        assert_eq!(passes(&breaker, now + Duration::from_secs(1)), (true, true));
+        assert!(!breaker.arrived(Standing::Untried));
+        let ended = (0..20).position(|_| breaker.arrived(Standing::Retried)).unwrap();
+        assert!(ended < 10, "{ended}");
+        assert_eq!(passes(&breaker, now), (true, true));
+    }
+
+    #[test]
+    fn without_a_session_nothing_goes_for_a_while() {
+        let (mut breaker, now) = (active(), Instant::now());
+        assert!(breaker.no_session("no broker", now, 1.0));
+        assert!(!breaker.no_session("no broker", now, 1.0), "those that waited with it");
+        assert_eq!((passes(&breaker, now), breaker.why_not()), ((false, false), Some("no broker")));
+        let later = now + Duration::from_secs(1);
+        assert_eq!(passes(&breaker, later), (true, true));
+        breaker.sent(Standing::Retried, later, 1.0);
+        assert_eq!(passes(&breaker, later), (false, false), "one asks for all");
+        assert!(!breaker.no_session("no broker", later, 1.0));
+        assert_eq!(passes(&breaker, later + Duration::from_secs(1)), (false, false));
+        assert_eq!(passes(&breaker, later + Duration::from_secs(2)), (true, true));
+        breaker.arrived(Standing::Untried);
+        assert_eq!(breaker.why_not(), None);
+    }
+
+    #[test]
+    fn at_the_pods_end_waits_are_over_and_short_ones_follow() {
+        let (mut breaker, now) = (active(), Instant::now());
+        for _ in 0..9 {
+            breaker.no_session("no broker", now, 1.0);
+            breaker.failed();
+            breaker.sent(Standing::Retried, now, 1.0);
+        }
+        breaker.pod_ends();
+        breaker.follow(DestinationState::Active(Rc::new(destination())));
+        assert_eq!(passes(&breaker, now), (true, true));
+        assert!(breaker.backoff(99, 1.0) <= Duration::from_secs(5));
+        assert!(active().backoff(99, 1.0) > Duration::from_secs(5));
     }
 }

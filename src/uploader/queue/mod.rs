@@ -1,8 +1,9 @@
 //! What is spooled, and when each recording is worked on next.
 
 pub mod circuit_breaker;
+mod lanes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::rc::Rc;
@@ -10,7 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::domain::delivery::{Sighting, companion_of, is_companion_of};
+use crate::domain::delivery::{Sighting, Standing, companion_of, is_companion_of};
+use crate::uploader::queue::circuit_breaker::Gate;
+use crate::uploader::queue::lanes::{Due, Lane, Lanes};
 use crate::uploader::spool::watcher::SpooledFile;
 use crate::uploader::transfer::concurrency::{Concurrency, SizeClass};
 use crate::uploader::transfer::job::Job;
@@ -35,21 +38,16 @@ struct Entry {
     /// Whether S3 holds the recording, and only the unlinking is left.
     verified: bool,
     /// Its place among the due times; `None` while it is worked on, or while a companion waits for its media file.
-    due: Option<(SizeClass, Due)>,
+    due: Option<(Lane, Due)>,
     size: u64,
     since: SystemTime,
 }
-
-/// When a recording is due. Of recordings due at the same time the first that was entered comes first.
-type Due = (Instant, u64);
 
 /// All recordings in the spool.
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: BTreeMap<Rc<Path>, Entry>,
-    /// The recordings of each size class that wait, earliest first.
-    small: BTreeSet<(Due, Rc<Path>)>,
-    large: BTreeSet<(Due, Rc<Path>)>,
+    waiting: Lanes,
     entered: u64,
 }
 
@@ -117,48 +115,39 @@ impl Ledger {
         }
     }
 
-    /// The next recording that is due and for which there is room.
-    pub fn take_due(&mut self, concurrency: &Concurrency, now: Instant) -> Option<Job> {
-        [SizeClass::Large, SizeClass::Small]
-            .into_iter()
-            .filter(|class| concurrency.has_room(*class))
-            .find_map(|class| self.take_due_in(class, now))
-    }
-
-    fn take_due_in(&mut self, class: SizeClass, now: Instant) -> Option<Job> {
-        while let Some(((due, _), path)) = self.waiting(class).first().cloned() {
-            if due > now {
-                return None;
-            }
+    /// The next recording that is due, for which there is room, and which the gate lets through.
+    pub fn take_due(&mut self, concurrency: &Concurrency, gate: &Gate, now: Instant) -> Option<Job> {
+        loop {
+            let (lane, path) = self.waiting.next(concurrency, gate, now)?;
             self.unschedule(&path);
             if self.has_media_waiting(&path) {
                 continue;
             }
+            self.waiting.took(lane);
             let Some(entry) = self.entries.get_mut(&path) else { continue };
             match std::mem::replace(&mut entry.work, Work::Taken(None)) {
-                Work::New(sighting) => return Some(Job::new(path.to_path_buf(), sighting, class)),
-                Work::Begun(job) => return Some(Job { size_class: class, ..*job }),
+                Work::New(sighting) => return Some(Job::new(path.to_path_buf(), sighting, lane.0)),
+                Work::Begun(job) => return Some(Job { size_class: lane.0, ..*job }),
                 taken @ Work::Taken(_) => entry.work = taken,
             }
         }
-        None
     }
 
-    /// When the next recording for which there is room is due.
-    pub fn next_due(&self, concurrency: &Concurrency) -> Option<Instant> {
-        [(SizeClass::Small, &self.small), (SizeClass::Large, &self.large)]
-            .into_iter()
-            .filter(|(class, _)| concurrency.has_room(*class))
-            .filter_map(|(_, waiting)| waiting.first().map(|((due, _), _)| *due))
-            .min()
+    /// When the next recording for which there is room is due and let through.
+    pub fn next_due(&self, concurrency: &Concurrency, gate: &Gate) -> Option<Instant> {
+        self.waiting.next_due(concurrency, gate)
     }
 
-    /// Takes back a recording that stays, to be worked on again at `due`.
-    pub fn put_back(&mut self, mut job: Job, due: Instant) {
+    /// Takes back a recording that stays, to be worked on again at `due`, or at once where stronger evidence that it is
+    /// complete came meanwhile.
+    pub fn put_back(&mut self, mut job: Job, mut due: Instant, now: Instant) {
         let path = job.path.clone();
         let Some(entry) = self.entries.get_mut(path.as_path()) else { return };
         let mut is_as_seen = job.verified.is_some() && job.verified == job.steady.map(|(version, _)| version);
         if let Work::Taken(Some(seen_again)) = entry.work {
+            if seen_again > job.sighting {
+                due = now;
+            }
             job.sighting = job.sighting.max(seen_again);
             is_as_seen &= seen_again == Sighting::Found;
         }
@@ -207,6 +196,17 @@ impl Ledger {
         self.entries.iter().filter(|(_, entry)| !entry.verified).map(|(path, _)| &**path)
     }
 
+    /// What S3 answered to the last try of each recording that is not verified, if it is one answer.
+    pub fn common_cause(&self) -> Option<&str> {
+        let unverified = self.entries.values().filter(|entry| !entry.verified);
+        let mut causes = unverified.map(|entry| match &entry.work {
+            Work::Begun(job) => job.cause.as_deref(),
+            Work::New(_) | Work::Taken(_) => None,
+        });
+        let first = causes.next()?;
+        first.filter(|_| causes.all(|cause| cause == first))
+    }
+
     fn schedule(&mut self, path: &Path, at: Instant) {
         self.unschedule(path);
         let Some((path, _)) = self.entries.get_key_value(path) else { return };
@@ -214,26 +214,23 @@ impl Ledger {
         self.entered += 1;
         let due = (at, self.entered);
         let Some(entry) = self.entries.get_mut(&path) else { return };
-        let class = SizeClass::of(entry.size);
-        entry.due = Some((class, due));
-        self.waiting(class).insert((due, path));
+        let standing = match &entry.work {
+            Work::Begun(job) => job.standing(),
+            Work::New(_) | Work::Taken(_) => Standing::Untried,
+        };
+        let lane = (SizeClass::of(entry.size), standing);
+        entry.due = Some((lane, due));
+        self.waiting.insert(lane, due, path);
     }
 
     fn unschedule(&mut self, path: &Path) {
         let Some((key, entry)) = self.entries.get_key_value(path) else { return };
         let (key, due) = (key.clone(), entry.due);
-        if let Some((class, due)) = due {
-            self.waiting(class).remove(&(due, key.clone()));
+        if let Some((lane, due)) = due {
+            self.waiting.remove(lane, due, &key);
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.due = None;
             }
-        }
-    }
-
-    fn waiting(&mut self, class: SizeClass) -> &mut BTreeSet<(Due, Rc<Path>)> {
-        match class {
-            SizeClass::Small => &mut self.small,
-            SizeClass::Large => &mut self.large,
         }
     }
 
@@ -277,7 +274,9 @@ mod tests {
     }
 
     fn take(ledger: &mut Ledger, now: Instant) -> Option<String> {
-        ledger.take_due(&Concurrency::default(), now).map(|job| job.path.to_str().unwrap().to_owned())
+        ledger
+            .take_due(&Concurrency::default(), &Gate::open(now), now)
+            .map(|job| job.path.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -285,12 +284,15 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("b.wav", Sighting::Renamed), now);
         ledger.enter(file("a.wav", Sighting::Renamed), now);
-        let b = ledger.take_due(&Concurrency::default(), now).unwrap();
+        let b = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
         assert_eq!(b.path, Path::new("b.wav"));
-        ledger.put_back(b, now + Duration::from_secs(9));
+        ledger.put_back(b, now + Duration::from_secs(9), now);
         assert_eq!(take(&mut ledger, now).as_deref(), Some("a.wav"));
         assert_eq!(take(&mut ledger, now), None);
-        assert_eq!(ledger.next_due(&Concurrency::default()), Some(now + Duration::from_secs(9)));
+        assert_eq!(
+            ledger.next_due(&Concurrency::default(), &Gate::open(now)),
+            Some(now + Duration::from_secs(9))
+        );
         assert_eq!(take(&mut ledger, now + Duration::from_secs(9)).as_deref(), Some("b.wav"));
     }
 
@@ -298,21 +300,42 @@ mod tests {
     fn stronger_evidence_makes_a_waiting_recording_due() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Found), now);
-        let job = ledger.take_due(&Concurrency::default(), now).unwrap();
-        ledger.put_back(job, now + Duration::from_secs(5));
+        let job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        ledger.put_back(job, now + Duration::from_secs(5), now);
         ledger.enter(file("a.wav", Sighting::Found), now);
-        assert!(ledger.take_due(&Concurrency::default(), now).is_none());
+        assert!(ledger.take_due(&Concurrency::default(), &Gate::open(now), now).is_none());
         ledger.enter(file("a.wav", Sighting::Renamed), now);
-        assert_eq!(ledger.take_due(&Concurrency::default(), now).unwrap().sighting, Sighting::Renamed);
-        assert!(ledger.take_due(&Concurrency::default(), now + Duration::from_secs(5)).is_none());
+        assert_eq!(
+            ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap().sighting,
+            Sighting::Renamed
+        );
+        assert!(
+            ledger
+                .take_due(&Concurrency::default(), &Gate::open(now), now + Duration::from_secs(5))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn stronger_evidence_that_came_during_the_work_makes_it_due_at_once() {
+        for (seen_again, is_due) in
+            [(Sighting::Found, false), (Sighting::Closed, true), (Sighting::Renamed, true)]
+        {
+            let (mut ledger, now) = (Ledger::default(), Instant::now());
+            ledger.enter(file("a.wav", Sighting::Found), now);
+            let job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+            ledger.enter(file("a.wav", seen_again), now);
+            ledger.put_back(job, now + Duration::from_secs(600), now);
+            assert_eq!(take(&mut ledger, now).is_some(), is_due, "{seen_again:?}");
+        }
     }
 
     #[test]
     fn when_there_may_be_no_later_whatever_waits_is_due() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Closed), now);
-        let job = ledger.take_due(&Concurrency::default(), now).unwrap();
-        ledger.put_back(job, now + Duration::from_secs(60));
+        let job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        ledger.put_back(job, now + Duration::from_secs(60), now);
         assert_eq!(take(&mut ledger, now), None);
         ledger.make_all_due(now);
         assert_eq!(take(&mut ledger, now).as_deref(), Some("a.wav"));
@@ -326,7 +349,7 @@ mod tests {
             ledger.enter(file(path, Sighting::Renamed), now);
         }
         let mut jobs: Vec<Job> =
-            std::iter::from_fn(|| ledger.take_due(&Concurrency::default(), now)).collect();
+            std::iter::from_fn(|| ledger.take_due(&Concurrency::default(), &Gate::open(now), now)).collect();
         let names: Vec<_> = jobs.iter().map(|job| job.path.to_str().unwrap()).collect();
         assert_eq!(names, ["d/a.wav", "d/ab.wav", "d/a!.wav", "e/a.wav", "d/b.json"]);
         ledger.remove(&jobs.remove(0), now);
@@ -338,11 +361,11 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Renamed), now);
         ledger.enter(file("a.json", Sighting::Renamed), now);
-        let mut media = ledger.take_due(&Concurrency::default(), now).unwrap();
-        assert!(ledger.take_due(&Concurrency::default(), now).is_none());
+        let mut media = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        assert!(ledger.take_due(&Concurrency::default(), &Gate::open(now), now).is_none());
         let version = a_version();
         (media.verified, media.steady) = (Some(version), Some((version, now)));
-        ledger.put_back(media, now);
+        ledger.put_back(media, now, now);
         assert_eq!(ledger.pending().not_unlinked, 1);
         let next: Vec<_> = std::iter::from_fn(|| take(&mut ledger, now)).collect();
         assert_eq!(next, ["a.wav", "a.json"]);
@@ -353,19 +376,19 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         let version = a_version();
         ledger.enter(file("a.wav", Sighting::Closed), now);
-        let mut job = ledger.take_due(&Concurrency::default(), now).unwrap();
+        let mut job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
         (job.verified, job.steady) = (Some(version), Some((version, now)));
-        ledger.put_back(job, now + Duration::from_secs(60));
+        ledger.put_back(job, now + Duration::from_secs(60), now);
         assert_eq!(ledger.unverified().count(), 0);
         ledger.enter(file("a.wav", Sighting::Found), now);
         assert_eq!(ledger.unverified().count(), 1);
         assert_eq!(take(&mut ledger, now + DOUBT).as_deref(), Some("a.wav"));
 
         ledger.enter(file("b.wav", Sighting::Closed), now);
-        let mut job = ledger.take_due(&Concurrency::default(), now).unwrap();
+        let mut job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
         ledger.enter(file("b.wav", Sighting::Closed), now);
         (job.verified, job.steady) = (Some(version), Some((version, now)));
-        ledger.put_back(job, now);
+        ledger.put_back(job, now, now);
         assert_eq!(ledger.unverified().count(), 2, "closed again while it was worked on");
     }
 
@@ -373,13 +396,13 @@ mod tests {
     fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Renamed), now);
-        let first = ledger.take_due(&Concurrency::default(), now).unwrap();
+        let first = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
         ledger.enter(file("a.wav", Sighting::Renamed), now);
         ledger.forget(Path::new("a.wav"), now);
-        assert!(ledger.take_due(&Concurrency::default(), now).is_none());
+        assert!(ledger.take_due(&Concurrency::default(), &Gate::open(now), now).is_none());
         ledger.remove(&first, now);
         assert_eq!(ledger.pending().files, 1);
-        let second = ledger.take_due(&Concurrency::default(), now).unwrap();
+        let second = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
         ledger.remove(&second, now);
         assert_eq!(ledger.pending(), Pending::default());
     }

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::fakes::{Bench, Fault, Object};
 use crate::domain::delivery::Sizes;
 
-const KINDS: [Fault; 22] = [
+const KINDS: [Fault; 24] = [
     Fault::RequestLost,
     Fault::AnswerLost,
     Fault::NoChecksum,
@@ -31,6 +31,8 @@ const KINDS: [Fault; 22] = [
     Fault::Refused(404, "NoSuchUpload"),
     Fault::Refused(404, "NoSuchBucket"),
     Fault::Refused(301, "PermanentRedirect"),
+    Fault::RefusedFor(60, 403, "AccessDenied"),
+    Fault::RefusedFor(600, 400, "KMS.DisabledException"),
     Fault::NoSessionFor(120),
     Fault::NoBrokerFor(600),
 ];

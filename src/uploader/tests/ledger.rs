@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::domain::delivery::{Sighting, is_companion_of};
 use crate::uploader::queue::Ledger;
+use crate::uploader::queue::circuit_breaker::Gate;
 use crate::uploader::spool::recording::FileVersion;
 use crate::uploader::spool::watcher::SpooledFile;
 use crate::uploader::transfer::concurrency::Concurrency;
@@ -119,7 +120,7 @@ proptest! {
                 }
                 Event::Take(seconds) => {
                     now += Duration::from_secs(seconds);
-                    if let Some(job) = ledger.take_due(&lanes, now) {
+                    if let Some(job) = ledger.take_due(&lanes, &Gate::open(now), now) {
                         let path = job.path.to_str().unwrap().to_owned();
                         prop_assert!(model.present.contains_key(&path) && !model.is_taken(&path), "{} twice", path);
                         prop_assert!(!model.has_media_to_wait_for(&job.path), "{} before its media file", path);
@@ -133,7 +134,7 @@ proptest! {
                     let has_changed = model.seen_again.contains(&(path.clone(), true));
                     model.seen_again.retain(|(seen, _)| *seen != path);
                     model.present.insert(path, verified && !has_changed);
-                    ledger.put_back(job, now + Duration::from_secs(seconds));
+                    ledger.put_back(job, now + Duration::from_secs(seconds), now);
                 }
                 Event::Left(nth) => {
                     let Some(job) = model.nth(nth) else { continue };
@@ -149,7 +150,7 @@ proptest! {
             ledger.remove(&job, now);
             model.leave(&job.path);
         }
-        while let Some(job) = ledger.take_due(&lanes, now) {
+        while let Some(job) = ledger.take_due(&lanes, &Gate::open(now), now) {
             prop_assert!(!model.has_media_to_wait_for(&job.path));
             ledger.remove(&job, now);
             model.leave(&job.path);

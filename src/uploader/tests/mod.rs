@@ -9,6 +9,7 @@ mod injections;
 mod ledger;
 mod multipart;
 mod pickup;
+mod refusals;
 mod reports;
 pub mod steps;
 

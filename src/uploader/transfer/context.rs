@@ -59,6 +59,6 @@ impl<B: Broker, S: Storage> TransferContext<B, S> {
         if self.destination.borrow().as_ref() != Some(destination) {
             return Err(Outcome::Interrupted);
         }
-        self.sessions.bucket(destination).await.map_err(|NoSession(why)| Outcome::Refused(why))
+        self.sessions.bucket(destination).await.map_err(|NoSession(why)| Outcome::NoSession(why))
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{
-    CHANGES_BEFORE_QUARANTINE, Journal, Poison, Sighting, Unread, after_failed_read,
+    CHANGES_BEFORE_QUARANTINE, Journal, Poison, Sighting, Standing, Unread, after_failed_read,
 };
 use crate::uploader::spool::recording::{FileVersion, Recording};
 use crate::uploader::transfer::concurrency::SizeClass;
@@ -24,6 +24,10 @@ pub struct Job {
     pub sighting: Sighting,
     /// Failed attempts in a row.
     pub failures: u32,
+    /// Those of them in which S3 did not take the recording.
+    pub refusals: u32,
+    /// What S3 answered to the last of these.
+    pub cause: Option<String>,
     /// Errors of reading the file since S3 last answered about it.
     pub read_errors: u32,
     /// Uploads begun.
@@ -55,6 +59,8 @@ impl Job {
             size_class,
             sighting,
             failures: 0,
+            refusals: 0,
+            cause: None,
             read_errors: 0,
             attempts: 0,
             changes: 0,
@@ -64,6 +70,10 @@ impl Job {
             upload: None,
             verified: None,
         }
+    }
+
+    pub fn standing(&self) -> Standing {
+        Standing::of(self.refusals)
     }
 
     /// The file changed: everything known of it is void, the evidence that it was complete first of all.

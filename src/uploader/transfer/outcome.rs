@@ -28,8 +28,10 @@ pub enum Outcome {
     Postponed(String),
     /// S3 gave no clear answer. Why.
     Failed(String),
-    /// The destination refuses, and probably not this recording alone. Why.
+    /// S3 refuses the recording. Why.
     Refused(String),
+    /// There is no session to send any recording with. Why.
+    NoSession(String),
     /// The file can never be uploaded, and is in quarantine under this path.
     Quarantined(Poison, PathBuf),
     /// S3 holds other content under the recording's key. From now on the recording has this name.

@@ -106,7 +106,11 @@ pub async fn stop<B: Broker, S: Storage>(
         }
         Next::RenewSession | Next::Pause => {
             job.answered = None;
-            context.sessions.discard(bucket).await;
+            if next == Next::RenewSession {
+                context.sessions.discard(bucket).await;
+            } else {
+                context.sessions.doubt(bucket).await;
+            }
             Outcome::Refused(answered).into()
         }
         _ => Outcome::Failed(answered).into(),

@@ -31,6 +31,8 @@ pub enum Fault {
     RequestLost,
     /// It is refused.
     Refused(u16, &'static str),
+    /// It is refused, and so is every put of the same recording for so many seconds.
+    RefusedFor(u64, u16, &'static str),
     /// Its session has expired, and for so many seconds STS throttles the broker, which has no other to give.
     NoSessionFor(u64),
     /// Its session has expired, and for so many seconds the broker answers nothing at all.
@@ -54,6 +56,12 @@ pub struct Outside {
     pub faults: Vec<(&'static str, Fault)>,
     /// Of the calls with these numbers, from 0.
     pub plan: BTreeMap<usize, Fault>,
+    /// Of every call that begins so, until then or for ever.
+    pub standing: Vec<(String, Option<Instant>, Fault)>,
+    /// When a call was made first.
+    pub first_calls: BTreeMap<String, Instant>,
+    /// When an object was made.
+    pub made: BTreeMap<String, Instant>,
     /// Uploads in parts that are open: their keys, and the bytes of their parts.
     pub uploads: BTreeMap<String, (String, BTreeMap<i32, Vec<u8>>)>,
     /// How many were begun.
@@ -157,9 +165,22 @@ impl Outside {
     fn call(&mut self, call: String) -> Option<Fault> {
         let named = self.faults.iter().position(|(begins, _)| call.starts_with(begins));
         let planned = self.plan.remove(&self.calls.len());
+        let lasts = |until: &Option<Instant>| until.is_none_or(|until| Instant::now() < until);
+        let mut standing = self.standing.iter();
+        let standing = standing.find(|(begins, until, _)| call.starts_with(begins) && lasts(until));
+        let standing = standing.map(|(.., fault)| fault.clone());
+        self.first_calls.entry(call.clone()).or_insert_with(Instant::now);
+        let key = call.rsplit(' ').next().unwrap_or_default().to_owned();
         self.calls.push(call);
-        let fault = named.map(|at| self.faults.remove(at).1).or(planned);
+        let fault = named.map(|at| self.faults.remove(at).1).or(planned).or(standing);
         let end = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
+        if let Some(Fault::RefusedFor(seconds, status, code)) = fault {
+            let refused = Fault::Refused(status, code);
+            for begins in ["PUT", "CREATE", "COMPLETE"] {
+                self.standing.push((format!("{begins} {key}"), end(seconds), refused.clone()));
+            }
+            return Some(refused);
+        }
         match fault {
             Some(Fault::NoSessionFor(seconds)) => self.no_sessions_until = end(seconds),
             Some(Fault::NoBrokerFor(seconds)) => self.no_broker_until = end(seconds),
@@ -189,6 +210,7 @@ impl Outside {
             return Answer::Granted(None);
         }
         self.objects.insert(key.to_owned(), Object { bytes, has_checksum: true });
+        self.made.insert(key.to_owned(), Instant::now());
         match fault {
             Some(Fault::AnswerLost) => Answer::Silent(Silence::Connection),
             Some(Fault::NoChecksum | Fault::Garbled) => Answer::Granted(None),
