@@ -32,9 +32,12 @@ pub fn init_logs() {
     }
 }
 
-/// Below `info` libraries log whole requests, with External IDs, tokens and keys. No setting may enable that.
+/// Below `info` libraries log whole requests, with External IDs, tokens and keys; kube's client logs at `warn` whole answers
+/// that it cannot decode, Secrets among them. No setting may enable either.
 fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
-    *metadata.level() <= tracing::Level::INFO || metadata.target().starts_with("recording_")
+    let target = metadata.target();
+    let least = if target.starts_with("kube_client") { tracing::Level::ERROR } else { tracing::Level::INFO };
+    *metadata.level() <= least || target.starts_with("recording_")
 }
 
 /// Text that is sent at a time, of metrics that are too many for one text.
@@ -201,5 +204,41 @@ pub async fn shutdown() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn no_body_that_kube_cannot_decode_is_logged() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = lines.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || Lines(written.clone()));
+        let logs = tracing_subscriber::registry().with(layer.with_filter(filter_fn(may_be_logged)));
+        tracing::subscriber::with_default(logs, || {
+            tracing::warn!(target: "kube_client::client", "a body, a failure");
+            tracing::debug!(target: "hyper::proto", "a request");
+            tracing::error!(target: "kube_client::client::builder", "failed with status 500");
+            tracing::warn!(target: "kube_runtime::watcher", "a watch failed");
+            tracing::debug!(target: "recording_operator::broker", "ours");
+        });
+        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("a body") && !text.contains("a request"), "{text}");
+        for logged in ["failed with status 500", "a watch failed", "ours"] {
+            assert!(text.contains(logged), "{logged}: {text}");
+        }
     }
 }
