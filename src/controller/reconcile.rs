@@ -122,7 +122,7 @@ impl Context {
         };
         // Where the broker wrote first, its write triggers the next reconciliation.
         let upload = seen.status.as_ref().and_then(|status| status.last_upload_time.as_ref());
-        destinations::write_delivery(&self.client, seen, left.as_ref(), upload).await?;
+        Box::pin(destinations::write_delivery(&self.client, seen, left.as_ref(), upload)).await?;
         Ok(None)
     }
 
