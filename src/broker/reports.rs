@@ -6,20 +6,24 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::stream;
+use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ports::Cluster;
-use crate::cluster;
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::delivery::{PodReport, apply_reports};
 
 /// How long reports are gathered before they are written: the pods of one destination tend to fail together.
 const GATHER: Duration = Duration::from_secs(1);
+/// From one write to the next of the same destination.
+const INTERVAL: Duration = Duration::from_secs(10);
 /// How long to wait for the watch to show a change that a write conflicted with.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// Destinations that are written at the same time, so that one which changes constantly delays no other.
-const AT_ONCE: usize = 16;
+/// Destinations that are written at the same time.
+const AT_ONCE: usize = 32;
+/// Those of one namespace, which leave most writes to others however slow theirs are.
+const AT_ONCE_IN_A_NAMESPACE: usize = 4;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Writes attempted for one destination. Its sidecars report again within five minutes.
 const ATTEMPTS: u32 = 10;
@@ -30,79 +34,120 @@ type Name = (String, String);
 /// Reports that are not written yet.
 #[derive(Default)]
 pub(super) struct Reports {
-    /// By destination and UID of the pod, of which the last report counts.
-    pending: Mutex<HashMap<Name, BTreeMap<String, PodReport>>>,
-    added: Notify,
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// By destination and UID of the pod, of which the last report counts. A destination that has a worker is in it, with
+    /// or without reports.
+    pending: HashMap<Name, BTreeMap<String, PodReport>>,
+    /// Destinations that need a worker.
+    without_worker: Vec<Name>,
+}
+
+impl Waiting {
+    /// Takes a destination's reports. Without any its worker ends, and the destination is forgotten.
+    fn take(&mut self, name: &Name) -> Option<Vec<PodReport>> {
+        let of_destination = self.pending.get_mut(name)?;
+        if of_destination.is_empty() {
+            self.pending.remove(name);
+            return None;
+        }
+        Some(std::mem::take(of_destination).into_values().collect())
+    }
 }
 
 impl Reports {
     pub(super) fn add(&self, namespace: &str, destination: &str, mut heard: PodReport) {
-        let mut all = self.pending.lock().unwrap();
-        let of_destination = all.entry((namespace.to_owned(), destination.to_owned())).or_default();
+        let mut waiting = self.waiting.lock().unwrap();
+        let name = (namespace.to_owned(), destination.to_owned());
+        if !waiting.pending.contains_key(&name) {
+            waiting.without_worker.push(name.clone());
+            self.arrived.notify_one();
+        }
+        let of_destination = waiting.pending.entry(name).or_default();
         if let Some(earlier) = of_destination.get(&heard.uid) {
             // The status still shows what the pod reported before the earlier one.
             heard.report.was_in_trouble = earlier.report.was_in_trouble;
         }
         of_destination.insert(heard.uid.clone(), heard);
-        self.added.notify_one();
     }
 
-    /// Writes reports, each destination once however many of its pods have reported.
+    /// Writes reports, each destination at its own pace.
     pub(super) async fn write<C: Cluster>(&self, cluster: &C) -> Infallible {
+        let limiter = ConcurrencyLimiter::per_key(AT_ONCE_IN_A_NAMESPACE).with_total(AT_ONCE);
+        let mut workers = FuturesUnordered::new();
         loop {
-            self.added.notified().await;
+            let new = std::mem::take(&mut self.waiting.lock().unwrap().without_worker);
+            workers.extend(new.into_iter().map(|name| self.write_one(cluster, &limiter, name)));
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                Some(()) = workers.next() => {}
+            }
+        }
+    }
+
+    /// Writes the reports of one destination, until there are no more.
+    async fn write_one<C: Cluster>(&self, cluster: &C, limiter: &ConcurrencyLimiter, name: Name) {
+        let (namespace, destination) = &name;
+        loop {
             sleep(GATHER).await;
-            let all = std::mem::take(&mut *self.pending.lock().unwrap());
-            let written =
-                stream::iter(all).for_each_concurrent(AT_ONCE, async |((namespace, name), heard)| {
-                    let heard: Vec<_> = heard.into_values().collect();
-                    let written = enter_into_status(cluster, &namespace, &name, &heard);
-                    let error = match timeout(WRITE_TIMEOUT, written).await {
-                        Ok(Ok(())) => return,
-                        Ok(Err(error)) => error.to_string(),
-                        Err(_) => format!("no end within {} s", WRITE_TIMEOUT.as_secs()),
-                    };
+            let Some(heard) = self.waiting.lock().unwrap().take(&name) else { return };
+            let began = Instant::now();
+            // On the heap, as thousands of workers wait and few write.
+            match Box::pin(enter_into_status(cluster, limiter, namespace, destination, &heard)).await {
+                Ok(false) => {}
+                Ok(true) => sleep_until(began + INTERVAL - GATHER).await,
+                Err(error) => {
                     tracing::warn!(
                         namespace,
-                        name,
+                        name = destination,
                         error,
                         "writing reports into the status failed; the sidecars report again"
                     );
-                });
-            written.await;
+                    sleep_until(began + INTERVAL - GATHER).await;
+                }
+            }
         }
     }
 }
 
+/// Whether anything was written. A conflict releases the permit: whoever keeps changing a destination holds up no other.
 async fn enter_into_status<C: Cluster>(
     cluster: &C,
+    limiter: &ConcurrencyLimiter,
     namespace: &str,
     name: &str,
     heard: &[PodReport],
-) -> cluster::Result<()> {
+) -> Result<bool, String> {
     let mut changes = cluster.changes(namespace, name);
     for _ in 0..ATTEMPTS {
+        let permit = limiter.acquire(namespace).await;
         changes.mark_unchanged();
-        let Some(destination) = cluster.destination(namespace, name) else { return Ok(()) };
+        let Some(destination) = cluster.destination(namespace, name) else { return Ok(false) };
         // The API server has not defaulted the status yet.
-        let Some(status) = &destination.status else { return Ok(()) };
-        let Some(update) = apply_reports(status, heard) else { return Ok(()) };
-        if cluster.write_delivery(&destination, &update).await? {
+        let Some(status) = &destination.status else { return Ok(false) };
+        let Some(update) = apply_reports(status, heard) else { return Ok(false) };
+        let write = async {
+            if !cluster.write_delivery(&destination, &update).await.map_err(|error| error.to_string())? {
+                return Ok(false);
+            }
             for transition in &update.transitions {
                 tracing::info!(namespace, name, reason = transition.reason, "{}", transition.note);
                 if let Err(error) = cluster.announce(&destination, transition).await {
                     tracing::warn!(namespace, name, %error, "publishing an Event failed; the status has the same text");
                 }
             }
-            return Ok(());
+            Ok(true)
+        };
+        let written = timeout(WRITE_TIMEOUT, write).await;
+        if written.unwrap_or_else(|_| Err(format!("no end within {} s", WRITE_TIMEOUT.as_secs())))? {
+            return Ok(true);
         }
+        drop(permit);
         _ = timeout(CATCH_UP, changes.changed()).await;
     }
-    tracing::warn!(
-        namespace,
-        name,
-        attempt = ATTEMPTS,
-        "writing reports into the status conflicted too often; the sidecars report again"
-    );
-    Ok(())
+    Err(format!("{ATTEMPTS} writes ran into changes of the destination"))
 }

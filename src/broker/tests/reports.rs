@@ -1,8 +1,19 @@
 //! What sidecars report.
 
+use std::sync::Mutex;
+
+use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use k8s_openapi::api::core::v1::Pod;
+use secrecy::SecretString;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::super::ports::Cluster;
+use super::super::reports::Reports;
 use super::*;
+use crate::api::{RecordingDestination, Transition};
+use crate::cluster;
+use crate::domain::delivery::{PodReport, StatusUpdate};
 
 /// One that is late, at any time of the tests.
 const LATE: &str = r#"{"pendingFiles": 3, "oldestPendingTime": "2026-01-01T00:00:00Z", "quarantined": 0}"#;
@@ -25,7 +36,7 @@ async fn a_report_is_entered_into_the_status_of_the_pods_own_destination() {
     assert_eq!(bench.in_trouble(), ["recorder-0"]);
     assert_eq!(*bench.world.announced.lock().unwrap(), ["UploadsLate"]);
     bench.report("token-of-recorder-0", WELL).await;
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(12)).await;
     assert_eq!(bench.in_trouble(), [""; 0]);
     assert_eq!(*bench.world.announced.lock().unwrap(), ["UploadsLate", "Delivered"]);
     bench.counted("Served", 2);
@@ -93,4 +104,95 @@ async fn a_write_that_runs_into_a_change_is_done_again_on_what_is_there_then() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(bench.in_trouble(), ["recorder-0"]);
     assert_eq!(bench.world.writes.load(SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_is_written_once_in_ten_seconds_and_the_last_report_counts() {
+    let bench = Bench::new();
+    for second in 0..60 {
+        bench.report("token-of-recorder-0", if second % 2 == 0 { LATE } else { WELL }).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    let writes = bench.world.writes.load(SeqCst);
+    assert!((3..=7).contains(&writes), "{writes} in a minute");
+    bench.report("token-of-recorder-0", LATE).await;
+    sleep(Duration::from_secs(12)).await;
+    assert_eq!(bench.in_trouble(), ["recorder-0"]);
+}
+
+/// An API server at which the writes of some destinations come to no end.
+#[derive(Clone, Default)]
+struct Stuck {
+    written: Arc<Mutex<Vec<String>>>,
+    changed: watch::Sender<()>,
+}
+
+impl Cluster for Stuck {
+    async fn review(&self, _: &SecretString) -> cluster::Result<TokenReviewStatus> {
+        unreachable!("reports come from known pods")
+    }
+
+    async fn pod(&self, _: &str, _: &str) -> cluster::Result<Option<Pod>> {
+        unreachable!("reports come from known pods")
+    }
+
+    fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
+        let destination = json!({
+            "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
+            "metadata": {"namespace": namespace, "name": name},
+            "spec": {
+                "bucket": "acme-recordings", "region": "us-east-1",
+                "roleARN": "arn:aws:iam::111111111111:role/writer", "externalIDSecretRef": {"name": "a"},
+            },
+            "status": {"observedGeneration": 1, "conditions": []},
+        });
+        Some(Arc::new(serde_json::from_value(destination).unwrap()))
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    async fn write_delivery(&self, of: &RecordingDestination, _: &StatusUpdate) -> cluster::Result<bool> {
+        let namespace = of.metadata.namespace.clone().unwrap();
+        if namespace.starts_with("stuck") {
+            std::future::pending::<()>().await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        self.written.lock().unwrap().push(namespace);
+        Ok(true)
+    }
+
+    async fn announce(&self, _: &RecordingDestination, _: &Transition) -> cluster::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_whose_write_hangs_delays_no_other() {
+    let (reports, cluster) = (Reports::default(), Stuck::default());
+    let late = |uid: String| PodReport {
+        pod: "p".into(),
+        uid,
+        report: serde_json::from_str(LATE).unwrap(),
+        at: jiff::Timestamp::now(),
+    };
+    let others = async {
+        // All that one namespace can have, and a few more.
+        for number in 0..100 {
+            reports.add("stuck", &format!("d{number}"), late("u".into()));
+        }
+        for round in 0..3 {
+            for tenant in 0..200 {
+                reports.add(&format!("tenant-{tenant}"), "acme", late(format!("u{round}")));
+            }
+            sleep(Duration::from_secs(12)).await;
+            let written = cluster.written.lock().unwrap().len();
+            assert_eq!(written, 200 * (round + 1), "within twelve seconds, while the others hang");
+        }
+    };
+    tokio::select! {
+        never = reports.write(&cluster) => match never {},
+        () = others => {}
+    }
 }

@@ -62,9 +62,19 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Whether the upload is of a recording of this size to this key.
+    /// Whether the upload is of a recording of this size to this key, and its parts can be the whole of it: with parts too
+    /// small, S3's limit would make an object of the recording's beginning alone.
     pub fn is_for(&self, bucket: &str, key: &str, size: u64) -> bool {
-        self.bucket == bucket && self.key == key && self.size == size && self.part_size > 0
+        self.bucket == bucket && self.key == key && self.size == size && self.is_whole()
+    }
+
+    fn is_whole(&self) -> bool {
+        if self.part_size == 0 || self.size.div_ceil(self.part_size) > MOST_PARTS {
+            return false;
+        }
+        let all = self.size.div_ceil(self.part_size) as i32;
+        self.parts.is_sorted_by(|before, after| before.number < after.number)
+            && self.parts.iter().all(|part| (1..=all).contains(&part.number))
     }
 
     /// Which bytes a part holds.
@@ -225,6 +235,33 @@ mod tests {
                 journal.missing().map(|number| format!("{:?}", journal.range(number))).collect();
             assert_eq!(ranges.join(" "), expected);
         }
+    }
+
+    #[test]
+    fn a_journal_whose_parts_are_not_the_whole_recording_is_not_continued() {
+        let with = |size, part_size, numbers: &[i32]| {
+            let parts = numbers.iter().map(|number| part(*number, b"a")).collect();
+            Journal { parts, ..journal(size, part_size) }
+        };
+        let is_for = |journal: Journal| journal.is_for("acme-recordings", "calls/d/a.wav", journal.size);
+        for (size, part_size, numbers, expected) in [
+            (9, 4, &[][..], true),
+            (9, 4, &[1, 3], true),
+            (9, 4, &[1, 2, 3], true),
+            (40_000, 4, &[10_000], true),
+            (40_001, 4, &[], false),
+            (u64::MAX, 1, &[], false),
+            (9, 0, &[], false),
+            (9, 4, &[0], false),
+            (9, 4, &[-1, 1], false),
+            (9, 4, &[4], false),
+            (9, 4, &[2, 1], false),
+            (9, 4, &[1, 1], false),
+            (9, 4, &[i32::MAX], false),
+        ] {
+            assert_eq!(is_for(with(size, part_size, numbers)), expected, "{size}, {part_size}, {numbers:?}");
+        }
+        assert!(!journal(9, 4).is_for("acme-recordings", "calls/d/a.wav", 10));
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub fn remedy_to_write(error: ErrorKind) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => {
             "the volume is mounted read-only, or became so by an error of its medium: see the node's log"
         }
+        ErrorKind::InvalidData | ErrorKind::NotADirectory => {
+            "something else has the name .recording-uploader, or that of a file in it: remove that from the spool"
+        }
         _ => "let it be writable for the uploader's UID or GID",
     }
 }
@@ -31,6 +34,8 @@ mod tests {
             (ErrorKind::StorageFull, "make room", Some("max_user_watches")),
             (ErrorKind::QuotaExceeded, "make room", None),
             (ErrorKind::ReadOnlyFilesystem, "node's log", None),
+            (ErrorKind::InvalidData, "remove that", None),
+            (ErrorKind::NotADirectory, "remove that", None),
             (ErrorKind::PermissionDenied, "UID or GID", None),
         ] {
             assert!(remedy_to_write(error).contains(write), "{error}");

@@ -61,8 +61,9 @@ impl DirEntry {
         syscalls::lock(&self.directory, &self.name)
     }
 
-    pub fn read(&self) -> io::Result<Vec<u8>> {
-        syscalls::read(self.open()?)
+    /// The content of a regular file. `InvalidData`: it is another, or has more bytes than that.
+    pub fn read(&self, limit: u64) -> io::Result<Vec<u8>> {
+        syscalls::read(self.open()?, limit)
     }
 
     /// Writes a new file and waits until the medium has it.

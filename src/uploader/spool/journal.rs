@@ -11,11 +11,14 @@ use crate::uploader::spool::blocking::blocking;
 use crate::uploader::spool::dir_entry::{DirEntry, open_directory};
 use crate::uploader::spool::syscalls;
 
+/// Most bytes that are read of a journal: 10,000 parts take up to 1.5 MB.
+const LIMIT: u64 = 4 << 20;
+
 /// The journal of a recording's upload, if there is one that can be read.
 pub async fn load(spool: &Spool, relative: &Path) -> io::Result<Option<Journal>> {
     let (spool, relative) = (spool.clone(), relative.to_owned());
     blocking(move || {
-        let content = DirEntry::find(spool.root(), &file_of(&relative)).and_then(|entry| entry.read());
+        let content = DirEntry::find(spool.root(), &file_of(&relative)).and_then(|entry| entry.read(LIMIT));
         match content {
             // What is not a journal is as good as none: its upload is lost to us, and no recording with it.
             Ok(content) => Ok(serde_json::from_slice(&content).ok()),
@@ -59,6 +62,7 @@ pub async fn remove(spool: &Spool, relative: &Path) -> io::Result<()> {
 }
 
 /// The recordings, still there or not, whose uploads have journals. Files that a process left half written are removed.
+/// What cannot be read or removed hides no other journal.
 pub async fn recordings(spool: &Spool) -> io::Result<Vec<PathBuf>> {
     let spool = spool.clone();
     blocking(move || {
@@ -70,10 +74,18 @@ pub async fn recordings(spool: &Spool) -> io::Result<Vec<PathBuf>> {
         for entry in syscalls::list(&directory)? {
             let (name, _) = entry?;
             let entry = DirEntry::find(spool.root(), &own().join(&name))?;
-            if Path::new(&name).extension().is_some_and(|extension| extension == "tmp") {
-                entry.unlink()?;
-            } else if let Ok(journal) = serde_json::from_slice::<Journal>(&entry.read()?) {
-                recordings.push(journal.path.into());
+            let is_half_written = Path::new(&name).extension().is_some_and(|extension| extension == "tmp");
+            let content = match is_half_written {
+                true => entry.unlink().map(|()| None),
+                false => entry.read(LIMIT).map(Some),
+            };
+            match content {
+                Ok(Some(content)) => {
+                    let journal = serde_json::from_slice::<Journal>(&content);
+                    recordings.extend(journal.ok().map(|journal| journal.path.into()));
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(journal = ?name, %error, "cannot use a file among the journals"),
             }
         }
         Ok(recordings)
@@ -176,5 +188,56 @@ mod tests {
         assert_eq!(recordings(&spool).await.unwrap(), [PathBuf::from("a.wav")]);
         assert_eq!(std::fs::read_dir(own).unwrap().count(), 2);
         assert_eq!(load(&spool, Path::new("b.wav")).await.unwrap(), None);
+    }
+
+    /// Names of what is no regular file, and of a journal without end, in a directory.
+    fn oddities(directory: &Path) -> [PathBuf; 4] {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let all = ["fifo", "link", "directory", "endless"].map(|name| directory.join(name));
+        mknodat(CWD, &all[0], FileType::Fifo, Mode::RWXU, 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &all[1]).unwrap();
+        std::fs::create_dir(&all[2]).unwrap();
+        std::fs::File::create(&all[3]).unwrap().set_len(1 << 40).unwrap();
+        all
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_journal_is_passed_over_and_hides_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().to_owned());
+        save(&spool, journal("a.wav", "1")).await.unwrap();
+        for odd in oddities(&directory.path().join(own())) {
+            let name = odd.file_name().unwrap().to_owned();
+            // A pipe whose other side is open and says nothing is not waited for either.
+            let _other_side = (name == "fifo")
+                .then(|| std::fs::OpenOptions::new().read(true).write(true).open(&odd).unwrap());
+            assert_eq!(recordings(&spool).await.unwrap(), [PathBuf::from("a.wav")], "{name:?}");
+            let taken = directory.path().join(file_of(Path::new("b.wav")));
+            std::fs::rename(&odd, &taken).unwrap();
+            assert!(load(&spool, Path::new("b.wav")).await.is_err(), "{name:?} passed for a journal");
+            if name == "directory" {
+                std::fs::remove_dir(&taken).unwrap();
+                continue;
+            }
+            save(&spool, journal("b.wav", "2")).await.unwrap();
+            let saved = load(&spool, Path::new("b.wav")).await.unwrap();
+            assert_eq!(saved, Some(journal("b.wav", "2")), "{name:?} is replaced");
+            std::fs::remove_file(&taken).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_largest_journal_fits_into_what_is_read() {
+        let mut largest = journal(&"\u{1}".repeat(4096), &"u".repeat(1024));
+        for number in 1..=10_000 {
+            let crc64nvme = crate::api::Crc64Nvme(u64::MAX);
+            largest.parts.push(crate::api::Part {
+                number,
+                etag: format!("\"{}\"", "e".repeat(38)),
+                crc64nvme,
+            });
+        }
+        let length = serde_json::to_vec(&largest).unwrap().len() as u64;
+        assert!(length < LIMIT / 2, "{length}");
     }
 }

@@ -81,4 +81,36 @@ mod tests {
         assert!(acquire(&spool, &termination_log, std::future::pending()).await.is_some());
         assert!(directory.path().join("a.wav").exists());
     }
+
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_not_waited_for_and_not_locked() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().to_owned());
+        let lock = directory.path().join(".recording-uploader/lock");
+        drop(spool.lock().await.unwrap().expect("a file of ours is locked"));
+        let elsewhere = directory.path().join("elsewhere");
+        let make: [(&str, &dyn Fn()); 4] = [
+            ("a FIFO", &|| mknodat(CWD, &lock, FileType::Fifo, Mode::RWXU, 0).unwrap()),
+            ("a link to nothing", &|| std::os::unix::fs::symlink(&elsewhere, &lock).unwrap()),
+            ("a link to a device", &|| std::os::unix::fs::symlink("/dev/null", &lock).unwrap()),
+            ("a directory", &|| std::fs::create_dir(&lock).unwrap()),
+        ];
+        for (what, make) in make {
+            std::fs::remove_file(&lock).unwrap();
+            make();
+            let mut reader = None;
+            for side in ["alone", "with a reader"] {
+                let error = spool.lock().await.unwrap_err();
+                assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{what} {side}");
+                assert!(remedy_to_write(error.kind()).contains("remove that"));
+                reader = (what == "a FIFO")
+                    .then(|| std::fs::OpenOptions::new().read(true).write(true).open(&lock).unwrap());
+            }
+            drop(reader);
+            assert!(!elsewhere.exists(), "nothing is made behind a link");
+        }
+        std::fs::remove_dir(&lock).unwrap();
+        assert!(spool.lock().await.unwrap().is_some(), "as soon as it is removed");
+    }
 }

@@ -115,12 +115,27 @@ pub fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usiz
     }
 }
 
-/// Reads a small file to its end.
-pub fn read(mut file: File) -> io::Result<Vec<u8>> {
+/// Reads a regular file of at most so many bytes to its end. `InvalidData`: it is another.
+pub fn read(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    must_be_regular(&file)?;
     step("read a file")?;
     let mut content = Vec::new();
-    file.read_to_end(&mut content)?;
+    file.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {limit} bytes")));
+    }
     Ok(content)
+}
+
+fn must_be_regular(file: &File) -> io::Result<()> {
+    match file_type(&metadata(file)?) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(not_regular()),
+    }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }
 
 /// Unlinks a file.
@@ -173,11 +188,17 @@ pub fn sync_directory(directory: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fsync(readable)?)
 }
 
-/// Opens a file, created if it is missing, and locks it. `None`: another process has the lock.
+/// Opens a regular file, created if it is missing, and locks it. `None`: another process has the lock. `InvalidData`: the
+/// name is taken by something else, such as a FIFO, whose opening must not wait for its other side.
 pub fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
+    use rustix::io::Errno;
     step("lock a file")?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(directory, name, flags, NEW_FILE)?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(directory, name, flags, NEW_FILE) {
+        Err(Errno::NXIO | Errno::LOOP | Errno::ISDIR) => return Err(not_regular()),
+        opened => File::from(opened?),
+    };
+    must_be_regular(&file)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),

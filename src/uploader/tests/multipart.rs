@@ -131,6 +131,29 @@ async fn after_a_kill_the_same_upload_goes_on_with_the_missing_parts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_journal_with_too_small_parts_never_passes_the_beginning_for_the_whole() {
+    Bench::run(async |mut bench| {
+        let long = "0123456789".repeat(1001);
+        bench.world.borrow_mut().faults.push(("COMPLETE", Fault::Refused(403, "AccessDenied")));
+        bench.start();
+        bench.record("a.wav", &long);
+        bench.until("all parts", |bench| bench.calls().iter().any(|call| call.starts_with("COMPLETE"))).await;
+        bench.kill().await;
+        let journal = fs::read_dir(bench.path(".recording-uploader/journal")).unwrap().next().unwrap();
+        let journal = journal.unwrap().path();
+        let mut damaged: serde_json::Value = serde_json::from_slice(&fs::read(&journal).unwrap()).unwrap();
+        damaged["partSize"] = 1.into();
+        damaged["parts"] = serde_json::json!([]);
+        fs::write(&journal, damaged.to_string()).unwrap();
+        bench.start();
+        bench.until_delivered("a.wav", &long).await;
+        assert!(bench.news().contains(&"ABORT a.wav".to_owned()), "nothing of the first upload is left");
+        assert_eq!(bench.world.borrow().uploads_begun, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn parts_whose_bytes_the_file_no_longer_has_are_sent_again() {
     Bench::run(async |mut bench| {
         bench.world.borrow_mut().faults.push(("COMPLETE", Fault::Refused(403, "AccessDenied")));
