@@ -7,6 +7,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::error::{CallError, Result};
+use super::names;
 use crate::api::{
     CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
     Uploaders,
@@ -21,13 +22,17 @@ pub fn everywhere(client: &Client) -> Api<RecordingDestination> {
 
 /// The destination of that name; `None` when there is none.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
+    names::check(namespace, name)?;
     Api::namespaced(client.clone(), namespace).get_opt(name).await
 }
 
 /// The destinations of one namespace, or of all.
 pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<RecordingDestination>> {
     let api: Api<RecordingDestination> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        Some(namespace) => {
+            names::check(namespace, "any")?;
+            Api::namespaced(client.clone(), namespace)
+        }
         None => Api::all(client.clone()),
     };
     Ok(api.list(&ListParams::default()).await?.items)
@@ -60,9 +65,11 @@ pub async fn wait_until(
 
 /// Whether the API server has a destination of that name.
 pub async fn exists(client: &Client, namespace: &str, name: &str) -> Result<bool> {
-    let found =
-        Api::<RecordingDestination>::namespaced(client.clone(), namespace).get_metadata_opt(name).await;
-    let found = found.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
+    let found = async {
+        names::check(namespace, name)?;
+        Api::<RecordingDestination>::namespaced(client.clone(), namespace).get_metadata_opt(name).await
+    };
+    let found = found.await.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
     Ok(found.is_some())
 }
 

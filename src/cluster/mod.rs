@@ -8,9 +8,11 @@ mod destination_cache;
 pub mod destinations;
 mod error;
 mod events;
+mod names;
 pub mod pods;
 pub mod secrets;
 pub mod tokens;
+pub mod webhook_paths;
 
 pub use bindings::NamespaceAccounts;
 pub use client::{client, watch_pages};

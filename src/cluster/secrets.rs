@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::error::{CallError, Result};
+use super::names;
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
 use crate::domain::verdict::SecretObservation;
 use crate::secret::{ExternalID, MalformedExternalID};
@@ -16,6 +17,8 @@ pub async fn external_id(
     namespace: &str,
     reference: &ExternalIDSecretRef,
 ) -> Result<(SecretObservation, Option<ExternalID>)> {
+    let not_a_name = |error| CallError::on("get", "secret", namespace, &reference.name, error);
+    names::check(namespace, &reference.name).map_err(not_a_name)?;
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut secret = match api.get_opt(&reference.name).await {
         Ok(Some(secret)) => secret,

@@ -6,6 +6,7 @@ mod context;
 mod gather;
 mod metrics;
 mod reconcile;
+mod webhook_path;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -74,6 +75,9 @@ pub struct Config {
     /// The certificates that are kept; none when somebody else keeps them.
     #[command(flatten)]
     pub certificates: Option<certificates::Config>,
+    /// The webhook whose path is kept secret; none when it is not called by an API server.
+    #[command(flatten)]
+    pub webhook_path: Option<webhook_path::Config>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,13 @@ pub async fn run(
     let certificates = async {
         match kept {
             Some(kept) => certificates::keep(keeper, kept).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (keeper, kept) = (client.clone(), config.webhook_path);
+    let webhook_path = async {
+        match kept {
+            Some(kept) => webhook_path::keep(keeper, kept).await,
             None => std::future::pending().await,
         }
     };
@@ -156,6 +167,7 @@ pub async fn run(
         failed = probes => Ok(failed?),
         () = ready => Ok(()),
         never = certificates => match never {},
+        never = webhook_path => match never {},
         never = watch => match never {},
     }
 }
