@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::process::{ExitCode, Termination};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -207,10 +207,51 @@ pub async fn shutdown() {
     }
 }
 
+/// Limits log lines that a stranger can cause.
+#[derive(Debug, Default)]
+pub struct LineLimit(Mutex<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    began: Option<Instant>,
+    written: u64,
+    suppressed: u64,
+}
+
+impl LineLimit {
+    /// Lines in each interval.
+    const MOST: u64 = 20;
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// Whether a line may be written, and then how many before it were not.
+    pub fn next(&self) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now())
+    }
+}
+
+impl Lines {
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        if self.began.is_none_or(|began| now.duration_since(began) >= LineLimit::INTERVAL) {
+            (self.began, self.written) = (Some(now), 0);
+        }
+        if self.written == LineLimit::MOST {
+            self.suppressed += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+/// A name from outside as it may be logged: no longer than the name of an object, and without control characters.
+pub fn shown(name: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let shown: String = name.chars().take(253).map(escaped).collect();
+    if name.chars().nth(253).is_some() { format!("{shown}…") } else { shown }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[test]
@@ -239,6 +280,26 @@ mod tests {
         assert!(!text.contains("a body") && !text.contains("a request"), "{text}");
         for logged in ["failed with status 500", "a watch failed", "ours"] {
             assert!(text.contains(logged), "{logged}: {text}");
+        }
+    }
+
+    #[test]
+    fn of_many_lines_some_are_written_and_the_others_counted() {
+        let (mut lines, began) = (Lines::default(), Instant::now());
+        let written = (0..1000).filter_map(|_| lines.next(began)).count();
+        assert_eq!(written as u64, LineLimit::MOST);
+        assert_eq!(lines.next(began + LineLimit::INTERVAL), Some(1000 - LineLimit::MOST));
+        assert_eq!(lines.next(began + LineLimit::INTERVAL), Some(0));
+    }
+
+    #[test]
+    fn a_name_is_shown_without_control_characters_and_not_without_end() {
+        for (name, expected) in [
+            ("recorder-5", "recorder-5".to_owned()),
+            ("a\nb\u{1b}[31m", "a\\nb\\u{1b}[31m".to_owned()),
+            ("a".repeat(10_000).as_str(), format!("{}…", "a".repeat(253))),
+        ] {
+            assert_eq!(shown(name), expected);
         }
     }
 }

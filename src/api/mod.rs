@@ -8,6 +8,7 @@ mod check_name;
 mod condition;
 mod crd;
 mod destination;
+mod names;
 mod object;
 
 pub use answer::{Answer, Refusal, Silence};
@@ -17,6 +18,7 @@ pub use check_name::{BucketCall, CheckName, WrongCaller};
 pub use condition::{ConditionType, Objection, Reason, Side, Transition};
 pub use crd::crd;
 pub use destination::*;
+pub use names::{is_namespace_name, is_object_name};
 pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};
 
 /// Type of the Secret that holds an External ID. A Secret of another type is never read.

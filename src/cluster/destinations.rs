@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::{CallError, Result};
 use super::lenient::{LenientDestination, namespace_of};
+use super::names;
 use crate::api::{
     CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
     Uploaders,
@@ -17,6 +18,7 @@ const KIND: &str = "recordingdestination";
 
 /// The destination of that name; `None` when there is none.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
+    names::check(namespace, name)?;
     let api: Api<LenientDestination> = Api::namespaced(client.clone(), namespace);
     Ok(api.get_opt(name).await?.map(|found| found.0).transpose()?)
 }
@@ -24,7 +26,10 @@ pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<O
 /// The destinations of one namespace, or of all. One that cannot be decoded is left out, with a warning.
 pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<RecordingDestination>> {
     let api: Api<LenientDestination> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        Some(namespace) => {
+            names::check(namespace, "any")?;
+            Api::namespaced(client.clone(), namespace)
+        }
         None => Api::all(client.clone()),
     };
     let found = api.list(&ListParams::default()).await?.items.into_iter();
@@ -61,9 +66,11 @@ pub async fn wait_until(
 
 /// Whether the API server has a destination of that name.
 pub async fn exists(client: &Client, namespace: &str, name: &str) -> Result<bool> {
-    let api: Api<LenientDestination> = Api::namespaced(client.clone(), namespace);
-    let found =
-        api.get_opt(name).await.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
+    let found = async {
+        names::check(namespace, name)?;
+        Api::<LenientDestination>::namespaced(client.clone(), namespace).get_opt(name).await
+    };
+    let found = found.await.map_err(|error| CallError::on("get", KIND, namespace, name, error))?;
     // What cannot be decoded counts as absent everywhere.
     Ok(found.is_some_and(|found| found.0.is_ok()))
 }

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod keyed_changes;
 mod lenient;
+mod names;
 pub mod pods;
 pub mod secrets;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 pub mod tokens;
 mod undecodable;
 mod watch;
+pub mod webhook_paths;
 
 pub use bindings::NamespaceAccounts;
 pub use client::client;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::error::{CallError, Result};
 use super::lenient::or_none;
+use super::names;
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
 use crate::domain::verdict::SecretObservation;
 use crate::secret::{ExternalID, MalformedExternalID};
@@ -43,6 +44,8 @@ pub async fn external_id(
     namespace: &str,
     reference: &ExternalIDSecretRef,
 ) -> Result<(SecretObservation, Option<ExternalID>)> {
+    let not_a_name = |error| CallError::on("get", "secret", namespace, &reference.name, error);
+    names::check(namespace, &reference.name).map_err(not_a_name)?;
     let body = match get(client, namespace, &reference.name).await {
         Ok(body) => body,
         Err(kube::Error::Api(refusal)) if refusal.code == 404 => {

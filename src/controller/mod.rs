@@ -7,6 +7,7 @@ mod gather;
 mod metrics;
 mod reconcile;
 mod secret_reads;
+mod webhook_path;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -76,6 +77,9 @@ pub struct Config {
     /// The certificates that are kept; none when somebody else keeps them.
     #[command(flatten)]
     pub certificates: Option<certificates::Config>,
+    /// The webhook whose path is kept secret; none when it is not called by an API server.
+    #[command(flatten)]
+    pub webhook_path: Option<webhook_path::Config>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +123,13 @@ pub async fn run(
     let certificates = async {
         match kept {
             Some(kept) => certificates::keep(keeper, kept).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (keeper, kept) = (client.clone(), config.webhook_path);
+    let webhook_path = async {
+        match kept {
+            Some(kept) => webhook_path::keep(keeper, kept).await,
             None => std::future::pending().await,
         }
     };
@@ -180,6 +191,7 @@ pub async fn run(
         failed = probes => Ok(failed?),
         () = ready => Ok(()),
         never = certificates => match never {},
+        never = webhook_path => match never {},
         never = watch => match never {},
     }
 }

@@ -1,43 +1,44 @@
-//! Limits the connections that a server holds, fairly between peers.
+//! Counts the connections of a server while they are open, and ends those that must make room.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum_server::accept::Accept;
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::roster::{Limits, Number, Party, Roster};
+
 /// Bytes that a connection may buffer before its request is parsed. Tokens and their headers take a few thousand; with
 /// hyper's own limit, 400 KiB, few callers could fill the memory of a small process.
 pub(super) const LARGEST_BUFFER: usize = 32 * 1024;
 
-/// Counts connections while they are open. Above the limit, the newest connection of the peer with the most of them is
-/// closed for a peer with fewer, so that no peer, nor several together, can lock others out.
+/// Admits every newcomer, and ends another connection for it where there are too many.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
-    most: usize,
     unread: Duration,
     open: Arc<Mutex<OpenConnections>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenConnections {
-    of_peers: HashMap<IpAddr, BTreeMap<u64, Arc<Ending>>>,
-    number: u64,
-    all: usize,
+    roster: Roster,
+    endings: HashMap<Number, Arc<Ending>>,
 }
 
 /// Signals a connection that it must end.
 #[derive(Debug, Default)]
-struct Ending {
+pub(super) struct Ending {
     signalled: AtomicBool,
     waker: AtomicWaker,
 }
@@ -52,53 +53,92 @@ pub(super) struct Counted {
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-/// One of the connections that a peer has.
+/// A connection's place among those that are open.
 #[derive(Debug)]
 struct Slot {
-    open: Arc<Mutex<OpenConnections>>,
-    peer: IpAddr,
-    number: u64,
+    caller: Caller,
     ending: Arc<Ending>,
 }
 
+/// The connection that a request came by. A handler tells whose it is, once the caller has proved that.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// Absent where a handler is called without a connection.
+    connection: Option<(Arc<Mutex<OpenConnections>>, Number)>,
+}
+
 impl Admission {
-    /// Allows `most` connections. A connection whose peer reads nothing for `unread` is closed.
-    pub(super) fn new(most: usize, unread: Duration) -> Self {
-        Admission { most, unread, open: Arc::default() }
+    /// A connection whose peer reads nothing for `unread` is closed.
+    pub(super) fn new(limits: Limits, unread: Duration) -> Self {
+        let open = OpenConnections { roster: Roster::new(limits), endings: HashMap::new() };
+        Admission { unread, open: Arc::new(Mutex::new(open)) }
     }
 
-    /// A slot for a connection of `peer`, if the peer has fewer than others.
-    fn admit(&self, peer: IpAddr) -> Option<Slot> {
-        let mut open = self.open.lock().expect("no thread panics while holding the lock");
-        if open.all >= self.most {
-            let own = open.of_peers.get(&peer).map_or(0, BTreeMap::len);
-            let heaviest = open.of_peers.values_mut().max_by_key(|connections| connections.len())?;
-            if heaviest.len() <= own + 1 {
-                return None;
-            }
-            let (_, ending) = heaviest.pop_last()?;
-            open.all -= 1;
+    pub(super) fn count(&self, stream: TcpStream) -> io::Result<Counted> {
+        let peer = stream.peer_addr()?.ip();
+        stream.set_nodelay(true)?;
+        let ending = Arc::<Ending>::default();
+        let number = {
+            let mut open = lock(&self.open);
+            let (number, evicted) = open.roster.admit(peer);
+            open.endings.insert(number, ending.clone());
+            open.end(evicted);
+            number
+        };
+        let slot = Slot { caller: Caller { connection: Some((self.open.clone(), number)) }, ending };
+        Ok(Counted { stream, slot, unread: self.unread, stuck: None })
+    }
+}
+
+impl OpenConnections {
+    fn end(&mut self, evicted: Option<Number>) {
+        if let Some(ending) = evicted.and_then(|number| self.endings.remove(&number)) {
             ending.signalled.store(true, Ordering::Release);
             ending.waker.wake();
         }
-        open.number += 1;
-        open.all += 1;
-        let (number, ending) = (open.number, Arc::<Ending>::default());
-        open.of_peers.entry(peer).or_default().insert(number, ending.clone());
-        Some(Slot { open: self.open.clone(), peer, number, ending })
+    }
+}
+
+impl Caller {
+    /// The connection is that of a pod which has shown a valid token.
+    pub fn is_pod(&self, namespace: &str, pod: &str) {
+        self.is(|| Party::Pod { namespace: namespace.to_owned(), pod: pod.to_owned() });
+    }
+
+    /// The connection is the API server's.
+    pub fn is_api_server(&self) {
+        self.is(|| Party::ApiServer);
+    }
+
+    fn is(&self, party: impl FnOnce() -> Party) {
+        if let Some((open, number)) = &self.connection {
+            let mut open = lock(open);
+            let evicted = open.roster.identify(*number, party());
+            open.end(evicted);
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut open = self.open.lock().expect("no thread panics while holding the lock");
-        let Some(connections) = open.of_peers.get_mut(&self.peer) else { return };
-        let was_held = connections.remove(&self.number).is_some();
-        if connections.is_empty() {
-            open.of_peers.remove(&self.peer);
+        if let Some((open, number)) = &self.caller.connection {
+            let mut open = lock(open);
+            open.roster.remove(*number);
+            open.endings.remove(number);
         }
-        open.all -= usize::from(was_held);
     }
+}
+
+fn lock(open: &Mutex<OpenConnections>) -> MutexGuard<'_, OpenConnections> {
+    open.lock().expect("no thread panics while holding the lock")
 }
 
 impl<S> Accept<TcpStream, S> for Admission {
@@ -107,24 +147,28 @@ impl<S> Accept<TcpStream, S> for Admission {
     type Future = std::future::Ready<io::Result<(Counted, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let counted = || {
-            let peer = stream.peer_addr()?.ip().to_canonical();
-            let slot = self.admit(peer).ok_or_else(|| io::Error::other("too many connections"))?;
-            stream.set_nodelay(true)?;
-            Ok(Counted { stream, slot, unread: self.unread, stuck: None })
-        };
-        std::future::ready(counted().map(|counted| (counted, service)))
+        std::future::ready(self.count(stream).map(|counted| (counted, service)))
+    }
+}
+
+impl Ending {
+    /// Fails once the connection must end; until then the polling task is woken when it must.
+    pub(super) fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.waker.register(cx.waker());
+        match self.signalled.load(Ordering::Acquire) {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(()),
+        }
     }
 }
 
 impl Counted {
-    /// Fails once the connection must end; until then the polling task is woken when it must.
-    fn check_not_ended(&self, cx: &Context<'_>) -> io::Result<()> {
-        self.slot.ending.waker.register(cx.waker());
-        match self.slot.ending.signalled.load(Ordering::Acquire) {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
-            false => Ok(()),
-        }
+    pub(super) fn caller(&self) -> Caller {
+        self.slot.caller.clone()
+    }
+
+    pub(super) fn ending(&self) -> Arc<Ending> {
+        self.slot.ending.clone()
     }
 
     /// Fails when the peer has read nothing for too long.
@@ -145,14 +189,14 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_not_ended(cx)?;
+        self.slot.ending.check(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check_not_ended(cx)?;
+        self.slot.ending.check(cx)?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.in_time(written, cx)
     }
@@ -163,34 +207,5 @@ impl AsyncWrite for Counted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(number: u8) -> IpAddr {
-        [10, 244, 0, number].into()
-    }
-
-    #[test]
-    fn peers_that_hold_all_connections_make_room_for_those_with_fewer() {
-        let admission = Admission::new(100, Duration::ZERO);
-        let greedy: Vec<_> = (0..100).map(|n| admission.admit(peer(n % 4)).unwrap()).collect();
-        assert!(admission.admit(peer(0)).is_none(), "not for one of those");
-        let newcomers: Vec<_> = (10..30).map(|number| admission.admit(peer(number)).unwrap()).collect();
-        let signalled = |slots: &[Slot]| {
-            slots.iter().filter(|slot| slot.ending.signalled.load(Ordering::Acquire)).count()
-        };
-        assert_eq!((signalled(&greedy), signalled(&newcomers)), (20, 0));
-        assert_eq!(signalled(&greedy[..80]), 0, "the newest go");
-        assert!(admission.admit(peer(0)).is_none());
-
-        drop(greedy);
-        assert_eq!(admission.open.lock().unwrap().all, 20);
-        drop(newcomers);
-        let open = admission.open.lock().unwrap();
-        assert!(open.all == 0 && open.of_peers.is_empty(), "what ended is forgotten");
     }
 }

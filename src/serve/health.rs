@@ -14,9 +14,10 @@ use futures::StreamExt as _;
 
 use super::connections::{Admission, LARGEST_BUFFER};
 use super::error::Error;
+use super::roster::Limits;
 use crate::telemetry::Metrics;
 
-/// Open connections, of the kubelet and of Prometheus.
+/// Open connections. Prometheus has one.
 const CONNECTIONS: usize = 64;
 /// Time for a connection's first request, and for the peer to read an answer.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ impl Part {
 /// Serves `/metrics` and the process's health for as long as it is polled. Probes do not use it: any peer can occupy it.
 pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
     let mut server = axum_server::bind(listen)
-        .acceptor(Admission::new(CONNECTIONS, FIRST_REQUEST))
+        .acceptor(Admission::new(Limits { strangers: CONNECTIONS, pods: 0 }, FIRST_REQUEST))
         .first_request_timeout(FIRST_REQUEST)
         .http1_only();
     server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(LARGEST_BUFFER);

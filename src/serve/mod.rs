@@ -4,13 +4,18 @@ mod ask;
 mod client;
 mod connections;
 mod error;
+mod handshakes;
 mod health;
 mod https;
 mod probe;
+mod roster;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use ask::{NoAnswer, ask};
 pub use client::{connector, with_causes};
+pub use connections::Caller;
 pub use error::Error;
 pub use health::{Part, Readiness, health};
 pub use https::https;

@@ -1,15 +1,25 @@
 //! The admission of one pod: its request, its destination, its sidecar.
 
+use std::time::Duration;
+
 use json_patch::Patch;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::destinations::Destinations;
 use super::metrics::Admissions;
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::injection::{Injection, Refusal, Settings};
 use crate::serve::TlsDirectory;
 
+/// Lookups of one namespace at a time. Its pods wait for each other, and for those of no other namespace.
+pub(super) const LOOKUPS: usize = 4;
+/// Longest wait for a lookup; the API server waits ten seconds for the review.
+const LOOKUP: Duration = Duration::from_secs(7);
+
 pub(super) struct Webhook<D> {
     pub(super) destinations: D,
+    pub(super) lookups: ConcurrencyLimiter,
     /// Its ca.crt goes into the pods, by which sidecars trust the broker.
     pub(super) tls: TlsDirectory,
     pub(super) broker_url: String,
@@ -32,28 +42,17 @@ pub(super) enum AdmissionOutcome {
 }
 
 impl<D: Destinations> Webhook<D> {
-    /// Decides about a pod that is to be created.
-    pub(super) async fn admit(&self, namespace: &str, pod: &Value) -> AdmissionOutcome {
+    /// What becomes of a pod, if the destination exists that it names.
+    pub(super) async fn draft(&self, pod: &Value) -> (Option<String>, AdmissionOutcome) {
         let injection = match Injection::read(pod) {
             Ok(Some(injection)) => injection,
-            Ok(None) => return AdmissionOutcome::Unchanged,
-            Err(refusal) => return AdmissionOutcome::Refused(refusal),
+            Ok(None) => return (None, AdmissionOutcome::Unchanged),
+            Err(refusal) => return (None, AdmissionOutcome::Refused(refusal)),
         };
-        let destination = &injection.request().destination;
-        match self.destinations.exists(namespace, destination).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let (name, namespace) = (destination.clone(), namespace.to_owned());
-                return AdmissionOutcome::Refused(Refusal::UnknownDestination { name, namespace });
-            }
-            Err(error) => {
-                return AdmissionOutcome::Failed(error);
-            }
-        }
         let broker_ca = match self.tls.authorities().await {
             Ok(pem) => pem,
             Err(error) => {
-                return AdmissionOutcome::Failed(format!("the broker's CA cannot be read: {error}"));
+                return (None, AdmissionOutcome::Failed(format!("the broker's CA cannot be read: {error}")));
             }
         };
         let settings = Settings {
@@ -63,10 +62,36 @@ impl<D: Destinations> Webhook<D> {
             broker_url: self.broker_url.clone(),
             broker_ca,
         };
-        match injection.inject(&settings) {
+        let outcome = match injection.inject(&settings) {
             Ok(injected) if injected == *pod => AdmissionOutcome::Unchanged,
             Ok(injected) => AdmissionOutcome::Injected(json_patch::diff(pod, &injected)),
             Err(refusal) => AdmissionOutcome::Refused(refusal),
+        };
+        (Some(injection.request().destination.clone()), outcome)
+    }
+
+    /// Decides about a pod that is to be created. Nothing of the pod is held meanwhile but its patch.
+    pub(super) async fn admit(
+        &self,
+        namespace: &str,
+        destination: Option<String>,
+        outcome: AdmissionOutcome,
+    ) -> AdmissionOutcome {
+        let Some(name) = destination else { return outcome };
+        let exists = async {
+            let _permit = self.lookups.acquire(namespace).await;
+            self.destinations.exists(namespace, &name).await
+        };
+        match timeout(LOOKUP, exists).await {
+            Ok(Ok(true)) => outcome,
+            Ok(Ok(false)) => {
+                let namespace = namespace.to_owned();
+                AdmissionOutcome::Refused(Refusal::UnknownDestination { name, namespace })
+            }
+            Ok(Err(error)) => AdmissionOutcome::Failed(error),
+            Err(_) => AdmissionOutcome::Failed(format!(
+                "too many pods of namespace {namespace} at a time name destinations that are not known yet"
+            )),
         }
     }
 }

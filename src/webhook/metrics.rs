@@ -27,7 +27,7 @@ impl Admissions {
         let admissions = Admissions { total: Family::default(), seconds };
         registry.register(
             "recording_operator_admissions",
-            "Pods that were reviewed, by result: Injected, Unchanged, Refused, Failed (a fault of the operator) or Malformed",
+            "Pods that were reviewed, by result: Injected, Unchanged, Refused, Failed (a fault of the operator), Malformed or Stranger (a caller that is not the API server)",
             admissions.total.clone(),
         );
         registry.register(

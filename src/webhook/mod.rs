@@ -8,23 +8,30 @@ mod destinations;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod metrics;
+mod paths;
 mod review_buffer;
 mod routes;
 #[cfg(test)]
 mod tests;
 mod unambiguous;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use tokio::sync::watch;
+
 use crate::api::LEAST_BANDWIDTH_LIMIT;
-use crate::cluster::{self, DestinationCache, UndecodableObjects, compact};
+use crate::cluster::{self, DestinationCache, UndecodableObjects, compact, webhook_paths};
+use crate::concurrency::ConcurrencyLimiter;
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
-use admit::Webhook;
+use admit::{LOOKUPS, Webhook};
 use destinations::LiveDestinations;
 use metrics::Admissions;
+use paths::AcceptedPaths;
 use routes::router;
 
 /// How the webhook is run.
@@ -39,6 +46,9 @@ pub struct Config {
     /// Unix socket on which the kubelet's probes are answered; without it, they are not.
     #[arg(long)]
     pub probe_socket: Option<PathBuf>,
+    /// The MutatingWebhookConfiguration that names the path at which the API server calls; without it, that is /inject.
+    #[arg(long)]
+    pub webhook_configuration: Option<String>,
     /// Directory of the webhook's certificate: tls.crt, tls.key, and ca.crt, which sidecars trust as well.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/tls")]
     pub tls_dir: PathBuf,
@@ -79,7 +89,19 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
     let (cache, watch) = DestinationCache::watch(client.clone(), compact::existence, undecodable);
 
-    let app = router(Arc::new(Webhook {
+    let (present, follow) = match config.webhook_configuration {
+        Some(name) => {
+            let (present, follow) = webhook_paths::follow(client.clone(), &name);
+            (present, follow.boxed())
+        }
+        None => {
+            let (_, present) = watch::channel(BTreeSet::from([webhook_paths::hash("/inject")]));
+            (present, std::future::pending().boxed())
+        }
+    };
+    let paths = Arc::new(AcceptedPaths::new(present));
+
+    let webhook = Webhook {
         destinations: LiveDestinations { client, cache: cache.clone() },
         tls: tls.clone(),
         broker_url: config.broker_url,
@@ -87,10 +109,14 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         image_pull_policy: config.uploader_image_pull_policy,
         bandwidth_limit: config.uploader_bandwidth_limit,
         admissions,
-    }));
+        lookups: ConcurrencyLimiter::per_key(LOOKUPS),
+    };
+    let app = router(Arc::new(webhook), paths.clone());
 
-    let listed = readiness.part("destinations");
+    let (listed, path) = (readiness.part("destinations"), readiness.part("path"));
     let filled = async {
+        paths.known().await;
+        path.done();
         cache.filled().await;
         listed.done();
         std::future::pending().await
@@ -104,5 +130,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         failed = probes => Ok(failed?),
         never = watch => match never {},
         never = filled => match never {},
+        never = follow => match never {},
+        never = paths.follow() => match never {},
     }
 }

@@ -1,105 +1,117 @@
-//! Limits the bytes of reviews that are buffered, for each caller and in all, because any peer of the port may send some.
+//! Limits the memory for reviews. Large ones have a lane of their own, so that no number of them delays the small ones, which
+//! nearly all are.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Largest review, in bytes. etcd stores objects of up to 1.5 MiB, which are larger as JSON.
 pub(super) const LARGEST: usize = 2 * 1024 * 1024;
-/// Bytes buffered for one caller. The API server is one, whose reviews have some 10 KiB.
-const OF_A_CALLER: usize = 8 * 1024 * 1024;
-/// Bytes buffered for all callers.
-const OF_ALL: usize = 24 * 1024 * 1024;
+/// Largest review in the lane of small ones, in bytes. Most have some 10 KiB.
+const SMALL: usize = 64 * 1024;
+/// How many times its own size a review may take when decoded, as a list of many small values does.
+const DECODED_PER_BYTE: usize = 32;
 /// Time for a review to arrive. The API server sends it at once and waits ten seconds for the answer.
 const ARRIVAL: Duration = Duration::from_secs(5);
+/// Time for other reviews to be decoded first.
+const QUEUE: Duration = Duration::from_secs(5);
 
-/// The bytes buffered for each caller. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct BufferLimit(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// A review as it was sent, with the bytes that it reserves.
+/// The memory for reviews. With all of it in use the container, which may use 256 MiB, has half of that left.
 #[derive(Debug)]
-pub(super) struct BufferedReview {
-    pub(super) bytes: Vec<u8>,
-    reservation: Reservation,
+pub(super) struct Lanes {
+    small: Lane,
+    large: Lane,
 }
 
 #[derive(Debug)]
-struct Reservation {
-    limit: BufferLimit,
-    caller: IpAddr,
-    bytes: usize,
+struct Lane {
+    /// KiB of reviews that have arrived, whole or in part.
+    arrived: Arc<Semaphore>,
+    /// KiB of reviews that are being decoded.
+    decoding: Semaphore,
+    largest: usize,
 }
 
 /// Why a review is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     TooLarge,
-    /// Too many bytes are buffered already.
+    /// Too much is read already.
     TooMuch,
     /// It did not arrive in time, or was cut off.
     Incomplete,
 }
 
-impl BufferLimit {
-    /// Reads a review to its end.
-    pub(super) async fn read(&self, caller: IpAddr, body: Body) -> Result<BufferedReview, Unread> {
-        let mut held = BufferedReview {
-            bytes: Vec::new(),
-            reservation: Reservation { limit: self.clone(), caller, bytes: 0 },
+impl Default for Lanes {
+    fn default() -> Self {
+        let lane = |largest, arrived_mib: usize, decoding_mib: usize| Lane {
+            arrived: Arc::new(Semaphore::new(arrived_mib * 1024)),
+            decoding: Semaphore::new(decoding_mib * 1024),
+            largest,
         };
-        let arrival = async {
-            let mut body = body;
-            while let Some(frame) = body.frame().await {
-                let Ok(frame) = frame else { return Err(Unread::Incomplete) };
-                let Ok(data) = frame.into_data() else { continue };
-                if held.bytes.len() + data.len() > LARGEST {
-                    return Err(Unread::TooLarge);
-                }
-                held.reservation.grow(data.len())?;
-                held.bytes.extend_from_slice(&data);
+        Lanes { small: lane(SMALL, 8, 32), large: lane(LARGEST, 16, 72) }
+    }
+}
+
+impl Lanes {
+    /// Reads a review to its end, and decodes it. What that takes is released when this returns.
+    pub(super) async fn read<T>(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        decode: impl AsyncFnOnce(Vec<u8>) -> T,
+    ) -> Result<T, Unread> {
+        let length =
+            headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
+        let lane = match length {
+            Some(length) if length <= SMALL => &self.small,
+            _ => &self.large,
+        };
+        let arrival = timeout(ARRIVAL, lane.arrive(body)).await;
+        let (review, _arrived) = arrival.unwrap_or(Err(Unread::Incomplete))?;
+        let decoded_kib = review.len().div_ceil(1024) * DECODED_PER_BYTE;
+        let decoding = timeout(QUEUE, lane.decoding.acquire_many(decoded_kib as u32)).await;
+        let _permit = decoding.map_err(|_| Unread::TooMuch)?.expect("it is never closed");
+        Ok(decode(review).await)
+    }
+}
+
+impl Lane {
+    async fn arrive(&self, mut body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Unread> {
+        let (mut review, mut held) = (Vec::new(), None::<OwnedSemaphorePermit>);
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(Unread::Incomplete) };
+            let Ok(data) = frame.into_data() else { continue };
+            review.extend_from_slice(&data);
+            if review.len() > self.largest {
+                return Err(Unread::TooLarge);
             }
-            Ok(())
-        };
-        timeout(ARRIVAL, arrival).await.unwrap_or(Err(Unread::Incomplete))?;
-        Ok(held)
-    }
-}
-
-impl Reservation {
-    fn grow(&mut self, bytes: usize) -> Result<(), Unread> {
-        let mut held = self.limit.0.lock().expect("no thread panics while holding the lock");
-        let of_caller = held.get(&self.caller).copied().unwrap_or_default() + bytes;
-        if of_caller > OF_A_CALLER || held.values().sum::<usize>() + bytes > OF_ALL {
-            return Err(Unread::TooMuch);
+            let missing = review.len().div_ceil(1024) - held.as_ref().map_or(0, |held| held.num_permits());
+            let more = self.arrived.clone().try_acquire_many_owned(missing as u32);
+            let more = more.map_err(|_| Unread::TooMuch)?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
         }
-        held.insert(self.caller, of_caller);
-        self.bytes += bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut held = self.limit.0.lock().expect("no thread panics while holding the lock");
-        match held.get_mut(&self.caller) {
-            Some(of_caller) if *of_caller > self.bytes => *of_caller -= self.bytes,
-            _ => _ = held.remove(&self.caller),
-        }
+        Ok((review, held))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
     use super::*;
 
-    const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 0, 9));
-    const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 2));
+    fn of_length(bytes: usize) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_LENGTH, bytes.into())])
+    }
 
     /// A body of so many bytes, which then does not end.
     fn stalled(bytes: usize) -> Body {
@@ -107,25 +119,47 @@ mod tests {
         Body::from_stream(futures::StreamExt::chain(sent, futures::stream::pending()))
     }
 
+    async fn length(review: Vec<u8>) -> usize {
+        review.len()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn stalled_reviews_block_no_other_caller_and_are_dropped_in_time() {
-        let limit = BufferLimit::default();
-        let flood = async {
-            futures::future::join_all((0..50).map(|_| limit.read(STRANGER, stalled(LARGEST - 1)))).await
-        };
-        let other = async {
+    async fn large_reviews_never_fill_the_lane_of_small_ones_and_are_dropped_in_time() {
+        let lanes = Lanes::default();
+        let of_any_length = HeaderMap::new();
+        let flood = join_all((0..50).map(|_| lanes.read(&of_any_length, stalled(LARGEST - 1), length)));
+        let small = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let held: usize = limit.0.lock().unwrap().values().sum();
-            (held, limit.read(SERVER, Body::from(vec![b' '; LARGEST])).await)
+            lanes.read(&of_length(SMALL), Body::from(vec![b' '; SMALL]), length).await
         };
-        let (flooded, (held, other)) = tokio::join!(flood, other);
-        assert!(held > OF_A_CALLER / 2 && held <= OF_A_CALLER, "{held}");
-        assert_eq!(other.unwrap().bytes.len(), LARGEST);
-        let stalled = flooded.iter().filter(|read| matches!(read, Err(Unread::Incomplete))).count();
-        let refused = flooded.iter().filter(|read| matches!(read, Err(Unread::TooMuch))).count();
-        assert_eq!((stalled, refused), (4, 46));
-        assert!(limit.0.lock().unwrap().is_empty());
-        let too_large = limit.read(SERVER, Body::from(vec![b' '; LARGEST + 1])).await;
-        assert_eq!(too_large.unwrap_err(), Unread::TooLarge);
+        let (flooded, small) = tokio::join!(flood, small);
+        assert_eq!(small, Ok(SMALL));
+        let count = |why| flooded.iter().filter(|read| **read == Err(why)).count();
+        assert_eq!((count(Unread::Incomplete), count(Unread::TooMuch)), (8, 42));
+        let large = Body::from(vec![b' '; LARGEST]);
+        assert_eq!(lanes.read(&of_length(LARGEST), large, length).await, Ok(LARGEST));
+        let too_large = Body::from(vec![b' '; LARGEST + 1]);
+        assert_eq!(lanes.read(&HeaderMap::new(), too_large, length).await, Err(Unread::TooLarge));
+        assert_eq!(lanes.large.arrived.available_permits(), 16 * 1024, "all is released");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_reviews_are_decoded_one_after_the_other_and_small_ones_beside_them() {
+        let lanes = Lanes::default();
+        let slow = async |review: Vec<u8>| {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            review.len()
+        };
+        let declared = of_length(LARGEST);
+        let large = join_all((0..4).map(|_| lanes.read(&declared, Body::from(vec![b' '; LARGEST]), slow)));
+        let began = tokio::time::Instant::now();
+        let small = async {
+            let small = Body::from(vec![b' '; 1024]);
+            (lanes.read(&of_length(1024), small, length).await, began.elapsed())
+        };
+        let (large, small) = tokio::join!(large, small);
+        assert_eq!(small, (Ok(1024), Duration::ZERO));
+        let count = |read| large.iter().filter(|large| **large == read).count();
+        assert_eq!((count(Ok(LARGEST)), count(Err(Unread::TooMuch))), (3, 1));
     }
 }

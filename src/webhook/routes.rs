@@ -1,75 +1,123 @@
-//! `POST /inject`: the AdmissionReview in and out.
+//! The route of the API server: the AdmissionReview in and out.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
 use axum::{Json, Router};
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::admit::{AdmissionOutcome, Webhook};
 use super::destinations::Destinations;
-use super::review_buffer::{BufferLimit, Unread};
+use super::paths::AcceptedPaths;
+use super::review_buffer::{Lanes, Unread};
 use super::unambiguous::Unambiguous;
+use crate::api::is_namespace_name;
+use crate::serve::Caller;
+use crate::telemetry::{LineLimit, shown};
 
-/// Memory, in KiB, for reviews that are being decoded; the container may use 256 MiB.
-const DECODING_KIB: usize = 96 * 1024;
-/// How many times its own size a review may take when decoded, as a list of many small values does.
-const DECODED_PER_BYTE: usize = 32;
+/// Longest sentence in an answer or a log line, in characters; names of the pod's are in it.
+const LONGEST_SENTENCE: usize = 1024;
 
-/// The webhook's routes.
-pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>) -> Router {
-    let decoding = Semaphore::new(DECODING_KIB);
-    let state = AppState { webhook, buffers: BufferLimit::default(), decoding };
-    Router::new().route("/inject", post(inject::<D>)).with_state(Arc::new(state))
+/// The webhook's only service. Who calls at another path is not the API server, and learns nothing.
+pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>, paths: Arc<AcceptedPaths>) -> Router {
+    let state = AppState {
+        webhook,
+        paths,
+        lanes: Lanes::default(),
+        strangers: LineLimit::default(),
+        refused: LineLimit::default(),
+    };
+    Router::new().fallback(answer::<D>).with_state(Arc::new(state))
 }
 
 /// State that the handlers share.
 struct AppState<D> {
     webhook: Arc<Webhook<D>>,
-    buffers: BufferLimit,
-    decoding: Semaphore,
+    paths: Arc<AcceptedPaths>,
+    lanes: Lanes,
+    strangers: LineLimit,
+    refused: LineLimit,
 }
 
-async fn inject<D: Destinations>(
+/// What of a review is kept while the API server is asked about the destination.
+struct Reviewed {
+    response: AdmissionResponse,
+    namespace: String,
+    pod: String,
+    /// The destination that must exist, and what then becomes of the pod.
+    destination: Option<String>,
+    outcome: AdmissionOutcome,
+}
+
+async fn answer<D: Destinations>(
     State(state): State<Arc<AppState<D>>>,
-    ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    body: Body,
+    caller: Caller,
+    request: Request,
 ) -> Response {
     let began = Instant::now();
-    let webhook = &state.webhook;
-    let held = match state.buffers.read(caller.ip().to_canonical(), body).await {
-        Ok(held) => held,
+    let admissions = &state.webhook.admissions;
+    let path = request.uri().path();
+    if !state.paths.accepts(path).await {
+        admissions.count("Stranger", began.elapsed());
+        if let Some(suppressed) = state.strangers.next() {
+            tracing::warn!(suppressed, "refused a caller that is not the API server");
+        }
+        return refuse_stranger();
+    }
+    if path.starts_with("/inject/") {
+        caller.is_api_server();
+    }
+    if request.method() != Method::POST {
+        return refuse_stranger();
+    }
+    let (head, body) = request.into_parts();
+    match state.lanes.read(&head.headers, body, async |review| state.webhook.review(review).await).await {
         Err(unread) => {
-            webhook.admissions.count("Malformed", began.elapsed());
-            return refuse_unread(unread);
+            admissions.count("Malformed", began.elapsed());
+            refuse_unread(unread)
         }
-    };
-    let decoded_kib = held.bytes.len().div_ceil(1024) * DECODED_PER_BYTE;
-    let _permit = state.decoding.acquire_many(decoded_kib as u32).await.expect("it is never closed");
-    let (request, pod) = match read(&held.bytes) {
-        Ok(read) => read,
-        Err(error) => {
-            webhook.admissions.count("Malformed", began.elapsed());
+        Ok(Err(error)) => {
+            admissions.count("Malformed", began.elapsed());
             let message = format!("not an AdmissionReview of admission.k8s.io/v1 about a pod: {error}\n");
-            return (StatusCode::BAD_REQUEST, message).into_response();
+            (StatusCode::BAD_REQUEST, message).into_response()
         }
-    };
-    drop(held);
-    let namespace = request.namespace.as_deref().unwrap_or_default();
-    let outcome = webhook.admit(namespace, &pod).await;
-    webhook.admissions.count((&outcome).into(), began.elapsed());
-    report(&request, &pod, &outcome);
-    Json(respond(&request, outcome).into_review()).into_response()
+        Ok(Ok(reviewed)) => {
+            let Reviewed { response, namespace, pod, destination, outcome } = reviewed;
+            let outcome = state.webhook.admit(&namespace, destination, outcome).await;
+            admissions.count((&outcome).into(), began.elapsed());
+            state.report(&namespace, &pod, &outcome);
+            Json(respond(response, outcome).into_review()).into_response()
+        }
+    }
+}
+
+impl<D: Destinations> Webhook<D> {
+    async fn review(&self, review: Vec<u8>) -> Result<Reviewed, String> {
+        let (request, pod) = read(&review)?;
+        drop(review);
+        let namespace = request.namespace.clone().unwrap_or_default();
+        if !is_namespace_name(&namespace) {
+            return Err("its namespace is not a name".to_owned());
+        }
+        let response = AdmissionResponse::from(&request);
+        drop(request);
+        let named = |field| pod["metadata"][field].as_str();
+        let name = shown(named("name").or(named("generateName")).unwrap_or_default());
+        let (destination, outcome) = self.draft(&pod).await;
+        Ok(Reviewed { response, namespace, pod: name, destination, outcome })
+    }
+}
+
+/// The same for whatever a stranger asks. The body is not read, so the connection ends.
+fn refuse_stranger() -> Response {
+    let mut response = (StatusCode::NOT_FOUND, "not found\n").into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn refuse_unread(unread: Unread) -> Response {
@@ -90,10 +138,10 @@ pub(super) fn read(body: &[u8]) -> Result<(AdmissionRequest<DynamicObject>, Valu
         serde_json::from_value(review).map_err(|error| error.to_string())?;
     let types = &review.types;
     if types.kind != "AdmissionReview" {
-        return Err(format!("it is a {}", types.kind));
+        return Err(format!("it is a {}", shown(&types.kind)));
     }
     if types.api_version != "admission.k8s.io/v1" {
-        return Err(format!("its version is {}", types.api_version));
+        return Err(format!("its version is {}", shown(&types.api_version)));
     }
     let request: AdmissionRequest<DynamicObject> = review.try_into().map_err(|_| "it has no request")?;
     if !object.is_object() {
@@ -102,35 +150,45 @@ pub(super) fn read(body: &[u8]) -> Result<(AdmissionRequest<DynamicObject>, Valu
     Ok((request, object))
 }
 
-fn respond(request: &AdmissionRequest<DynamicObject>, outcome: AdmissionOutcome) -> AdmissionResponse {
-    let response = AdmissionResponse::from(request);
-    let refuse = |sentence: String, code: u16, reason: &str| {
-        let mut response = AdmissionResponse::from(request).deny(sentence);
-        (response.result.code, response.result.reason) = (code, reason.to_owned());
-        response
-    };
-    match outcome {
-        AdmissionOutcome::Unchanged => response,
-        AdmissionOutcome::Injected(patch) => response.with_patch(patch).expect("a patch serializes"),
-        AdmissionOutcome::Refused(refusal) => refuse(refusal.to_string(), 403, "Forbidden"),
+fn respond(mut response: AdmissionResponse, outcome: AdmissionOutcome) -> AdmissionResponse {
+    let (sentence, code, reason) = match outcome {
+        AdmissionOutcome::Unchanged => return response,
+        AdmissionOutcome::Injected(patch) => return response.with_patch(patch).expect("a patch serializes"),
+        AdmissionOutcome::Refused(refusal) => (capped(&refusal.to_string()), 403, "Forbidden"),
         AdmissionOutcome::Failed(reason) => {
             let sentence = format!(
                 "the recording operator cannot tell whether the pod may be injected: {reason}; nothing is wrong with \
                  the pod, try again"
             );
-            refuse(sentence, 500, "InternalError")
+            (sentence, 500, "InternalError")
         }
+    };
+    response = response.deny(sentence);
+    (response.result.code, response.result.reason) = (code, reason.to_owned());
+    response
+}
+
+fn capped(sentence: &str) -> String {
+    match sentence.char_indices().nth(LONGEST_SENTENCE) {
+        Some((end, _)) => format!("{}…", &sentence[..end]),
+        None => sentence.to_owned(),
     }
 }
 
-fn report(request: &AdmissionRequest<DynamicObject>, pod: &Value, outcome: &AdmissionOutcome) {
-    let namespace = request.namespace.as_deref().unwrap_or_default();
-    let named = |field| pod["metadata"][field].as_str();
-    let pod = named("name").or(named("generateName")).unwrap_or_default();
-    match outcome {
-        AdmissionOutcome::Injected(_) => tracing::info!(namespace, pod, "injected a sidecar"),
-        AdmissionOutcome::Unchanged => tracing::debug!(namespace, pod, "changed nothing"),
-        AdmissionOutcome::Refused(refusal) => tracing::info!(namespace, pod, %refusal, "refused a pod"),
-        AdmissionOutcome::Failed(error) => tracing::error!(namespace, pod, error, "reviewing a pod failed"),
+impl<D> AppState<D> {
+    fn report(&self, namespace: &str, pod: &str, outcome: &AdmissionOutcome) {
+        match outcome {
+            AdmissionOutcome::Injected(_) => tracing::info!(namespace, pod, "injected a sidecar"),
+            AdmissionOutcome::Unchanged => tracing::debug!(namespace, pod, "changed nothing"),
+            AdmissionOutcome::Refused(refusal) => {
+                if let Some(suppressed) = self.refused.next() {
+                    let refusal = capped(&refusal.to_string());
+                    tracing::info!(namespace, pod, refusal, suppressed, "refused a pod");
+                }
+            }
+            AdmissionOutcome::Failed(error) => {
+                tracing::error!(namespace, pod, error, "reviewing a pod failed")
+            }
+        }
     }
 }

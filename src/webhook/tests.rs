@@ -1,6 +1,6 @@
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use tower::ServiceExt as _;
 
 use super::destinations::Destinations;
 use super::*;
+
+const PATH: &str = "/inject/0123456789abcdef0123456789abcdef";
 
 /// Namespace `calls` has the destination `acme`; of namespace `unreachable` nothing can be learned.
 struct Known;
@@ -33,15 +35,18 @@ fn bench() -> Bench {
     let ca = rcgen::generate_simple_self_signed(["broker".to_owned()]).unwrap().cert.pem();
     std::fs::write(tls.path().join("ca.crt"), ca).unwrap();
     let mut registry = crate::telemetry::registry("webhook");
-    let app = router(Arc::new(Webhook {
+    let (_, present) = watch::channel(BTreeSet::from([webhook_paths::hash(PATH)]));
+    let webhook = Webhook {
         destinations: Known,
+        lookups: ConcurrencyLimiter::per_key(LOOKUPS),
         tls: TlsDirectory::new(tls.path()),
         broker_url: "https://broker:8443".to_owned(),
         image: "registry.example/recording-operator:1".to_owned(),
         image_pull_policy: "Never".to_owned(),
         bandwidth_limit: None,
         admissions: Admissions::register(&mut registry),
-    }));
+    };
+    let app = router(Arc::new(webhook), Arc::new(AcceptedPaths::new(present)));
     Bench { app, metrics: Metrics::new(registry), tls }
 }
 
@@ -76,9 +81,10 @@ fn review(namespace: &str, pod: &Value) -> Value {
 
 impl Bench {
     async fn post(&self, body: impl Into<Body>) -> (StatusCode, String) {
-        let request = Request::post("/inject").header("content-type", "application/json").body(body.into());
-        let mut request = request.unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 77, 0, 2], 40_000))));
+        self.send(Request::post(PATH).body(body.into()).unwrap()).await
+    }
+
+    async fn send(&self, request: Request) -> (StatusCode, String) {
         let answer = self.app.clone().oneshot(request).await.unwrap();
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -165,6 +171,41 @@ async fn a_fault_of_the_operator_refuses_the_pod_with_500_and_says_so() {
     std::fs::write(bench.tls.path().join("ca.crt"), "not PEM").unwrap();
     let response = bench.ask("calls", &recorder()).await;
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_is_told_nothing_and_its_body_is_not_read() {
+    let bench = bench();
+    let review = || Body::from(review("calls", &recorder()).to_string());
+    let endless = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    for request in [
+        Request::post("/inject").body(review()),
+        Request::post("/").body(review()),
+        Request::post("/inject/0123456789abcdef0123456789abcdee").body(endless()),
+        Request::post(format!("{PATH}/")).body(endless()),
+        Request::get(PATH).body(Body::empty()),
+    ] {
+        let answer = bench.send(request.unwrap()).await;
+        assert_eq!(answer, (StatusCode::NOT_FOUND, "not found\n".to_owned()));
+    }
+    let timed = Request::post(format!("{PATH}?timeout=10s")).body(review()).unwrap();
+    assert_eq!(bench.send(timed).await.0, StatusCode::OK, "as the API server calls");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_no_name_is_looked_up_nowhere() {
+    let bench = bench();
+    for namespace in ["x/recordingdestinations?watch=true&timeoutSeconds=300&x=", "unreachable/..", ""] {
+        let (status, message) = bench.post(review(namespace, &recorder()).to_string()).await;
+        assert_eq!((status, message.contains("namespace is not a name")), (StatusCode::BAD_REQUEST, true));
+    }
+    let mut pod = recorder();
+    pod["metadata"]["annotations"]["recordings.revenue.io/destination"] = "x?watch=true&y=".into();
+    let response = bench.ask("calls", &pod).await;
+    assert!(response["status"]["message"].as_str().unwrap().contains("cannot be the name"), "{response}");
+    pod["metadata"]["annotations"]["recordings.revenue.io/destination"] = "a\n".repeat(10_000).into();
+    let response = bench.ask("calls", &pod).await;
+    assert!(response["status"]["message"].as_str().unwrap().len() < 1100, "and it is not repeated whole");
 }
 
 #[tokio::test]

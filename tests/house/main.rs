@@ -23,7 +23,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("serve", &["telemetry"]),
     ("telemetry", &[]),
     ("controller", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
-    ("webhook", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
+    ("webhook", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("broker", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("uploader", &["api", "secret", "domain", "aws", "serve", "telemetry"]),
     ("cli", &["api", "secret", "domain", "aws", "cluster"]),

@@ -5,14 +5,13 @@ use std::sync::Mutex;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::super::ports::Cluster;
 use super::super::reports::Reports;
 use super::*;
 use crate::api::{RecordingDestination, Transition};
-use crate::cluster;
+use crate::cluster::{self, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::{PodReport, StatusUpdate};
 
 /// One that is late, at any time of the tests.
@@ -124,7 +123,7 @@ async fn a_destination_is_written_once_in_ten_seconds_and_the_last_report_counts
 #[derive(Clone, Default)]
 struct Stuck {
     written: Arc<Mutex<Vec<String>>>,
-    changed: watch::Sender<()>,
+    changed: KeyedChanges,
 }
 
 impl Cluster for Stuck {
@@ -149,8 +148,12 @@ impl Cluster for Stuck {
         Some(Arc::new(serde_json::from_value(destination).unwrap()))
     }
 
-    fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    fn changes(&self, namespace: &str, name: &str) -> Subscription {
+        self.changed.subscribe(namespace, name)
+    }
+
+    fn age(&self) -> CopyAge {
+        CopyAge::default()
     }
 
     async fn write_delivery(&self, of: &RecordingDestination, _: &StatusUpdate) -> cluster::Result<bool> {

@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::spool::Spool;
 use crate::api::{
     CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
-    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
+    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER, is_object_name,
 };
 
 /// The request of a pod, checked against the pod itself.
@@ -49,16 +49,4 @@ impl Request {
         }
         Ok(Some(request))
     }
-}
-
-/// Whether it is a valid object name (RFC 1123 subdomain). The name becomes part of a URL path at the API server, so
-/// nothing else may pass.
-fn is_object_name(text: &str) -> bool {
-    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    text.len() <= 253
-        && text.split('.').all(|label| {
-            label.bytes().all(|b| alphanumeric(b) || b == b'-')
-                && label.bytes().next().is_some_and(alphanumeric)
-                && label.bytes().next_back().is_some_and(alphanumeric)
-        })
 }

@@ -1,0 +1,140 @@
+//! The secret path at which the API server calls the webhook. It tells the API server from every other caller of the port.
+//!
+//! A path is replaced from time to time, because Kubernetes shows it where a call fails: in the message to whoever creates
+//! a pod while no webhook answers. Webhooks accept whatever path the configuration has, and for a while the one before.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::cluster;
+use crate::cluster::webhook_paths::{WebhookPath, is_rolled_out};
+
+const INTERVAL: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(5);
+/// How long a path is used.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long all pods of the webhook must have been of one template before the path of an earlier release is replaced: an
+/// old pod serves for up to 40 seconds after its Deployment has gone over to new ones.
+const SETTLED: Duration = Duration::from_secs(60);
+/// A segment after this is the secret. Kubernetes admits only DNS names for segments.
+const PREFIX: &str = "/inject/";
+
+/// Whose path is kept. All of the flags are given, or none.
+#[derive(Clone, Debug, clap::Args)]
+#[group(
+    id = "webhook_path",
+    requires_all = ["webhook_path_configuration", "webhook_path_namespace", "webhook_path_deployment"],
+)]
+pub struct Config {
+    /// MutatingWebhookConfiguration that gets a secret path.
+    #[arg(long, required = false)]
+    pub webhook_path_configuration: String,
+    /// Namespace of the webhook's Deployment.
+    #[arg(long, required = false)]
+    pub webhook_path_namespace: String,
+    /// Deployment of the webhook: the path of an earlier release is replaced once all of its pods are of this one.
+    #[arg(long, required = false)]
+    pub webhook_path_deployment: String,
+}
+
+/// What was seen, and since when.
+#[derive(Default)]
+struct Observed {
+    path: Option<(SecretString, Instant)>,
+    settled: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Keep,
+    Replace,
+}
+
+/// Keeps the path secret for as long as it is polled.
+pub async fn keep(client: Client, config: Config) -> Infallible {
+    let mut observed = Observed::default();
+    loop {
+        let pause = match reconcile(&client, &config, &mut observed).await {
+            Ok(()) => INTERVAL,
+            Err(error) => {
+                tracing::error!(%error, "reconciling the webhook's path failed; trying again");
+                RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn reconcile(client: &Client, config: &Config, observed: &mut Observed) -> cluster::Result<()> {
+    let configuration = &config.webhook_path_configuration;
+    let found = WebhookPath::get(client, configuration).await?;
+    let path = found.path();
+    let now = Instant::now();
+    let known = observed.path.take();
+    observed.path = path.clone().map(|path| match known {
+        Some((known, since)) if known.expose_secret() == path.expose_secret() => (known, since),
+        _ => (path, now),
+    });
+    let age = observed.path.as_ref().map(|(_, since)| now.duration_since(*since)).unwrap_or_default();
+    let path = path.as_ref().map(|path| path.expose_secret());
+    if path.is_some_and(|path| !is_unguessable(path)) {
+        let (namespace, deployment) = (&config.webhook_path_namespace, &config.webhook_path_deployment);
+        let is_rolled_out = is_rolled_out(client, namespace, deployment).await?;
+        observed.settled = is_rolled_out.then(|| observed.settled.unwrap_or(now));
+    }
+    let settled = observed.settled.map(|since| now.duration_since(since));
+    if step(path, age, settled) == Step::Replace {
+        found.replace(client, &unguessable(rand::random())).await?;
+        tracing::info!(configuration, "gave the webhook a new path");
+    }
+    Ok(())
+}
+
+/// What to do about a path that has been in use for so long, with pods that have been of one template for so long.
+fn step(path: Option<&str>, age: Duration, settled: Option<Duration>) -> Step {
+    let is_due = match path {
+        // No release wrote a configuration without a path, so no webhook depends on that one.
+        None => true,
+        Some(path) if is_unguessable(path) => age >= LIFE,
+        Some(_) => settled.is_some_and(|settled| settled >= SETTLED),
+    };
+    if is_due { Step::Replace } else { Step::Keep }
+}
+
+fn unguessable(random: [u8; 16]) -> SecretString {
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{PREFIX}{hex}").into()
+}
+
+fn is_unguessable(path: &str) -> bool {
+    let hex = |secret: &str| secret.len() >= 32 && secret.bytes().all(|b| b.is_ascii_hexdigit());
+    path.strip_prefix(PREFIX).is_some_and(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_replaced_when_it_is_old_or_of_a_release_whose_pods_are_gone() {
+        let seconds = Duration::from_secs;
+        let secret = unguessable([0xa7; 16]);
+        assert_eq!(secret.expose_secret(), "/inject/a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7");
+        let secret = Some(secret.expose_secret());
+        for (path, age, settled, expected) in [
+            (None, seconds(0), None, Step::Replace),
+            (secret, seconds(0), None, Step::Keep),
+            (secret, LIFE - seconds(1), Some(LIFE), Step::Keep),
+            (secret, LIFE, None, Step::Replace),
+            (Some("/inject"), LIFE, None, Step::Keep),
+            (Some("/inject"), seconds(90), Some(seconds(30)), Step::Keep),
+            (Some("/inject"), seconds(90), Some(SETTLED), Step::Replace),
+            (Some("/inject/short"), seconds(90), Some(SETTLED), Step::Replace),
+        ] {
+            assert_eq!(step(path, age, settled), expected, "{path:?}, {age:?}, {settled:?}");
+        }
+    }
+}
