@@ -66,6 +66,7 @@ fn journal(upload_id: Option<&str>) -> Journal {
         region: "us-east-1".into(),
         key: "calls/2026/call-0001.wav".into(),
         part_size: 8 << 20,
+        settings: None,
         upload_id: upload_id.map(str::to_owned),
         parts: if upload_id.is_some() { vec![part(1, b"one"), part(3, b"three")] } else { Vec::new() },
     }

@@ -56,15 +56,24 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
-{{/* JSON list of the images a sidecar may have: the current one, those named, and the one that the webhook of the
-     release before injects until its pods are replaced. */}}
+{{/* JSON list of the images a sidecar may have: the current one, those named, and those that the webhooks running now
+     inject until they have ended: the Deployment's, and of an upgrade shortly before, those of pods that terminate. */}}
 {{- define "recording-operator.sidecarImages" -}}
 {{- $images := prepend .Values.uploader.previousImages (include "recording-operator.image" .) -}}
-{{- $running := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-webhook" (include "recording-operator.fullname" .)) -}}
-{{- range dig "spec" "template" "spec" "containers" (list) $running -}}
+{{- $name := printf "%s-webhook" (include "recording-operator.fullname" .) -}}
+{{- $running := list (dig "spec" "template" (dict) (lookup "apps/v1" "Deployment" .Release.Namespace $name)) -}}
+{{- range dig "items" (list) (lookup "v1" "Pod" .Release.Namespace "") -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- if and (eq (get $labels "app.kubernetes.io/instance") $.Release.Name) (eq (get $labels "app.kubernetes.io/component") "webhook") -}}
+{{- $running = append $running . -}}
+{{- end -}}
+{{- end -}}
+{{- range $running -}}
+{{- range dig "spec" "containers" (list) . -}}
 {{- range .args -}}
 {{- if hasPrefix "--uploader-image=" . -}}
 {{- $images = append $images (trimPrefix "--uploader-image=" .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -3,15 +3,25 @@
 //! A recording is verified when S3 itself has reported the full object's CRC64NVME, or its bytes
 //! were read back. No other answer, and no number of failures, lets go of it.
 
+use std::time::Duration;
+
 use crate::api::{Answer, Crc64Nvme, Head, Refusal};
+
+/// How long a put is not repeated while S3 does not show what is under its key. Then it is, as S3 does not say either
+/// that the key is free.
+pub const PUT_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// What to do next with a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// S3 holds it, byte for byte: it may be unlinked.
     Verified,
-    /// Ask S3 what it holds under the key.
+    /// S3 says that it has the object: ask what it holds under the key.
     Head,
+    /// The key exists: ask what it holds.
+    Taken,
+    /// Something is under the key that S3 does not show.
+    Unreadable,
     /// S3 holds an object of this size without a full CRC64NVME: read it back.
     ReadBack,
     /// S3 holds other content under the key: keep both, this one under its alternate name.
@@ -40,7 +50,7 @@ pub fn after_put(answer: &Answer<Option<Crc64Nvme>>, ours: Crc64Nvme) -> Next {
         Answer::Granted(_) => Next::Head,
         Answer::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
             // The key exists, perhaps because an earlier put succeeded and its answer was lost.
-            (412, _) => Next::Head,
+            (412, _) => Next::Taken,
             (409, _) => Next::Retry,
             _ if refusal.is_damage() => Next::Reexamine,
             _ => after_refusal(refusal),
@@ -57,7 +67,7 @@ pub fn after_head(answer: &Answer<Head>, ours: Crc64Nvme, size: u64) -> Next {
             None if head.size == size => Next::ReadBack,
             _ => Next::Conflict,
         },
-        Answer::Refused(refusal) => after_refusal(refusal),
+        Answer::Refused(refusal) => after_refused_read(refusal),
         Answer::Silent(_) => Next::Retry,
     }
 }
@@ -76,8 +86,21 @@ pub fn after_read_back(answer: &Answer<Crc64Nvme>, ours: Crc64Nvme) -> Next {
     match answer {
         Answer::Granted(theirs) if *theirs == ours => Next::Verified,
         Answer::Granted(_) => Next::Conflict,
-        Answer::Refused(refusal) => after_refusal(refusal),
+        Answer::Refused(refusal) => after_refused_read(refusal),
         Answer::Silent(_) => Next::Retry,
+    }
+}
+
+/// A refused HEAD has no code. One of an object that a customer's key encrypts answers 400, one whose KMS key denies
+/// 403, and so does a GET of an archived one.
+fn after_refused_read(refusal: &Refusal) -> Next {
+    let is_of_caller = matches!(
+        refusal.code.as_str(),
+        "InvalidAccessKeyId" | "InvalidToken" | "SignatureDoesNotMatch" | "AuthorizationHeaderMalformed"
+    );
+    match after_refusal(refusal) {
+        Next::Pause if matches!(refusal.status, 400 | 403) && !is_of_caller => Next::Unreadable,
+        next => next,
     }
 }
 
@@ -126,13 +149,19 @@ mod tests {
         (502, "", Next::Retry),
     ];
 
+    /// The same, where S3 was asked what is under a key.
+    fn of_read(status: u16, code: &str, expected: Next) -> Next {
+        let is_unreadable = [(403, "AccessDenied"), (403, ""), (400, "KMS.DisabledException")];
+        if is_unreadable.contains(&(status, code)) { Next::Unreadable } else { expected }
+    }
+
     #[test]
     fn a_put_is_verified_only_by_the_checksum_that_s3_reports() {
         for (answer, expected) in [
             (Answer::Granted(Some(OURS)), Next::Verified),
             (Answer::Granted(Some(OTHER)), Next::Head),
             (Answer::Granted(None), Next::Head),
-            (refused(412, "PreconditionFailed"), Next::Head),
+            (refused(412, "PreconditionFailed"), Next::Taken),
             (refused(409, "ConditionalRequestConflict"), Next::Retry),
             (refused(400, "BadDigest"), Next::Reexamine),
             (refused(400, "XAmzContentChecksumMismatch"), Next::Reexamine),
@@ -162,7 +191,7 @@ mod tests {
             assert_eq!(after_head(&answer, OURS, 10), expected, "{answer:?}");
         }
         for (status, code, expected) in COMMON {
-            assert_eq!(after_head(&refused(status, code), OURS, 10), expected, "{status} {code}");
+            assert_eq!(after_head(&refused(status, code), OURS, 10), of_read(status, code, expected));
         }
     }
 
@@ -178,7 +207,9 @@ mod tests {
         ] {
             assert_eq!(after_head_or_afresh(&answer, OURS, 10), expected, "{answer:?}");
         }
-        assert_eq!(after_head(&refused(403, ""), OURS, 10), Next::Pause);
+        for (status, code) in [(403, ""), (400, ""), (403, "InvalidObjectState"), (400, "InvalidRequest")] {
+            assert_eq!(after_head(&refused(status, code), OURS, 10), Next::Unreadable, "{status} {code}");
+        }
     }
 
     #[test]
@@ -187,7 +218,7 @@ mod tests {
         assert_eq!(after_read_back(&Answer::Granted(OTHER), OURS), Next::Conflict);
         assert_eq!(after_read_back(&Answer::Silent(Silence::Connection), OURS), Next::Retry);
         for (status, code, expected) in COMMON {
-            assert_eq!(after_read_back(&refused(status, code), OURS), expected, "{status} {code}");
+            assert_eq!(after_read_back(&refused(status, code), OURS), of_read(status, code, expected));
         }
     }
 }

@@ -11,6 +11,16 @@ const QUIET_WHEN_FOUND: Duration = Duration::from_secs(5);
 /// Quiet time of a file that was found, where the kernel does not know whether it is open for writing.
 const QUIET_WITHOUT_LEASE: Duration = Duration::from_secs(600);
 
+/// Quiet time of a file that was renamed into place while a writer has it open, who may not be done, as with log
+/// rotation; or who may have forgotten to close it.
+const QUIET_AFTER_RENAME: Duration = Duration::from_secs(60);
+/// Time between two looks at such a file: its close is no stronger evidence than its rename.
+const UNTIL_CLOSED: Duration = Duration::from_secs(1);
+/// Time between two looks at a file that cannot be read: a change of its rights is told by no event.
+const UNTIL_READABLE: Duration = Duration::from_secs(5);
+/// Quiet time of a media file in progress after which its companion goes without it: its recorder has crashed.
+const QUIET_IN_PROGRESS: Duration = Duration::from_secs(600);
+
 /// Longer than a recording is written to.
 const LONGEST_CALL: Duration = Duration::from_secs(12 * 3600);
 
@@ -40,20 +50,33 @@ pub enum Lease {
     RemoteWithLazyTime,
 }
 
-/// NFS and Ceph, as statfs(2) names them.
-const NFS_AND_CEPH: [u64; 2] = [0x6969, 0x00C3_6400];
+/// File systems whose writers are all on this node, as statfs(2) names them: ext2 to 4, XFS, Btrfs, tmpfs, ramfs,
+/// overlayfs, F2FS, ZFS, bcachefs.
+const LOCAL: [u64; 9] = [
+    0xEF53,
+    0x5846_5342,
+    0x9123_683E,
+    0x0102_1994,
+    0x8584_58F6,
+    0x794C_7630,
+    0xF2F5_2010,
+    0x2FC1_2FC1,
+    0xCA45_1A4E,
+];
+/// NFS and Ceph, which grant a lease only for what their server has delegated to this node.
+const DELEGATING: [u64; 2] = [0x6969, 0x00C3_6400];
 /// SMB of either kind.
 const SMB: [u64; 2] = [0xFF53_4D42, 0xFE53_4D42];
 
 /// What the kernel's own answer about a lease is worth on that file system. NFS grants one only for a file that the server has
 /// delegated to this node, which many servers never do, and answers as if somebody wrote otherwise. SMB grants one beside
-/// a writer on another node.
+/// a writer on another node, and so may any file system that is not known: FUSE, 9p, Lustre, GPFS.
 pub fn lease(file_system: u64, answer: Lease) -> Lease {
     match answer {
+        answer if LOCAL.contains(&file_system) => answer,
         _ if SMB.contains(&file_system) => Lease::RemoteWithLazyTime,
-        Lease::Granted => Lease::Granted,
-        _ if NFS_AND_CEPH.contains(&file_system) => Lease::Remote,
-        answer => answer,
+        Lease::Granted if DELEGATING.contains(&file_system) => Lease::Granted,
+        _ => Lease::Remote,
     }
 }
 
@@ -78,6 +101,9 @@ pub fn quiet(lease: Lease, modified: SystemTime, now_there: Option<SystemTime>, 
 pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease, pod_ends: bool) -> Completeness {
     let is_remote = matches!(lease, Lease::Remote | Lease::RemoteWithLazyTime);
     let needed = match (sighting, lease) {
+        (Sighting::Renamed, Lease::Refused) if quiet < QUIET_AFTER_RENAME => {
+            return Completeness::NotBefore(UNTIL_CLOSED);
+        }
         (Sighting::Renamed, _) => Duration::ZERO,
         (_, Lease::Refused) => return Completeness::NotBefore(QUIET_WHEN_FOUND),
         // inotify reports a close by writers on this node alone.
@@ -92,6 +118,17 @@ pub fn completeness(sighting: Sighting, quiet: Duration, lease: Lease, pod_ends:
     }
 }
 
+/// How much longer a file that can never be uploaded stays where it is, as its writer may not be done with it; `None`:
+/// it goes to quarantine.
+pub fn quarantine_wait(quiet: Duration) -> Option<Duration> {
+    QUIET_WITHOUT_LEASE.checked_sub(quiet).filter(|wait| !wait.is_zero()).map(|wait| wait.min(UNTIL_READABLE))
+}
+
+/// Whether a companion waits for a media file in progress, which has been quiet for so long.
+pub fn awaits_media(quiet: Duration, pod_ends: bool) -> bool {
+    !pod_ends && quiet < QUIET_IN_PROGRESS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,9 +138,11 @@ mod tests {
         use Lease::{Granted, Refused, Remote, RemoteWithLazyTime, Unavailable};
         let (ext4, xfs, tmpfs, overlay) = (0xEF53, 0x5846_5342, 0x0102_1994, 0x794C_7630);
         let (nfs, ceph, cifs, smb2) = (0x6969, 0x00C3_6400, 0xFF53_4D42, 0xFE53_4D42);
+        let (fuse, plan9, lustre, gpfs, unknown) = (0x6573_5546, 0x0102_1997, 0x0BD0_0BD0, 0x4750_4653, 0);
         for (file_systems, worth) in [
             (vec![ext4, xfs, tmpfs, overlay], [Granted, Refused, Unavailable]),
             (vec![nfs, ceph], [Granted, Remote, Remote]),
+            (vec![fuse, plan9, lustre, gpfs, unknown], [Remote; 3]),
             (vec![cifs, smb2], [RemoteWithLazyTime; 3]),
         ] {
             for file_system in file_systems {
@@ -151,7 +190,8 @@ mod tests {
         let s = Duration::from_secs;
         for (sighting, quiet, lease, expected) in [
             (Renamed, s(0), Granted, Complete),
-            (Renamed, s(0), Refused, Complete),
+            (Renamed, s(59), Refused, NotBefore(s(1))),
+            (Renamed, s(60), Refused, Complete),
             (Renamed, s(0), Unavailable, Complete),
             (Renamed, s(0), Remote, Complete),
             (Closed, s(0), Granted, NotBefore(s(1))),
@@ -173,6 +213,19 @@ mod tests {
         ] {
             let judged = completeness(sighting, quiet, lease, false);
             assert_eq!(judged, expected, "{sighting:?} {quiet:?} {lease:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_quiet_is_quarantined_and_only_what_is_written_is_waited_for() {
+        let s = Duration::from_secs;
+        for (quiet, wait) in [(0, Some(s(5))), (598, Some(s(2))), (600, None), (9999, None)] {
+            assert_eq!(quarantine_wait(s(quiet)), wait, "{quiet}");
+        }
+        for (quiet, pod_ends, waits) in
+            [(0, false, true), (599, false, true), (600, false, false), (0, true, false)]
+        {
+            assert_eq!(awaits_media(s(quiet), pod_ends), waits, "{quiet} {pod_ends}");
         }
     }
 

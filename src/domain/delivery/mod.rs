@@ -2,7 +2,7 @@
 //! verified*, *quarantined and reported*; nothing here ever gives one up.
 //!
 //! - [`classify`], [`object_key`]: which files are recordings, their keys, and which media file a companion follows
-//! - [`completeness`], [`quiet`]: whether a file has been written to its end
+//! - [`completeness`], [`quiet`], [`quarantine_wait`], [`awaits_media`]: whether a file has been written to its end
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
@@ -24,13 +24,17 @@ mod report;
 mod summary;
 mod termination_message;
 
-pub use answers::{Next, after_head, after_head_or_afresh, after_put, after_read_back};
+pub use answers::{Next, PUT_AGAIN_AFTER, after_head, after_head_or_afresh, after_put, after_read_back};
 pub use backoff::{backoff, backoff_at_the_end, renewal_time};
-pub use completeness::{Completeness, Lease, Sighting, completeness, lease, quiet};
-pub use names::{Name, STATE_DIRECTORY, alternate, classify, companion_of, is_companion_of, object_key};
+pub use completeness::{
+    Completeness, Lease, Sighting, awaits_media, completeness, lease, quarantine_wait, quiet,
+};
+pub use names::{
+    Name, STATE_DIRECTORY, alternate, classify, companion_of, companion_of_part, is_companion_of, object_key,
+};
 pub use pace::{Pace, Standing};
-pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part};
-pub use poison::{CHANGES_BEFORE_QUARANTINE, Poison, Unread, after_failed_read};
+pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part, settings};
+pub use poison::{Poison, Unread, after_failed_read};
 pub use remedy::{remedy_to_watch, remedy_to_write};
 pub use report::{
     NEARLY_FULL, PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,

@@ -60,10 +60,26 @@ pub fn is_companion_of(companion: &Path, media: &Path) -> bool {
     companion.extension() == json && media.extension() != json && companion_of(media) == companion
 }
 
+/// The companion that a file under a name in progress will have, if that becomes a media file.
+pub fn companion_of_part(in_progress: &Path) -> Option<PathBuf> {
+    let name = in_progress.file_name()?.as_bytes();
+    let name = name.strip_prefix(b".").unwrap_or(name);
+    let name = name.strip_suffix(b".part").or(name.strip_suffix(b".tmp")).unwrap_or(name);
+    let media = in_progress.with_file_name(OsStr::from_bytes(name));
+    let companion = companion_of(&media);
+    (!name.is_empty() && is_companion_of(&companion, &media)).then_some(companion)
+}
+
 /// The name a recording goes by when S3 holds other content under its own, and its companion with
 /// it: `a.wav` → `a~0123456789abcdef.wav`.
 pub fn alternate(relative: &Path, media: Crc64Nvme) -> PathBuf {
-    let mut name = relative.file_stem().unwrap_or_default().to_owned();
+    let stem = relative.file_stem().unwrap_or_default().as_bytes();
+    // The alternate of an alternate name has its place: nobody could tell how often a name was lengthened.
+    let stem = match stem.split_last_chunk::<17>() {
+        Some((stem, [b'~', digits @ ..])) if digits.iter().all(u8::is_ascii_hexdigit) => stem,
+        _ => stem,
+    };
+    let mut name = OsStr::from_bytes(stem).to_owned();
     name.push(format!("~{media:016x}"));
     if let Some(extension) = relative.extension() {
         name.push(".");
@@ -138,6 +154,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_progress_is_that_of_a_media_file_or_of_a_companion() {
+        for (part, expected) in [
+            ("d/a.wav.part", Some("d/a.json")),
+            ("a.part", Some("a.json")),
+            ("a.tmp", Some("a.json")),
+            (".a.wav", Some("a.json")),
+            (".a.wav.part", Some("a.json")),
+            ("a.json.part", None),
+            (".a.json", None),
+            (".part", None),
+        ] {
+            assert_eq!(companion_of_part(Path::new(part)).as_deref(), expected.map(Path::new), "{part}");
+        }
+    }
+
+    #[test]
     fn the_alternate_name_carries_the_medias_checksum() {
         let checksum = Crc64Nvme(0xab);
         for (path, expected) in [
@@ -145,6 +177,9 @@ mod tests {
             ("d/a.json", "d/a~00000000000000ab.json"),
             ("d/a", "d/a~00000000000000ab"),
             ("a.b.wav", "a.b~00000000000000ab.wav"),
+            ("a~00000000000000ab.wav", "a~00000000000000ab.wav"),
+            ("a~ffffffffffffffff.wav", "a~00000000000000ab.wav"),
+            ("a~fffffffffffffffg.wav", "a~fffffffffffffffg~00000000000000ab.wav"),
         ] {
             assert_eq!(alternate(Path::new(path), checksum), Path::new(expected));
         }

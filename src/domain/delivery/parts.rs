@@ -7,10 +7,11 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Next;
 use super::answers::after_refusal;
-use crate::api::{Answer, Crc64Nvme, Part, Refusal};
+use crate::api::{Answer, BucketTarget, Crc64Nvme, Part, Refusal};
 
 /// Most parts of an upload. Amazon S3 User Guide, "Amazon S3 multipart upload limits".
 const MOST_PARTS: u64 = 10_000;
@@ -54,6 +55,10 @@ pub struct Journal {
     pub key: String,
     /// Bytes of every part but the last.
     pub part_size: u64,
+    /// How the object is to be stored, as S3 was asked when the upload began; absent in journals of releases that did
+    /// not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Value>,
     /// As S3 named the upload; absent while S3 has not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
@@ -62,10 +67,13 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Whether the upload is of a recording of this size to this key, and its parts can be the whole of it: with parts too
-    /// small, S3's limit would make an object of the recording's beginning alone.
-    pub fn is_for(&self, bucket: &str, key: &str, size: u64) -> bool {
-        self.bucket == bucket && self.key == key && self.size == size && self.is_whole()
+    /// Whether the upload is of a recording of this size to this key, stores it as the destination asks for now, and has
+    /// parts that can be the whole of it: with parts too small, S3's limit would make an object of the recording's
+    /// beginning alone. Where the settings are not known, as of an earlier release, they do not count as the same: bytes
+    /// can be sent again, but an object that was stored unencrypted cannot be taken back.
+    pub fn is_for(&self, target: &BucketTarget, key: &str, size: u64) -> bool {
+        let same_place = self.bucket == target.bucket && self.key == key;
+        same_place && self.size == size && self.settings == Some(settings(target)) && self.is_whole()
     }
 
     fn is_whole(&self) -> bool {
@@ -120,6 +128,16 @@ impl Journal {
     }
 }
 
+/// How a destination has objects stored, which is decided when an upload begins. Compared as a whole: what another
+/// release knows of and this one does not makes a difference as well.
+pub fn settings(target: &BucketTarget) -> Value {
+    json!({
+        "encryption": target.encryption,
+        "objectACL": target.object_acl,
+        "storageClass": target.storage_class,
+    })
+}
+
 /// Judges the answer to the request for an upload.
 pub fn after_create(answer: Answer<String>) -> Result<String, Next> {
     match answer {
@@ -148,7 +166,7 @@ pub fn after_complete(answer: &Answer<Option<Crc64Nvme>>, ours: Crc64Nvme) -> Ne
         Answer::Granted(_) => Next::Head,
         Answer::Refused(refusal) if is_unknown_upload(refusal) => Next::HeadOrAfresh,
         Answer::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
-            (412, _) => Next::Head,
+            (412, _) => Next::Taken,
             // Amazon S3 User Guide, "Conditional writes": all parts are to be uploaded again.
             (409, _) => Next::Afresh,
             (_, "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "BadDigest") => Next::Afresh,
@@ -189,7 +207,7 @@ fn is_unknown_upload(refusal: &Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Silence;
+    use crate::api::{Encryption, ObjectACL, Silence};
 
     fn journal(size: u64, part_size: u64) -> Journal {
         Journal {
@@ -199,6 +217,7 @@ mod tests {
             region: "us-east-1".into(),
             key: "calls/d/a.wav".into(),
             part_size,
+            settings: Some(json!({"storageClass": null})),
             upload_id: Some("upload/1".into()),
             parts: Vec::new(),
         }
@@ -243,7 +262,19 @@ mod tests {
             let parts = numbers.iter().map(|number| part(*number, b"a")).collect();
             Journal { parts, ..journal(size, part_size) }
         };
-        let is_for = |journal: Journal| journal.is_for("acme-recordings", "calls/d/a.wav", journal.size);
+        let target = BucketTarget {
+            bucket: "acme-recordings".into(),
+            region: "us-east-1".into(),
+            prefix: "calls/".into(),
+            object_acl: ObjectACL::default(),
+            storage_class: None,
+            encryption: Encryption::default(),
+            expected_bucket_owner: "111111111111".into(),
+        };
+        let is_for = |journal: Journal| {
+            let journal = Journal { settings: Some(settings(&target)), ..journal };
+            journal.is_for(&target, "calls/d/a.wav", journal.size)
+        };
         for (size, part_size, numbers, expected) in [
             (9, 4, &[][..], true),
             (9, 4, &[1, 3], true),
@@ -261,7 +292,7 @@ mod tests {
         ] {
             assert_eq!(is_for(with(size, part_size, numbers)), expected, "{size}, {part_size}, {numbers:?}");
         }
-        assert!(!journal(9, 4).is_for("acme-recordings", "calls/d/a.wav", 10));
+        assert!(!journal(9, 4).is_for(&target, "calls/d/a.wav", 10));
     }
 
     #[test]
@@ -291,6 +322,9 @@ mod tests {
   "region": "us-east-1",
   "key": "calls/d/a.wav",
   "partSize": 4,
+  "settings": {
+    "storageClass": null
+  },
   "uploadId": "upload/1",
   "parts": [
     {
@@ -344,7 +378,7 @@ mod tests {
             (Answer::Granted(Some(ours)), Next::Verified),
             (Answer::Granted(Some(Crc64Nvme(2))), Next::Head),
             (Answer::Granted(None), Next::Head),
-            (refused(412, "PreconditionFailed"), Next::Head),
+            (refused(412, "PreconditionFailed"), Next::Taken),
             (refused(404, "NoSuchUpload"), Next::HeadOrAfresh),
             (refused(409, "ConditionalRequestConflict"), Next::Afresh),
             (refused(400, "InvalidPart"), Next::Afresh),

@@ -2,8 +2,6 @@
 
 use std::io;
 
-/// Changes seen while a file was read before it is taken for one that never settles.
-pub const CHANGES_BEFORE_QUARANTINE: u32 = 10;
 /// I/O errors in a row before a file is taken for unreadable.
 const ERRORS_BEFORE_QUARANTINE: u32 = 5;
 
@@ -19,11 +17,6 @@ pub enum Poison {
     /// Permission or the medium.
     #[strum(serialize = "it cannot be read; let the recorder write it with the uploader's UID or GID")]
     Unreadable,
-    /// It was different after reading each time.
-    #[strum(
-        serialize = "it keeps changing while it is read; write it under a .part name and rename it when complete"
-    )]
-    KeepsChanging,
     /// S3 keys are Unicode.
     #[strum(serialize = "its name is not UTF-8")]
     NameNotUnicode,

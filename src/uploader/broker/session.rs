@@ -116,12 +116,12 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
     }
 
     /// Drops a session under which S3 refused a recording, unless it is so new that another would be no better: each of
-    /// many recordings that S3 refuses would cost the broker a session.
-    pub async fn doubt(&self, bucket: &Rc<S::Bucket>) {
+    /// many recordings that S3 refuses would cost the broker a session. Whether it was dropped.
+    pub async fn doubt(&self, bucket: &Rc<S::Bucket>) -> bool {
         let is_doubtful = |session: &mut Session<S::Bucket>| {
             Rc::ptr_eq(&session.bucket, bucket) && session.fetched.elapsed() >= NEW
         };
-        self.current.lock().await.take_if(is_doubtful);
+        self.current.lock().await.take_if(is_doubtful).is_some()
     }
 
     /// Makes the next use fetch a new session; the current one serves if the broker gives none.

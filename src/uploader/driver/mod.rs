@@ -159,9 +159,16 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         match seen {
             Seen::File(file) => self.deliveries.ledger.enter(file, now),
             Seen::Gone(path) => self.deliveries.ledger.forget(&path, now),
-            Seen::Walk { files, quarantined } => {
+            Seen::InProgress(path) => self.context.companions.note_in_progress(path),
+            Seen::Walk { files, in_progress, quarantined } => {
+                for path in in_progress {
+                    self.context.companions.note_in_progress(path);
+                }
                 for file in files {
                     self.deliveries.ledger.enter(file, now);
+                }
+                if quarantined.is_some() {
+                    self.deliveries.ledger.has_walked();
                 }
                 self.deliveries.quarantined = quarantined.or(self.deliveries.quarantined);
                 self.drain_after_walk(now);

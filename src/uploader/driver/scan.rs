@@ -35,11 +35,14 @@ pub struct Scan {
 /// What was seen of the spool.
 pub enum Seen {
     File(SpooledFile),
+    /// A file, relative to the spool, is there under a name in progress.
+    InProgress(PathBuf),
     /// A path, relative to the spool, is gone.
     Gone(PathBuf),
     /// A walk has ended.
     Walk {
         files: Vec<SpooledFile>,
+        in_progress: Vec<PathBuf>,
         /// Files in quarantine, counted in a walk of the whole spool.
         quarantined: Option<u64>,
     },
@@ -69,6 +72,7 @@ impl Scan {
             tokio::select! {
                 event = self.watcher.next() => match event {
                     Ok(SpoolEvent::File(file)) => return Seen::File(file),
+                    Ok(SpoolEvent::InProgress(path)) => return Seen::InProgress(path),
                     Ok(SpoolEvent::Gone(path)) => return Seen::Gone(path),
                     Ok(SpoolEvent::Walk(under)) => self.walk(under),
                     Ok(SpoolEvent::Nothing) => {}
@@ -118,12 +122,13 @@ impl Scan {
         let is_whole = walk.under.as_os_str().is_empty();
         if is_whole {
             self.logged_unwatched = failed.is_some();
-            self.in_progress = walk.in_progress;
+            self.in_progress = walk.in_progress.len();
             let is_blind = self.watcher.is_blind() || self.logged_unwatched;
             self.next_walk = now + if is_blind { BLIND_WALK_INTERVAL } else { WALK_INTERVAL };
             self.unread = walk.error.map(|(path, _)| path);
         }
-        Seen::Walk { files: walk.files, quarantined: is_whole.then_some(walk.quarantined) }
+        let WalkResult { files, in_progress, .. } = walk;
+        Seen::Walk { files, in_progress, quarantined: is_whole.then_some(walk.quarantined) }
     }
 }
 

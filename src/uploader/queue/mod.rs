@@ -41,6 +41,8 @@ struct Entry {
     due: Option<(Lane, Due)>,
     size: u64,
     since: SystemTime,
+    /// Whether an earlier process may have worked on it.
+    inherited: bool,
 }
 
 /// All recordings in the spool.
@@ -49,6 +51,8 @@ pub struct Ledger {
     entries: BTreeMap<Rc<Path>, Entry>,
     waiting: Lanes,
     entered: u64,
+    /// Whether all that an earlier process left has been entered.
+    has_walked: bool,
 }
 
 /// What is pending.
@@ -69,7 +73,9 @@ impl Ledger {
     pub fn enter(&mut self, file: SpooledFile, now: Instant) {
         let SpooledFile { path, sighting, size, since } = file;
         let Some(entry) = self.entries.get_mut(path.as_path()) else {
-            let entry = Entry { work: Work::New(sighting), verified: false, due: None, size, since };
+            let inherited = !self.has_walked && sighting != Sighting::Renamed;
+            let entry =
+                Entry { work: Work::New(sighting), verified: false, due: None, size, since, inherited };
             let path: Rc<Path> = path.into();
             self.entries.insert(path.clone(), entry);
             return self.schedule(&path, now);
@@ -84,6 +90,9 @@ impl Ledger {
             Work::Begun(job) => &mut job.sighting,
         };
         let is_news = *known < sighting;
+        if is_news && sighting == Sighting::Renamed {
+            entry.inherited = false;
+        }
         *known = (*known).max(sighting);
         // S3 may hold an earlier version. Not at once, as the uploader itself may have moved the file.
         let is_doubtful = std::mem::take(&mut entry.verified);
@@ -92,6 +101,11 @@ impl Ledger {
         } else if is_doubtful {
             self.schedule(&path, now + DOUBT);
         }
+    }
+
+    /// Everything that was in the spool at the start has been entered.
+    pub fn has_walked(&mut self) {
+        self.has_walked = true;
     }
 
     /// Forgets a path that is gone. The worker forgets one that is worked on, or whose upload has to be ended.
@@ -126,7 +140,10 @@ impl Ledger {
             self.waiting.took(lane);
             let Some(entry) = self.entries.get_mut(&path) else { continue };
             match std::mem::replace(&mut entry.work, Work::Taken(None)) {
-                Work::New(sighting) => return Some(Job::new(path.to_path_buf(), sighting, lane.0)),
+                Work::New(sighting) => {
+                    let inherited = entry.inherited;
+                    return Some(Job { inherited, ..Job::new(path.to_path_buf(), sighting, lane.0) });
+                }
                 Work::Begun(job) => return Some(Job { size_class: lane.0, ..*job }),
                 taken @ Work::Taken(_) => entry.work = taken,
             }
@@ -317,20 +334,6 @@ mod tests {
     }
 
     #[test]
-    fn stronger_evidence_that_came_during_the_work_makes_it_due_at_once() {
-        for (seen_again, is_due) in
-            [(Sighting::Found, false), (Sighting::Closed, true), (Sighting::Renamed, true)]
-        {
-            let (mut ledger, now) = (Ledger::default(), Instant::now());
-            ledger.enter(file("a.wav", Sighting::Found), now);
-            let job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
-            ledger.enter(file("a.wav", seen_again), now);
-            ledger.put_back(job, now + Duration::from_secs(600), now);
-            assert_eq!(take(&mut ledger, now).is_some(), is_due, "{seen_again:?}");
-        }
-    }
-
-    #[test]
     fn when_there_may_be_no_later_whatever_waits_is_due() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Closed), now);
@@ -390,20 +393,5 @@ mod tests {
         (job.verified, job.steady) = (Some(version), Some((version, now)));
         ledger.put_back(job, now, now);
         assert_eq!(ledger.unverified().count(), 2, "closed again while it was worked on");
-    }
-
-    #[test]
-    fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        ledger.enter(file("a.wav", Sighting::Renamed), now);
-        let first = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
-        ledger.enter(file("a.wav", Sighting::Renamed), now);
-        ledger.forget(Path::new("a.wav"), now);
-        assert!(ledger.take_due(&Concurrency::default(), &Gate::open(now), now).is_none());
-        ledger.remove(&first, now);
-        assert_eq!(ledger.pending().files, 1);
-        let second = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
-        ledger.remove(&second, now);
-        assert_eq!(ledger.pending(), Pending::default());
     }
 }

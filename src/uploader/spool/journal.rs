@@ -119,6 +119,7 @@ mod tests {
             region: "us-east-1".into(),
             key: format!("calls/{path}"),
             part_size: 4,
+            settings: None,
             upload_id: Some(upload_id.into()),
             parts: Vec::new(),
         }

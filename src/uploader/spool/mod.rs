@@ -8,16 +8,19 @@
 //! //! | `lock` | one uploader per spool |
 //! | `watcher` | inotify, and walks where inotify has nothing to say |
 //! | `recording`, `buffers` | one open file, and the memory it is read into |
+//! | `companions` | what companions have to know of their media files |
 //! | `journal` | what outlives the process of an upload in parts |
 //! | `disk_usage` | how full the volume is |
-//! | `dir_entry`, `syscalls` | everything that touches the file system, by open directories and single names |
+//! | `names`, `dir_entry`, `syscalls` | everything that touches the file system, by open directories and single names |
 
 pub mod blocking;
 pub mod buffers;
+pub mod companions;
 pub mod dir_entry;
 pub mod disk_usage;
 pub mod journal;
 pub mod lock;
+mod names;
 pub mod recording;
 pub mod syscalls;
 pub mod watcher;
@@ -26,16 +29,15 @@ pub mod watcher;
 mod tests;
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::blocking::blocking;
 use self::dir_entry::{DirEntry, open_directory};
+use self::names::{flat, unflat};
 use self::recording::{FileVersion, Recording, Unopened, modified};
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Lease, STATE_DIRECTORY, alternate, companion_of};
@@ -47,8 +49,6 @@ const MOVING_LONG: &str = "moving-long";
 const CLOCK: &str = "clock";
 /// For how long the file system's clock is taken to go as ours does.
 const CLOCK_LASTS: Duration = Duration::from_secs(60);
-/// Longest name of a file, in bytes, on every file system in use.
-const LONGEST_NAME: usize = 255;
 
 /// Held for as long as this process may touch the spool.
 #[derive(Debug)]
@@ -73,6 +73,14 @@ pub struct Opened {
     pub lease: Lease,
     /// The time by the clock of the file system; `None` where it could not be read or was not asked for.
     pub now_there: Option<SystemTime>,
+}
+
+/// Whether a file stays that a writer has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    Counts,
+    /// It has had its time.
+    CountsNot,
 }
 
 /// Whether a file left its place.
@@ -112,31 +120,44 @@ impl Spool {
         .await
     }
 
-    /// Opens a file for reading. `is_renamed`: a rename into place proves that it is complete, so no lease is asked for.
+    /// Opens a file for reading. `is_renamed`: a rename into place proves that it is complete, unless a writer has it open.
     pub async fn open(&self, relative: &Path, is_renamed: bool) -> Result<Opened, Unopened> {
         let relative = relative.to_owned();
         self.on_disk(move |spool| {
             let recording = Recording::open(spool.root(), &relative)?;
-            if is_renamed {
-                return Ok(Opened { recording, lease: Lease::Unavailable, now_there: None });
-            }
             let lease = recording.lease();
-            Ok(Opened { recording, lease, now_there: spool.clock().ok() })
+            let is_known = is_renamed && lease != Lease::Refused;
+            let now_there = if is_known { None } else { spool.clock().ok() };
+            Ok(Opened { recording, lease, now_there })
+        })
+        .await
+    }
+
+    /// What can be known of a file that cannot be opened: its version, when it was written to, and the time by the clock
+    /// of the file system.
+    pub async fn examine(
+        &self,
+        relative: &Path,
+    ) -> io::Result<(FileVersion, SystemTime, Option<SystemTime>)> {
+        let relative = relative.to_owned();
+        self.on_disk(move |spool| {
+            let stat = DirEntry::find(spool.root(), &relative)?.metadata()?;
+            Ok((FileVersion::from(&stat), modified(&stat), spool.clock().ok()))
         })
         .await
     }
 
     /// Unlinks what S3 holds. What has come under its name meanwhile stays, and is another recording; what a writer has
-    /// opened again stays as well. `is_renamed`: nobody writes to it any more, so no lease is asked for.
+    /// opened again stays as well.
     pub async fn remove(
         &self,
         relative: &Path,
         recording: Recording,
-        is_renamed: bool,
+        writer: Writer,
     ) -> io::Result<Departure> {
         let relative = relative.to_owned();
         self.on_disk(move |spool| {
-            let is_written = || !is_renamed && recording.lease() == Lease::Refused;
+            let is_written = || writer == Writer::Counts && recording.lease() == Lease::Refused;
             if is_written() {
                 return Ok(Departure::Kept);
             }
@@ -295,7 +316,7 @@ impl Spool {
             for entry in syscalls::list(open)? {
                 let (name, is_directory) = entry?;
                 let inside = directory.join(&name);
-                let relative = below.as_ref().map_or_else(|| moved_from(&name), |below| below.join(&name));
+                let relative = below.as_ref().map_or_else(|| unflat(&name), |below| below.join(&name));
                 if is_directory {
                     directories.push((inside, Some(relative)));
                     continue;
@@ -355,34 +376,10 @@ impl Spool {
 
 /// Where a file is while it is let go: one name, so that no directory has to be made on a full volume.
 fn moving(relative: &Path) -> PathBuf {
-    let path = relative.as_os_str().as_bytes();
-    let mut name = Vec::new();
-    for byte in path {
-        match byte {
-            b'/' => name.extend(b"%2F"),
-            b'%' => name.extend(b"%25"),
-            byte => name.push(*byte),
-        }
+    match flat(relative) {
+        Some(name) => own(MOVING).join(name),
+        None => own(MOVING_LONG).join(relative),
     }
-    if name.len() > LONGEST_NAME {
-        return own(MOVING_LONG).join(relative);
-    }
-    own(MOVING).join(OsString::from_vec(name))
-}
-
-/// The path that a name in that directory stands for.
-fn moved_from(name: &OsStr) -> PathBuf {
-    let (mut path, mut rest) = (Vec::new(), name.as_bytes());
-    while let Some((first, after)) = rest.split_first() {
-        let (byte, after) = match (first, after) {
-            (b'%', [b'2', b'F', after @ ..]) => (b'/', after),
-            (b'%', [b'2', b'5', after @ ..]) => (b'%', after),
-            _ => (*first, after),
-        };
-        path.push(byte);
-        rest = after;
-    }
-    OsString::from_vec(path).into()
 }
 
 /// The path of something that is ours.

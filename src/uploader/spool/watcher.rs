@@ -34,6 +34,8 @@ pub struct SpooledFile {
 #[derive(Debug)]
 pub enum SpoolEvent {
     File(SpooledFile),
+    /// A file, relative to the spool, is there under a name in progress.
+    InProgress(PathBuf),
     /// A path, relative to the spool, is gone.
     Gone(PathBuf),
     /// A directory, relative to the spool, appeared, or its files may have gone unnoticed: walk it.
@@ -50,7 +52,7 @@ pub struct WalkResult {
     /// Recordings.
     pub files: Vec<SpooledFile>,
     /// Files, and directories of files, in progress.
-    pub in_progress: usize,
+    pub in_progress: Vec<PathBuf>,
     /// Files in quarantine; counted in a walk of all.
     pub quarantined: u64,
     /// The last error of reading a directory.
@@ -104,8 +106,12 @@ impl Watcher {
             return Ok(SpoolEvent::Nothing);
         };
         let path = directory.join(name);
-        if classify(&path) != Name::Recording {
-            return Ok(SpoolEvent::Nothing);
+        match classify(&path) {
+            Name::Recording => {}
+            Name::InProgress if event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) => {
+                return Ok(SpoolEvent::InProgress(path));
+            }
+            Name::InProgress | Name::Reserved => return Ok(SpoolEvent::Nothing),
         }
         let sighting = if event.mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
             return Ok(SpoolEvent::Gone(path));
@@ -170,7 +176,7 @@ fn walk(root: &Path, mut watches: Option<Watches>, watched: &Directories, under:
             let path = directory.join(name);
             match classify(&path) {
                 Name::Reserved => {}
-                Name::InProgress => found.in_progress += 1,
+                Name::InProgress => found.in_progress.push(path),
                 Name::Recording if is_directory => directories.push(path),
                 Name::Recording => match stat(root, path, Sighting::Found) {
                     Ok(sighted) => found.files.extend(sighted),
@@ -274,7 +280,7 @@ mod tests {
                         return (sighted.path, sighted.sighting);
                     }
                 }
-                SpoolEvent::Gone(_) | SpoolEvent::Nothing => {}
+                SpoolEvent::InProgress(_) | SpoolEvent::Gone(_) | SpoolEvent::Nothing => {}
             }
         }
     }
@@ -375,6 +381,6 @@ mod tests {
         let mut names: Vec<_> = found.files.iter().map(|file| file.path.to_str().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names, ["b.wav", "d/a.wav"]);
-        assert_eq!(found.in_progress, 2);
+        assert_eq!(found.in_progress.len(), 2);
     }
 }

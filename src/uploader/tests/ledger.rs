@@ -93,6 +93,45 @@ fn check(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn stronger_evidence_that_came_during_the_work_makes_a_recording_due_at_once() {
+    for (seen_again, is_due) in
+        [(Sighting::Found, false), (Sighting::Closed, true), (Sighting::Renamed, true)]
+    {
+        let (mut ledger, lanes, now) = (Ledger::default(), Concurrency::default(), Instant::now());
+        let see = |ledger: &mut Ledger, sighting| {
+            let path = "a.wav".into();
+            ledger.enter(SpooledFile { path, sighting, size: 10, since: SystemTime::UNIX_EPOCH }, now);
+        };
+        see(&mut ledger, Sighting::Found);
+        let job = ledger.take_due(&lanes, &Gate::open(now), now).unwrap();
+        see(&mut ledger, seen_again);
+        ledger.put_back(job, now + Duration::from_secs(600), now);
+        assert_eq!(ledger.take_due(&lanes, &Gate::open(now), now).is_some(), is_due, "{seen_again:?}");
+    }
+}
+
+#[test]
+fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
+    let (mut ledger, lanes, now) = (Ledger::default(), Concurrency::default(), Instant::now());
+    let renamed = || SpooledFile {
+        path: "a.wav".into(),
+        sighting: Sighting::Renamed,
+        size: 10,
+        since: SystemTime::UNIX_EPOCH,
+    };
+    ledger.enter(renamed(), now);
+    let first = ledger.take_due(&lanes, &Gate::open(now), now).unwrap();
+    ledger.enter(renamed(), now);
+    ledger.forget(Path::new("a.wav"), now);
+    assert!(ledger.take_due(&lanes, &Gate::open(now), now).is_none());
+    ledger.remove(&first, now);
+    assert_eq!(ledger.pending().files, 1);
+    let second = ledger.take_due(&lanes, &Gate::open(now), now).unwrap();
+    ledger.remove(&second, now);
+    assert_eq!(ledger.pending(), Default::default());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

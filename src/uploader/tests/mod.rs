@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod broker;
+mod conflicts;
 mod crash;
 mod fakes;
 mod faults;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::fakes::{Bench, Fault, Object};
-use crate::api::Crc64Nvme;
+use crate::api::{BucketTarget, Crc64Nvme, Encryption, EncryptionType, ObjectACL, StorageClass};
 
 /// Four parts, the last one short.
 const LONG: &str = "0123456789abcdefghijABCDEFGHIJ!";
@@ -169,6 +169,45 @@ async fn parts_whose_bytes_the_file_no_longer_has_are_sent_again() {
         assert_eq!(bench.news(), ["PART 2 a.wav", "COMPLETE a.wav"]);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_how_objects_are_stored_begins_the_upload_afresh() {
+    let key = "arn:aws:kms:us-east-1:111111111111:key/1234abcd";
+    let kms = Encryption { r#type: EncryptionType::KMS, kms_key_arn: Some(key.into()) };
+    let edits: [(&str, &dyn Fn(&mut BucketTarget)); 4] = [
+        ("encryption", &|target| target.encryption = kms.clone()),
+        ("ACL", &|target| target.object_acl = ObjectACL::None),
+        ("storage class", &|target| target.storage_class = Some(StorageClass::StandardIa)),
+        ("nothing of it", &|target| target.expected_bucket_owner = "222222222222".into()),
+    ];
+    for (what, edit) in edits {
+        for killed in [true, false] {
+            Bench::run(async |mut bench| {
+                let refused = Fault::Refused(403, "AccessDenied");
+                bench.world.borrow_mut().standing.push(("COMPLETE".into(), None, refused));
+                bench.start();
+                bench.record("a.wav", LONG);
+                let completes = |bench: &Bench| bench.calls().iter().any(|call| call.starts_with("COMPLETE"));
+                bench.until("all parts", completes).await;
+                if killed {
+                    bench.kill().await;
+                }
+                edit(&mut bench.world.borrow_mut().destination.as_mut().unwrap().target);
+                bench.wait(30).await;
+                bench.world.borrow_mut().standing.clear();
+                if killed {
+                    bench.start();
+                }
+                bench.until_delivered("a.wav", LONG).await;
+                assert!(bench.drains().await);
+                let begun = if what == "nothing of it" { 1 } else { 2 };
+                assert_eq!(bench.world.borrow().uploads_begun, begun, "{what}, killed: {killed}");
+                assert!(bench.world.borrow().uploads.is_empty(), "{what}, killed: {killed}");
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

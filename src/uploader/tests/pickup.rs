@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::fakes::Bench;
-use super::steps::fail_below;
+use super::steps::{fail_below, heal_below};
 
 #[tokio::test(start_paused = true)]
 async fn a_renamed_file_is_uploaded_with_one_call_and_unlinked() {
@@ -55,6 +55,58 @@ async fn a_file_that_a_writer_has_open_waits_until_it_is_closed() {
         bench.until_delivered("a.wav", "sound sound sound ").await;
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_goes_on_after_its_rename_is_waited_for_while_it_writes() {
+    for closes in [true, false] {
+        Bench::run(async |mut bench| {
+            bench.start();
+            let part = bench.path("a.part");
+            let mut writer = OpenOptions::new().create(true).append(true).open(&part).unwrap();
+            writer.write_all(b"one ").unwrap();
+            fs::rename(&part, bench.path("a.wav")).unwrap();
+            for _ in 0..4 {
+                bench.wait(20).await;
+                writer.write_all(b"more ").unwrap();
+            }
+            assert_eq!(bench.calls(), [""; 0]);
+            let (began, kept) = (Instant::now(), (!closes).then_some(writer));
+            bench.until_delivered("a.wav", "one more more more more ").await;
+            let bound = Duration::from_secs(if closes { 5 } else { 70 });
+            assert!(began.elapsed() < bound, "closed: {closes}, {:?}", began.elapsed());
+            drop(kept);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_read_yet_is_quarantined_only_once_it_is_quiet() {
+    for opens_up in [true, false] {
+        Bench::run(async |mut bench| {
+            // As another user's file without rights for us, whichever user runs the test.
+            let path = bench.path("a.wav");
+            fs::write(&path, "so").unwrap();
+            fail_below(path.clone(), "open a file", libc::EACCES);
+            bench.start();
+            let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
+            for _ in 0..6 {
+                bench.wait(200).await;
+                writer.write_all(b"und").unwrap();
+            }
+            drop(writer);
+            let quarantine = bench.path(".recording-uploader/quarantine/a.wav");
+            assert!(path.exists() && !quarantine.exists(), "moved away under its writer");
+            if opens_up {
+                heal_below(&path, "open a file");
+                bench.until_delivered("a.wav", "soundundundundundund").await;
+            } else {
+                bench.until("the quarantine", |_| quarantine.exists()).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,6 +87,11 @@ pub fn fail_below(root: PathBuf, call: &'static str, code: i32) {
     BELOW.lock().unwrap().push((root.canonicalize().unwrap(), call, code));
 }
 
+/// Calls of that name about what is there succeed again.
+pub fn heal_below(root: &Path, call: &str) {
+    BELOW.lock().unwrap().retain(|(failing, name, _)| failing != root || *name != call);
+}
+
 /// The calls so far, of a process with a plan.
 pub fn steps() -> Vec<&'static str> {
     TAKEN.lock().unwrap().clone()

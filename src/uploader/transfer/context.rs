@@ -8,6 +8,7 @@ use crate::domain::delivery::Sizes;
 use crate::uploader::broker::Broker;
 use crate::uploader::broker::session::{NoSession, Sessions};
 use crate::uploader::spool::Spool;
+use crate::uploader::spool::companions::Companions;
 use crate::uploader::spool::recording::Recording;
 use crate::uploader::storage::Storage;
 use crate::uploader::transfer::bandwidth::BandwidthLimit;
@@ -16,6 +17,7 @@ use crate::uploader::transfer::outcome::Outcome;
 
 pub struct TransferContext<B, S: Storage> {
     pub spool: Spool,
+    pub companions: Companions,
     pub sessions: Sessions<B, S>,
     /// Which recordings go in parts.
     pub sizes: Sizes,
@@ -42,6 +44,7 @@ pub struct Transfer<'a> {
 impl<B: Broker, S: Storage> TransferContext<B, S> {
     pub fn new(spool: Spool, sessions: Sessions<B, S>) -> Self {
         TransferContext {
+            companions: Companions::new(&spool),
             spool,
             sessions,
             sizes: Sizes::default(),

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::rc::Rc;
-
-use tokio::time::Instant;
+use std::time::Duration;
 
 use crate::api::{Crc64Nvme, DestinationDocument};
-use crate::domain::delivery::{Completeness, Poison, Sighting, completeness, object_key, quiet};
+use crate::domain::delivery::{
+    Completeness, Lease, Poison, Sighting, alternate, awaits_media, completeness, object_key,
+    quarantine_wait, quiet,
+};
 use crate::uploader::broker::Broker;
 use crate::uploader::spool::recording::{Recording, Unopened};
-use crate::uploader::spool::{Departure, Opened, Spool};
+use crate::uploader::spool::{Departure, Opened, Spool, Writer};
 use crate::uploader::storage::Storage;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::Job;
@@ -18,6 +20,9 @@ use crate::uploader::transfer::outcome::{Outcome, Stop};
 use crate::uploader::transfer::put::put;
 use crate::uploader::transfer::verify::Arrival;
 
+/// Time between two looks whether a companion's media file is there.
+const UNTIL_MEDIA_IS_THERE: Duration = Duration::from_secs(5);
+
 /// Takes one recording as far as it goes.
 pub async fn deliver<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
@@ -25,7 +30,7 @@ pub async fn deliver<B: Broker, S: Storage>(
     job: &mut Job,
 ) -> Outcome {
     let outcome = match steps(context, destination, job).await {
-        Err(Stop::Poison(poison)) => quarantine(context, poison, job).await,
+        Err(Stop::Poison(poison)) => quarantine_if_quiet(context, poison, job).await,
         Ok(outcome) | Err(Stop::With(outcome)) => outcome,
     };
     match outcome {
@@ -47,8 +52,11 @@ async fn steps<B: Broker, S: Storage>(
     destination: &Rc<DestinationDocument>,
     job: &mut Job,
 ) -> Result<Outcome, Stop> {
+    let (recording, lease) = open_complete(&context.spool, job, context.pod_ends.get()).await?;
     let key = object_key(&destination.target.prefix, &job.path).map_err(Stop::Poison)?;
-    let recording = open_complete(&context.spool, job, context.pod_ends.get()).await?;
+    if let Some(outcome) = follow_media(context, &recording, job).await? {
+        return Ok(outcome);
+    }
     let size = recording.version.size;
     let known = job.checksum.filter(|_| job.verified == Some(recording.version));
     let crc64nvme = match known {
@@ -66,7 +74,8 @@ async fn steps<B: Broker, S: Storage>(
     };
     job.verified = Some(recording.version);
     job.checksum = Some((recording.version, crc64nvme));
-    remove(context, recording, job).await?;
+    context.companions.forget(&job.path).await;
+    remove(context, recording, lease, job).await?;
     if job.upload.is_some() {
         // Not before: a process that finds the recording again has to learn what became of it.
         remove_journal(context, &job.path).await;
@@ -74,22 +83,33 @@ async fn steps<B: Broker, S: Storage>(
     Ok(Outcome::Delivered { key, size, crc64nvme })
 }
 
+/// What becomes of a companion whose media file was set aside, or is still being written; `None`: it goes by its name.
+async fn follow_media<B: Broker, S: Storage>(
+    context: &TransferContext<B, S>,
+    recording: &Recording,
+    job: &mut Job,
+) -> Result<Option<Outcome>, Stop> {
+    if let Some(quiet) = context.companions.media_in_progress(&job.path).await
+        && awaits_media(quiet, context.pod_ends.get())
+    {
+        return Ok(Some(Outcome::Incomplete(UNTIL_MEDIA_IS_THERE)));
+    }
+    match context.companions.media_set_aside(&job.path).await {
+        None => Ok(None),
+        Some(media) => set_aside(context, recording, media, job).await.map(Some),
+    }
+}
+
 /// Opens a recording that is complete.
-async fn open_complete(spool: &Spool, job: &mut Job, pod_ends: bool) -> Result<Recording, Stop> {
+async fn open_complete(spool: &Spool, job: &mut Job, pod_ends: bool) -> Result<(Recording, Lease), Stop> {
     let opened = spool.open(&job.path, job.sighting == Sighting::Renamed).await;
     let Opened { recording, lease, now_there } = opened.map_err(|unopened| match unopened {
         Unopened::Poison(poison) => Stop::Poison(poison),
         Unopened::Error(error) => job.unread(&error),
     })?;
-    let now = Instant::now();
-    let since = match job.steady {
-        Some((version, since)) if version == recording.version => since,
-        _ => now,
-    };
-    job.steady = Some((recording.version, since));
-    let quiet = quiet(lease, recording.modified, now_there, now - since);
+    let quiet = quiet(lease, recording.modified, now_there, job.steady_for(recording.version));
     match completeness(job.sighting, quiet, lease, pod_ends) {
-        Completeness::Complete => Ok(recording),
+        Completeness::Complete => Ok((recording, lease)),
         Completeness::NotBefore(wait) => Err(Outcome::Incomplete(wait).into()),
     }
 }
@@ -112,9 +132,12 @@ async fn send<B: Broker, S: Storage>(
 async fn remove<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     recording: Recording,
+    lease: Lease,
     job: &mut Job,
 ) -> Result<(), Stop> {
-    match context.spool.remove(&job.path, recording, job.sighting == Sighting::Renamed).await {
+    // One who has it open and has long been silent is waited for no longer.
+    let writer = if lease == Lease::Refused { Writer::CountsNot } else { Writer::Counts };
+    match context.spool.remove(&job.path, recording, writer).await {
         Ok(Departure::Gone | Departure::Replaced) => Ok(()),
         // A writer has opened the file again.
         Ok(Departure::Kept) => Err(job.changed()),
@@ -129,10 +152,18 @@ async fn set_aside<B: Broker, S: Storage>(
     crc64nvme: Crc64Nvme,
     job: &Job,
 ) -> Result<Outcome, Stop> {
+    if alternate(&job.path, crc64nvme) == job.path {
+        let why = "S3 holds other content under the key and under its alternate name; remove one of them";
+        return Ok(Outcome::Refused(why.to_owned()));
+    }
+    context.companions.set_aside(&job.path, crc64nvme).await;
     match context.spool.set_aside(&job.path, recording.version, crc64nvme).await {
         Ok((Departure::Gone, to)) => Ok(Outcome::Renamed(to)),
         Ok((Departure::Replaced | Departure::Kept, _)) => Ok(Outcome::Changed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Gone),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(Outcome::Postponed("its alternate name is taken in the spool".to_owned()))
+        }
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
             Err(Stop::Poison(Poison::NameTooLong))
         }
@@ -149,11 +180,21 @@ async fn bring_back<B: Broker, S: Storage>(context: &TransferContext<B, S>, job:
     }
 }
 
-async fn quarantine<B: Broker, S: Storage>(
+/// A file that its writer may not be done with stays in its place.
+async fn quarantine_if_quiet<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     poison: Poison,
-    job: &Job,
+    job: &mut Job,
 ) -> Outcome {
+    if poison == Poison::Unreadable {
+        let Ok((version, modified, now_there)) = context.spool.examine(&job.path).await else {
+            return Outcome::Gone;
+        };
+        let quiet = quiet(Lease::Unavailable, modified, now_there, job.steady_for(version));
+        if let Some(wait) = quarantine_wait(quiet) {
+            return Outcome::Incomplete(wait);
+        }
+    }
     match context.spool.quarantine(&job.path).await {
         Ok(path) => Outcome::Quarantined(poison, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,

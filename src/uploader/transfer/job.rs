@@ -2,13 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::api::Crc64Nvme;
-use crate::domain::delivery::{
-    CHANGES_BEFORE_QUARANTINE, Journal, Poison, Sighting, Standing, Unread, after_failed_read,
-};
+use crate::domain::delivery::{Journal, Sighting, Standing, Unread, after_failed_read};
 use crate::uploader::spool::recording::{FileVersion, Recording};
 use crate::uploader::transfer::concurrency::SizeClass;
 use crate::uploader::transfer::outcome::{Outcome, Stop};
@@ -38,11 +37,23 @@ pub struct Job {
     pub steady: Option<(FileVersion, Instant)>,
     /// The checksum of one version, so that it is computed once.
     pub checksum: Option<(FileVersion, Crc64Nvme)>,
-    /// The version of which a put to this key was answered: S3 is asked what it holds before the put is repeated.
-    pub answered: Option<(FileVersion, String)>,
+    /// Whether an earlier process may have sent it.
+    pub inherited: bool,
+    pub tried: Option<Tried>,
     pub upload: Option<Upload>,
     /// The version that S3 was seen to hold.
     pub verified: Option<FileVersion>,
+}
+
+/// What is known of the puts of one version to one key.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub version: FileVersion,
+    pub key: String,
+    /// Whether one of them may have made the object.
+    pub may_have_landed: bool,
+    /// S3 is asked what it holds before the put is repeated: since when, as it may not show that the key is free.
+    pub is_there: Option<Instant>,
 }
 
 /// An upload in parts that this process has begun or taken over, and the version of the file that it is of.
@@ -66,7 +77,8 @@ impl Job {
             changes: 0,
             steady: None,
             checksum: None,
-            answered: None,
+            inherited: false,
+            tried: None,
             upload: None,
             verified: None,
         }
@@ -76,15 +88,37 @@ impl Job {
         Standing::of(self.refusals)
     }
 
+    /// For how long this version has been seen, until now.
+    pub fn steady_for(&mut self, version: FileVersion) -> Duration {
+        let now = Instant::now();
+        let since = match self.steady {
+            Some((known, since)) if known == version => since,
+            _ => now,
+        };
+        self.steady = Some((version, since));
+        now - since
+    }
+
+    /// What is known of the puts of this version to this key.
+    pub fn tried(&mut self, version: FileVersion, key: &str) -> &mut Tried {
+        let is_same = |tried: &Tried| tried.version == version && tried.key == key;
+        let known = self.tried.take().filter(is_same);
+        self.tried.insert(known.unwrap_or_else(|| Tried {
+            version,
+            key: key.to_owned(),
+            may_have_landed: self.inherited,
+            is_there: None,
+        }))
+    }
+
     /// The file changed: everything known of it is void, the evidence that it was complete first of all.
     pub fn changed(&mut self) -> Stop {
         self.changes += 1;
         self.checksum = None;
         self.verified = None;
+        // Another version was never sent.
+        self.inherited = false;
         self.sighting = Sighting::Found;
-        if self.changes >= CHANGES_BEFORE_QUARANTINE {
-            return Stop::Poison(Poison::KeepsChanging);
-        }
         Stop::With(Outcome::Changed)
     }
 

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::api::{Answer, Crc64Nvme, DestinationDocument, Part};
 use crate::domain::delivery::{
-    Dropped, Journal, Next, after_abort, after_complete, after_create, after_part,
+    Dropped, Journal, Next, after_abort, after_complete, after_create, after_part, settings,
 };
 use crate::uploader::broker::Broker;
 use crate::uploader::spool::journal;
@@ -111,7 +111,7 @@ async fn take_over<B: Broker, S: Storage>(
 ) -> Result<(), Stop> {
     let Transfer { destination, key, recording } = transfer;
     let version = recording.version;
-    let is_for = |journal: &Journal| journal.is_for(&destination.target.bucket, key, version.size);
+    let is_for = |journal: &Journal| journal.is_for(&destination.target, key, version.size);
     if job.upload.as_ref().is_some_and(|known| known.version == version && is_for(&known.journal)) {
         return Ok(());
     }
@@ -167,6 +167,7 @@ async fn begin<B: Broker, S: Storage>(
         region: destination.target.region.clone(),
         key: key.to_owned(),
         part_size,
+        settings: Some(settings(&destination.target)),
         upload_id: None,
         parts: Vec::new(),
     };

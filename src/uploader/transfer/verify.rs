@@ -3,8 +3,10 @@
 use std::io;
 use std::rc::Rc;
 
+use tokio::time::Instant;
+
 use crate::api::{Answer, Crc64Nvme};
-use crate::domain::delivery::{Next, after_head, after_head_or_afresh, after_read_back};
+use crate::domain::delivery::{Next, PUT_AGAIN_AFTER, after_head, after_head_or_afresh, after_read_back};
 use crate::uploader::broker::Broker;
 use crate::uploader::spool::recording::Recording;
 use crate::uploader::storage::{Bucket, Storage};
@@ -47,8 +49,9 @@ pub async fn ask<B: Broker, S: Storage>(
     job: &mut Job,
 ) -> Result<Arrival, Stop> {
     let Transfer { destination, key, recording } = transfer;
-    let (size, version) = (recording.version.size, (recording.version, key.to_owned()));
-    let mut question = if job.answered.as_ref() == Some(&version) { Question::Head } else { first };
+    let (size, version) = (recording.version.size, recording.version);
+    let is_there = job.tried(version, key).is_there.filter(|since| since.elapsed() < PUT_AGAIN_AFTER);
+    let mut question = if is_there.is_some() { Question::Head } else { first };
     let mut renewed = false;
     loop {
         let bucket = context.bucket(destination).await?;
@@ -75,18 +78,37 @@ pub async fn ask<B: Broker, S: Storage>(
             Next::Conflict => return Ok(Arrival::Conflict),
             Next::Afresh => return Ok(Arrival::Void(answered)),
             Next::Head => {
-                job.answered = Some(version.clone());
+                let tried = job.tried(version, key);
+                (tried.may_have_landed, tried.is_there) = (true, Some(Instant::now()));
                 question = Question::Head;
             }
+            Next::Taken => {
+                job.tried(version, key).is_there = Some(Instant::now());
+                question = Question::Head;
+            }
+            Next::Unreadable if !renewed && context.sessions.doubt(&bucket).await => renewed = true,
+            Next::Unreadable if !job.tried(version, key).may_have_landed => return Ok(Arrival::Conflict),
+            Next::Unreadable => return Err(Outcome::Refused(unreadable(key, &answered)).into()),
             Next::HeadOrAfresh => question = Question::HeadOrAfresh,
             Next::ReadBack => question = Question::ReadBack,
             Next::RenewSession if !renewed => {
                 renewed = true;
                 context.sessions.discard(&bucket).await;
             }
-            next => return Err(stop(context, next, answered, recording, &bucket, job).await),
+            next => {
+                // Not to know whether it landed is as if it had.
+                job.tried(version, key).may_have_landed |= question == Question::Make && next == Next::Retry;
+                return Err(stop(context, next, answered, recording, &bucket, job).await);
+            }
         }
     }
+}
+
+fn unreadable(key: &str, answered: &str) -> String {
+    format!(
+        "{answered}: the object {key} is there, perhaps from an earlier try, and cannot be read; let the role read it, or \
+         remove it"
+    )
 }
 
 /// What follows when S3 has answered that there is nothing more to do now.
@@ -101,11 +123,11 @@ pub async fn stop<B: Broker, S: Storage>(
     match next {
         Next::Reexamine if !recording.is_unchanged().unwrap_or(false) => job.changed(),
         Next::PutAgain => {
-            job.answered = None;
+            job.tried.iter_mut().for_each(|tried| tried.is_there = None);
             Outcome::Failed(answered).into()
         }
         Next::RenewSession | Next::Pause => {
-            job.answered = None;
+            job.tried.iter_mut().for_each(|tried| tried.is_there = None);
             if next == Next::RenewSession {
                 context.sessions.discard(bucket).await;
             } else {

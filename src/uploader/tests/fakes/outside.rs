@@ -366,7 +366,9 @@ impl Bucket for FakeBucket {
 
     async fn read_back(&self, key: &str) -> Answer<Crc64Nvme> {
         let mut outside = self.0.borrow_mut();
-        outside.calls.push(format!("GET {key}"));
+        if let Some(Fault::Refused(status, code)) = outside.call(format!("GET {key}")) {
+            return refused(status, code);
+        }
         outside
             .objects
             .get(key)
