@@ -1,9 +1,11 @@
 //! Logs and metrics, and the start and end of a process.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -127,6 +129,12 @@ pub fn run<E: std::fmt::Display>(
 ) -> ExitCode {
     init_logs();
     tracing::info!(process, version = env!("CARGO_PKG_VERSION"), "started");
+    let work = async {
+        tokio::select! {
+            ended = work => ended,
+            never = return_freed_memory() => match never {},
+        }
+    };
     match runtime().block_on(work) {
         Ok(()) => {
             tracing::info!(process, "ended");
@@ -171,6 +179,21 @@ fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Gives memory back to the system that a long list or a crowd of requests needed: glibc alone keeps what lies between
+/// allocations that live on.
+async fn return_freed_memory() -> Infallible {
+    let mut pause = Duration::from_secs(30);
+    loop {
+        tokio::time::sleep(pause).await;
+        // SAFETY: the call takes no pointer.
+        #[cfg(target_env = "gnu")]
+        unsafe {
+            libc::malloc_trim(0);
+        }
+        pause = Duration::from_secs(600);
     }
 }
 

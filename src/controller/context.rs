@@ -23,8 +23,10 @@ pub(super) struct Context {
     pub rules: Rules,
     pub claims: Claims,
     pub namespace_limit: Arc<NamespaceLimit>,
-    /// By namespace.
-    pub limiter: ConcurrencyLimiter,
+    /// Validations under way, by namespace.
+    pub validations: ConcurrencyLimiter,
+    /// Reports that need no call to AWS, by namespace. They do not wait for the rate of such calls.
+    pub reports: ConcurrencyLimiter,
     pub validation_durations: ValidationDurations,
     pub limited_ids: LimitedExternalIDs,
     pub destinations: Store<RecordingDestination>,

@@ -33,7 +33,7 @@ use limit::NamespaceLimit;
 use metrics::{LimitedExternalIDs, ValidationDurations};
 use reconcile::{on_error, reconcile};
 
-/// Validations under way at the same time: bounds what they hold in memory.
+/// Validations under way at the same time, and reports: bounds what they hold in memory.
 const TOTAL: usize = 32;
 /// Those of one namespace. The rest of its destinations wait without delaying other namespaces.
 const PER_NAMESPACE: usize = 4;
@@ -142,7 +142,8 @@ pub async fn run(
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
         namespace_limit,
-        limiter: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
+        validations: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
+        reports: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
         validation_durations,
         limited_ids,
         recent: Default::default(),

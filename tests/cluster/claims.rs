@@ -184,6 +184,37 @@ fn of_destinations_that_race_for_one_bucket_one_is_ready_and_never_two() {
 }
 
 #[test]
+fn a_namespace_tries_sixty_new_external_ids_an_hour_and_others_are_not_held_up() {
+    environment_or_skip!();
+    let (guesser, neighbour) = (Tenant::new("guesser"), Tenant::new("neighbour"));
+    let guesses: Vec<_> = (0..62).map(|n| format!("guess-{n:02}")).collect();
+    let mut manifests = Vec::new();
+    for name in &guesses {
+        manifests.push(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+            "type": "recordings.revenue.io/external-id", "stringData": {"externalID": format!("{name}-of-an-id")},
+        }));
+        let changes = json!({"prefix": format!("{name}/"), "externalIDSecretRef": {"name": name}});
+        manifests.push(guesser.destination(name, changes));
+    }
+    guesser.apply(&json!({"apiVersion": "v1", "kind": "List", "items": manifests})).expect_ok();
+    let count = |reason: &str| {
+        let of = |name: &&String| guesser.condition(name, "Ready").is_some_and(|c| c["reason"] == reason);
+        guesses.iter().filter(of).count()
+    };
+    wait_for(
+        "all to be judged",
+        || guesser.describe(),
+        || (count("AssumeRoleDenied") == 60 && count("ExternalIDsLimited") == 2).then_some(()),
+    );
+    let described = guesser.describe();
+    assert!(described.contains("the next is tried at"), "the message names the time: {described}");
+    neighbour.apply_secret(&neighbour.external_id);
+    neighbour.apply_destination("acme", json!({}));
+    neighbour.wait_ready("acme");
+}
+
+#[test]
 fn a_namespace_is_held_to_the_accounts_it_is_bound_to_before_aws_is_asked() {
     environment_or_skip!();
     let tenant = Tenant::new("bound");

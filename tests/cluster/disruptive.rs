@@ -164,6 +164,28 @@ impl Drop for Enforcement {
 }
 
 #[test]
+fn an_edit_of_the_same_target_keeps_the_place_of_a_claim_across_a_restart() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("senior");
+    let established =
+        || tenant.get(&["recordingdestination", "acme"]).unwrap()["status"]["establishedTime"].clone();
+    let first = established();
+    assert!(first.is_string(), "{first}");
+    // A status tells seconds apart.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for (changes, kept) in [
+        (json!({"validation": {"intervalSeconds": 600}}), true),
+        (json!({"validation": {"intervalSeconds": 600}, "prefix": "calls/"}), false),
+    ] {
+        let stopped = Stopped::controller();
+        tenant.apply_destination("acme", changes.clone());
+        drop(stopped);
+        tenant.wait_ready("acme");
+        assert_eq!(established() == first, kept, "{changes}");
+    }
+}
+
+#[test]
 fn without_dns_the_unproved_is_unknown_and_the_proved_stays_ready() {
     environment_or_skip!();
     let log = ControllerWrites::from_now();

@@ -82,26 +82,28 @@ impl ClaimIndex {
     pub fn put(&mut self, claim: Claim) {
         let seniority = self.seniority_in_contests(&claim);
         let uid = claim.uid.clone();
-        let now = seniority.as_ref().map_or_else(Vec::new, |_| self.held_by(&claim));
+        let (mut begun, mut needed) = match seniority {
+            Some(_) => (self.held_by(&claim), self.needed_by(&claim)),
+            None => Default::default(),
+        };
         let before = self.claims.insert(uid.clone(), Held { claim, seniority: seniority.clone() });
-        let (mut ended, mut begun) = (Vec::new(), now);
         if let Some(Held { claim: before, seniority: Some(rank) }) = &before {
-            ended = self.held_by(before);
+            let mut ended = self.held_by(before);
             if seniority.as_ref() == Some(rank) {
                 let kept: Vec<_> = ended.iter().filter(|stake| begun.contains(stake)).copied().collect();
                 ended.retain(|stake| !kept.contains(stake));
                 begun.retain(|stake| !kept.contains(stake));
+                let known = self.needed_by(before);
+                needed.retain(|stake| !known.contains(stake));
             }
             ended.iter().for_each(|stake| self.contests.leave(*stake, rank));
-        }
-        if !ended.is_empty() {
-            self.wake_refused_for(&uid);
+            if !ended.is_empty() {
+                self.wake_refused_for(&uid);
+            }
         }
         let Some(seniority) = seniority else { return };
-        for stake in begun {
-            self.contests.join(stake, &seniority);
-            self.wake_overtaken(stake, &seniority);
-        }
+        begun.iter().for_each(|stake| self.contests.join(*stake, &seniority));
+        needed.iter().for_each(|(stake, _)| self.wake_overtaken(*stake, &seniority));
     }
 
     /// Ends the claim of a destination that is gone.
@@ -159,8 +161,8 @@ impl ClaimIndex {
         }
     }
 
-    /// The date of a proof of `mine` made at `now`: later than those of all claims that contest it, in whole seconds, as a
-    /// status stores them, so that it shows their order.
+    /// The date of a proof of `mine` made at `now`: later than those of all claims that could refuse it, in whole seconds, as
+    /// a status stores them, so that it shows their order.
     pub fn proof_date(&self, now: Timestamp, mine: &Claim) -> Timestamp {
         let contested = self.needed_by(mine).into_iter().map(|(stake, _)| stake);
         let contested = contested.filter(|stake| self.contests.first_of_another(*stake, &mine.uid).is_some());
@@ -253,7 +255,8 @@ impl ClaimIndex {
         self.woken.extend(theirs);
     }
 
-    /// Wakes the claims that come after one that has just joined, but for those that are refused already.
+    /// Wakes the claims that come after one that has just joined, but for those that are refused already. Those that it
+    /// contests are found where it would find those that contest it.
     fn wake_overtaken(&mut self, stake: Stake, by: &Seniority) {
         let after = self.contests.after(stake, by).filter(|after| !self.refused.contains_key(&after.uid));
         let claims = after.filter_map(|after| self.claims.get(&after.uid)).map(|held| &held.claim);

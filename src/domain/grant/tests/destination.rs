@@ -39,20 +39,25 @@ fn a_document_says_whether_to_upload_and_if_not_why() {
 }
 
 #[test]
-fn an_edit_a_new_external_id_and_a_recovery_each_ask_for_a_new_session() {
+fn a_new_session_is_asked_for_where_assume_role_is_called_with_something_else() {
     let key = |world: World| SessionKey::from(world.destination().unwrap().as_ref());
     let first = key(World::accepted());
     assert_eq!(first, key(World::accepted()));
     for (change, pointer, value) in [
         ("a destination made anew", "/metadata/uid", json!("dest-uid-2")),
-        ("an edit", "/metadata/generation", json!(4)),
+        ("another role", "/spec/roleARN", json!("arn:aws:iam::111111111111:role/other")),
+        ("another bucket", "/spec/bucket", json!("other-recordings")),
         ("another External ID", "/status/externalIDSecretVersion", json!("813")),
         ("a recovery", "/status/conditions/0/lastTransitionTime", json!("2026-01-02T00:00:00Z")),
     ] {
         assert_ne!(first, key(World::with(Part::Destination, pointer, value)), "{change}");
     }
-    let resync = World::with(Part::Destination, "/metadata/resourceVersion", json!("99"));
-    assert_eq!(first, key(resync), "a write that changes nothing");
+    for (change, pointer, value) in [
+        ("a write that changes nothing", "/metadata/resourceVersion", json!("99")),
+        ("an edit of something else", "/metadata/generation", json!(4)),
+    ] {
+        assert_eq!(first, key(World::with(Part::Destination, pointer, value)), "{change}");
+    }
 }
 
 #[test]
