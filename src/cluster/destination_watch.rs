@@ -65,7 +65,7 @@ fn read(
         // The process must not go on with what the destination was before.
         Change::Applied(LenientDestination(Err(skipped))) => {
             undecodable.add(&skipped);
-            DestinationChange::Gone(skipped.metadata)
+            DestinationChange::Gone(*skipped.metadata)
         }
         Change::Deleted(mut deleted) => {
             let metadata = std::mem::take(deleted.meta_mut());
