@@ -14,17 +14,26 @@ pub struct ConcurrencyLimiter {
     by_key: Mutex<Keys>,
 }
 
-/// The semaphores of keys that hold or await a permit, and of as many idle ones.
+/// The keys that hold or await a permit, and as many idle ones.
 #[derive(Debug, Default)]
 struct Keys {
-    semaphores: HashMap<String, Arc<Semaphore>>,
+    by_name: HashMap<String, Arc<Key>>,
     /// Keys above which idle ones are forgotten: a sweep for every new key would cost a crowd of keys its square.
     sweep_above: usize,
+}
+
+#[derive(Debug)]
+struct Key {
+    permits: Arc<Semaphore>,
+    /// Held by the one call of the key that is in the common line. The key's next call joins that line at its end, so that
+    /// keys take turns.
+    turn: Semaphore,
 }
 
 /// Allows one thing to be done, until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
+    _key: Arc<Key>,
     _of_key: OwnedSemaphorePermit,
     _of_total: Option<OwnedSemaphorePermit>,
 }
@@ -40,34 +49,39 @@ impl ConcurrencyLimiter {
         ConcurrencyLimiter { total: Some(Arc::new(Semaphore::new(limit))), ..self }
     }
 
-    /// Waits for a permit: among its own key first, so that no key has more than its limit in the common line.
+    /// Waits for a permit: first for one of the key, then for the key's turn among all.
     pub async fn acquire(&self, key: &str) -> Permit {
-        let of_key = self.semaphore_of(key).acquire_owned().await.expect("it is never closed");
+        let key = self.key(key);
+        let of_key = key.permits.clone().acquire_owned().await.expect("it is never closed");
         let of_total = match self.total.clone() {
-            Some(total) => Some(total.acquire_owned().await.expect("it is never closed")),
+            Some(total) => {
+                let _turn = key.turn.acquire().await.expect("it is never closed");
+                Some(total.acquire_owned().await.expect("it is never closed"))
+            }
             None => None,
         };
-        Permit { _of_key: of_key, _of_total: of_total }
+        Permit { _key: key, _of_key: of_key, _of_total: of_total }
     }
 
     /// How many keys are kept.
     #[cfg(test)]
     fn keys(&self) -> usize {
-        self.by_key.lock().unwrap().semaphores.len()
+        self.by_key.lock().unwrap().by_name.len()
     }
 
-    fn semaphore_of(&self, key: &str) -> Arc<Semaphore> {
+    fn key(&self, key: &str) -> Arc<Key> {
         let mut keys = self.by_key.lock().unwrap();
-        if keys.semaphores.len() > keys.sweep_above {
+        if keys.by_name.len() > keys.sweep_above {
             // A permit, and a call that waits for one, hold a clone.
-            keys.semaphores.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
-            keys.sweep_above = 2 * keys.semaphores.len();
+            keys.by_name.retain(|_, key| Arc::strong_count(key) > 1);
+            keys.sweep_above = 2 * keys.by_name.len();
         }
-        if let Some(known) = keys.semaphores.get(key) {
+        if let Some(known) = keys.by_name.get(key) {
             return known.clone();
         }
-        let new = Arc::new(Semaphore::new(self.limit_per_key));
-        keys.semaphores.insert(key.to_owned(), new.clone());
+        let permits = Arc::new(Semaphore::new(self.limit_per_key));
+        let new = Arc::new(Key { permits, turn: Semaphore::new(1) });
+        keys.by_name.insert(key.to_owned(), new.clone());
         new
     }
 }
@@ -98,6 +112,24 @@ mod tests {
             drop(limiter.acquire(&format!("late-{n}")).await);
         }
         assert!(limiter.keys() < 64, "{}", limiter.keys());
+    }
+
+    #[tokio::test]
+    async fn keys_that_wait_take_turns_whatever_each_has_waiting() {
+        let limiter = ConcurrencyLimiter::per_key(4).with_total(1);
+        let first = limiter.acquire("first").await;
+        let order = Mutex::new(Vec::new());
+        let work = async |key: &'static str| {
+            let _permit = limiter.acquire(key).await;
+            order.lock().unwrap().push(key);
+        };
+        let many = futures::future::join_all((0..40).map(|_| work("many")));
+        let few = futures::future::join_all(["one", "two", "three"].map(work));
+        futures::join!(many, few, async { drop(first) });
+        let order = order.into_inner().unwrap();
+        let last = order.iter().rposition(|key| *key != "many").unwrap();
+        assert!(last <= 3, "after one of the many: {:?}", &order[..8]);
+        assert_eq!(order.len(), 43);
     }
 
     #[tokio::test]

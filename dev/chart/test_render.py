@@ -113,6 +113,22 @@ class BindingGroupsTest(unittest.TestCase):
             self.assertIn(f"only members of {named} (", rule["message"])
 
 
+class DestinationsTest(unittest.TestCase):
+    def test_the_limit_of_a_namespace_reaches_the_controller_and_none_below_one_is_taken(self):
+        for settings, expected in (((), 500), (("--set=destinations.maxPerNamespace=20",), 20)):
+            pod = render(*settings)["Deployment", f"{NAME}-controller"]["spec"]["template"]["spec"]
+            self.assertIn(f"--destinations-per-namespace={expected}", pod["containers"][0]["args"])
+        refused = helm("template", "--set=destinations.maxPerNamespace=0")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("/destinations/maxPerNamespace", refused.stderr)
+
+    def test_the_policy_has_a_rule_for_each_part_of_metadata_that_has_no_bound(self):
+        rules = render()["ValidatingAdmissionPolicy", f"{NAME}-destination-metadata"]["spec"]["validations"]
+        fields = [rule["message"].split()[0] for rule in rules]
+        entries = [f"metadata.{field}" for field in ("labels", "annotations", "finalizers", "ownerReferences")]
+        self.assertEqual(fields, [*entries, "metadata.annotations"])
+
+
 class BandwidthTest(unittest.TestCase):
     def test_a_bandwidth_limit_reaches_the_webhook_and_one_too_low_is_refused(self):
         for settings, expected in (((), []), (("--set=uploader.bandwidthLimit=10485760",), ["--uploader-bandwidth-limit=10485760"])):

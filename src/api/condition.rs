@@ -87,6 +87,8 @@ pub enum Reason {
     DestinationConflict,
     /// The namespace is not bound to the AWS account of the role or of the bucket.
     AccountNotAllowed,
+    /// The namespace has more destinations than the platform serves in one, and this is one of the newest.
+    TooManyDestinations,
     /// The user suspended the destination.
     Suspended,
 
@@ -142,7 +144,7 @@ impl Reason {
             | KMSKeyUnusable
             | DeleteObjectDenied => Some(Side::Customer),
             SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed
-            | ExternalIDsLimited | InvalidSpec | Suspended => Some(Side::Tenant),
+            | ExternalIDsLimited | TooManyDestinations | InvalidSpec | Suspended => Some(Side::Tenant),
             PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
             UploadsLate | RecordingsQuarantined | SpoolNearlyFull => Some(Side::Pod),
             Progressing | ProbeInconclusive | Throttled | NotEvaluated => Some(Side::Nobody),

@@ -34,6 +34,9 @@ pub const REVALIDATE_ANNOTATION: &str = "recordings.revenue.io/revalidate";
 /// Most bytes of its value. A longer one is ignored, because it would be repeated in the status.
 pub const LONGEST_REVALIDATE: usize = 253;
 
+/// Destinations in one namespace, at most, where the platform sets no other limit.
+pub const DESTINATIONS_PER_NAMESPACE: usize = 500;
+
 /// Annotation on a Namespace: the AWS accounts, separated by commas, that its destinations may use.
 pub const ALLOWED_ACCOUNTS_ANNOTATION: &str = "recordings.revenue.io/allowed-accounts";
 

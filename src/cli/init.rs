@@ -7,7 +7,10 @@ use super::files::Source;
 use super::lint::Manifests;
 use super::output::{CommandOutcome, Failure, Report};
 use super::yaml;
-use crate::api::{ALLOWED_ACCOUNTS_ANNOTATION, EXTERNAL_ID_SECRET_TYPE};
+use crate::api::{ALLOWED_ACCOUNTS_ANNOTATION, DESTINATIONS_PER_NAMESPACE, EXTERNAL_ID_SECRET_TYPE};
+
+/// What a ResourceQuota calls the number of destinations.
+const QUOTA: &str = "count/recordingdestinations.recordings.revenue.io";
 
 /// What is known of the tenant.
 #[derive(clap::Args)]
@@ -128,6 +131,11 @@ fn objects(arguments: &Arguments, external_id: &str) -> Vec<Value> {
         destination["spec"]["prefix"] = json!(prefix);
     }
     objects.push(destination);
+    // Last, because the API server creates nothing that a quota counts before it knows how many there are.
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata("recordingdestinations"),
+        "spec": {"hard": {QUOTA: DESTINATIONS_PER_NAMESPACE}},
+    }));
     objects
 }
 

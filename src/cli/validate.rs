@@ -65,6 +65,7 @@ fn why_not_validated(destination: &RecordingDestination) -> Option<&'static str>
     match ready.reason.parse() {
         Ok(Reason::InvalidSpec) if is_current => Some("its spec must be edited first"),
         Ok(Reason::AccountNotAllowed) if is_current => Some("its namespace may not use the AWS account"),
+        Ok(Reason::TooManyDestinations) if is_current => Some("its namespace has too many destinations"),
         _ => None,
     }
 }

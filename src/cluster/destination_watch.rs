@@ -2,7 +2,7 @@
 
 use futures::{Stream, StreamExt as _};
 use kube::core::ObjectMeta;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource as _};
 
@@ -65,7 +65,7 @@ fn read(
         // The process must not go on with what the destination was before.
         Change::Applied(LenientDestination(Err(skipped))) => {
             undecodable.add(&skipped);
-            DestinationChange::Gone(skipped.metadata)
+            DestinationChange::Gone(*skipped.metadata)
         }
         Change::Deleted(mut deleted) => {
             let metadata = std::mem::take(deleted.meta_mut());
@@ -77,7 +77,7 @@ fn read(
 
 /// The destinations for a [`Controller`](kube::runtime::Controller): its store, and what triggers it, to be polled for as
 /// long as the store is read. `gone` is called with each destination that is deleted or no longer to be decoded, once the
-/// store is without it. Where one is gone when all are listed again, only the store tells.
+/// store is without it.
 pub fn reflect(
     client: Client,
     keep: fn(&mut RecordingDestination),
@@ -88,6 +88,7 @@ pub fn reflect(
     impl Stream<Item = Result<RecordingDestination, watcher::Error>> + Send + 'static,
 ) {
     let (store, mut writer) = reflector::store();
+    let reader = store.clone();
     let triggers = changes(client, keep, undecodable).filter_map(move |change| {
         let event = match change {
             DestinationChange::Restarted => Event::Init,
@@ -99,7 +100,15 @@ pub fn reflect(
             }
             DestinationChange::Current => return std::future::ready(None),
         };
+        // Deletions that the watch missed show in the next list.
+        let before = if matches!(event, Event::InitDone) { reader.state() } else { Vec::new() };
         writer.apply_watcher_event(&event);
+        for old in before {
+            let now = reader.get(&ObjectRef::from_obj(&*old));
+            if now.is_none_or(|now| now.metadata.uid != old.metadata.uid) {
+                gone(&old.metadata);
+            }
+        }
         std::future::ready(match event {
             Event::Apply(destination) | Event::InitApply(destination) => Some(Ok(destination)),
             Event::Delete(destination) => {

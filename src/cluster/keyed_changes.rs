@@ -41,10 +41,7 @@ impl KeyedChanges {
     /// Wakes those who wait for an object of which that is true.
     pub(super) fn notify_where(&self, has_changed: impl Fn(&Key) -> bool) {
         let waiters = self.waiters.lock().unwrap();
-        waiters
-            .iter()
-            .filter(|(key, _)| has_changed(key))
-            .for_each(|(_, changed)| _ = changed.send_replace(()));
+        waiters.iter().filter(|(key, _)| has_changed(key)).for_each(|(_, changed)| changed.send_replace(()));
     }
 }
 

@@ -33,7 +33,7 @@ pub struct LenientDestination(pub(super) Result<RecordingDestination, Undecodabl
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}/{} cannot be decoded: {error}", namespace_of(metadata), name_of(metadata))]
 pub struct Undecodable {
-    pub(super) metadata: ObjectMeta,
+    pub(super) metadata: Box<ObjectMeta>,
     pub(super) error: String,
 }
 
@@ -131,7 +131,7 @@ impl<'de> Deserialize<'de> for LenientDestination {
         let content = part("spec", spec).and_then(|spec| Ok((spec, part("status", status)?)));
         Ok(LenientDestination(match content {
             Ok((spec, status)) => Ok(RecordingDestination { metadata, spec, status }),
-            Err(error) => Err(Undecodable { metadata, error }),
+            Err(error) => Err(Undecodable { metadata: Box::new(metadata), error }),
         }))
     }
 }

@@ -31,8 +31,11 @@ enum Then {
 #[derive(Clone, Default)]
 struct ApiServer {
     asked: Arc<Mutex<Vec<String>>>,
-    answers: Arc<Mutex<VecDeque<(u16, Vec<String>, Then)>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
 }
+
+/// Its status, its lines, and what follows them.
+type Answer = (u16, Vec<String>, Then);
 
 impl ApiServer {
     fn answering(answers: impl IntoIterator<Item = (u16, Vec<Value>, Then)>) -> Self {

@@ -1,15 +1,16 @@
 //! What every reconciliation works with, and the state that this process keeps between two of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::claims::Claims;
+use super::limit::NamespaceLimit;
 use super::metrics::{LimitedExternalIDs, ValidationDurations};
-use crate::api::RecordingDestination;
+use crate::api::{Objection, RecordingDestination};
 use crate::aws::Examiner;
 use crate::cluster::Events;
 use crate::concurrency::ConcurrencyLimiter;
@@ -21,8 +22,11 @@ pub(super) struct Context {
     pub examiner: Examiner,
     pub rules: Rules,
     pub claims: Claims,
-    /// By namespace.
-    pub limiter: ConcurrencyLimiter,
+    pub namespace_limit: Arc<NamespaceLimit>,
+    /// Validations under way, by namespace.
+    pub validations: ConcurrencyLimiter,
+    /// Reports that need no call to AWS, by namespace. They do not wait for the rate of such calls.
+    pub reports: ConcurrencyLimiter,
     pub validation_durations: ValidationDurations,
     pub limited_ids: LimitedExternalIDs,
     pub destinations: Store<RecordingDestination>,
@@ -34,8 +38,13 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn due(&self, destination: &RecordingDestination, recent: Option<&Recent>) -> Due {
-        let standing = self.claims.standing(destination);
+        let standing = self.standing(destination);
         due(destination, recent, &self.rules, &standing, Timestamp::now())
+    }
+
+    fn standing(&self, destination: &RecordingDestination) -> Result<(), Objection> {
+        self.namespace_limit.standing(destination)?;
+        self.claims.standing(destination)
     }
 
     /// What this process knows of the last validation; before its first one, what the status shows.
@@ -64,7 +73,7 @@ impl Context {
         now: Timestamp,
     ) -> Timestamp {
         let (Some(uid), Some(recent)) = (destination.metadata.uid.clone(), recent) else { return now };
-        let standing = self.claims.standing(destination);
+        let standing = self.standing(destination);
         let next = next_validation(destination, &recent, &self.rules, &standing, now);
         let mut all = self.recent.lock().unwrap();
         all.insert(uid, recent);

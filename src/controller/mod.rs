@@ -4,6 +4,7 @@ mod certificates;
 mod claims;
 mod context;
 mod gather;
+mod limit;
 mod metrics;
 mod reconcile;
 mod secret_reads;
@@ -14,11 +15,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use futures::channel::mpsc;
+use futures::{StreamExt as _, TryStreamExt as _};
 use kube::runtime::Controller;
 use prometheus_client::registry::Registry;
 
+use crate::api::DESTINATIONS_PER_NAMESPACE;
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
 use crate::cluster::{self, Events, NamespaceAccounts, UndecodableObjects, compact};
 use crate::concurrency::ConcurrencyLimiter;
@@ -28,10 +30,11 @@ use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
 use context::Context;
+use limit::NamespaceLimit;
 use metrics::{LimitedExternalIDs, ValidationDurations};
 use reconcile::{on_error, reconcile};
 
-/// Validations under way at the same time: bounds what they hold in memory.
+/// Validations under way at the same time, and reports: bounds what they hold in memory.
 const TOTAL: usize = 32;
 /// Those of one namespace. The rest of its destinations wait without delaying other namespaces.
 const PER_NAMESPACE: usize = 4;
@@ -64,6 +67,9 @@ pub struct Config {
     /// (`whenPresent`) or none (`required`).
     #[arg(long, default_value = "whenPresent")]
     pub account_binding: AccountBinding,
+    /// Destinations in one namespace, at most. The newest beyond it are told so in their status and not validated.
+    #[arg(long, default_value_t = DESTINATIONS_PER_NAMESPACE)]
+    pub destinations_per_namespace: usize,
     /// Calls to STS in a second, at most.
     #[arg(long, default_value = "50")]
     pub sts_calls_per_second: NonZeroU32,
@@ -109,10 +115,14 @@ pub async fn run(
     });
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
     let (gone, mut ended) = mpsc::unbounded::<String>();
+    let namespace_limit = Arc::new(NamespaceLimit::new(config.destinations_per_namespace));
+    let (listed, limited, admit) = (namespace_limit.clone(), namespace_limit.clone(), wake.clone());
     let (store, changes) =
         cluster::reflect(client.clone(), compact::verdicts, undecodable, move |metadata| {
             _ = gone.unbounded_send(metadata.uid.clone().unwrap_or_default());
+            limited.remove(metadata).into_iter().for_each(|admitted| _ = admit.unbounded_send(admitted));
         });
+    let changes = changes.inspect_ok(move |destination| listed.add(destination));
     let controller = Controller::for_stream(changes, store).reconcile_on(woken);
     let listed = controller.store();
     let mut large = Registry::default();
@@ -145,7 +155,9 @@ pub async fn run(
         client,
         rules: Rules { partition, enforcement: config.enforcement },
         claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
-        limiter: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
+        namespace_limit,
+        validations: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
+        reports: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
         validation_durations,
         limited_ids,
         recent: Default::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -18,6 +18,8 @@ use crate::domain::verdict::{Due, Evidence, Recent, Verdict, judge};
 /// Pause after the first error, doubled after each that follows, up to five minutes.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const DOUBLINGS: u32 = 6;
+/// Time in which the watch sees an edit that a fresh read has seen.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 pub(super) async fn reconcile(
     seen: Arc<RecordingDestination>,
@@ -62,17 +64,20 @@ async fn validate_if_due(
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
     let recent = context.recent(&seen);
-    if let Due::NotBefore(time) = context.due(&seen, recent.as_ref()) {
-        return Ok(Some(time));
-    }
-    let _permit = context.limiter.acquire(&seen.namespace().unwrap_or_default()).await;
+    let (limiter, may_validate) = match context.due(&seen, recent.as_ref()) {
+        Due::NotBefore(time) => return Ok(Some(time)),
+        Due::Validate(_) => (&context.validations, true),
+        _ => (&context.reports, false),
+    };
+    let _permit = limiter.acquire(&seen.namespace().unwrap_or_default()).await;
     // Thousands may wait for a permit, and few have one: only these take room for the work.
-    Box::pin(validate(seen, recent, context)).await
+    Box::pin(validate(seen, recent, may_validate, context)).await
 }
 
 async fn validate(
     seen: Arc<RecordingDestination>,
     recent: Option<Recent>,
+    may_validate: bool,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
     // The watch may be behind this process's last write, so what is due is decided on a fresh read.
@@ -87,6 +92,8 @@ async fn validate(
         Due::CarryOver => Gathered::without_calls(Evidence::CarriedOver),
         Due::Reconsider => Gathered::without_calls(Evidence::Reconsidered),
         Due::ReportDelivery => Gathered::without_calls(Evidence::Reported),
+        // It was edited meanwhile, and comes again for the other permit.
+        Due::Validate(_) if !may_validate => return Ok(Some(Timestamp::now() + SECOND)),
         Due::Validate(work) => {
             let began = Instant::now();
             let gathered = context.gather(&destination, recent.as_ref(), work).await?;

@@ -16,6 +16,7 @@ mod drain;
 mod durability;
 mod faults;
 mod guide;
+mod hostile_metadata;
 mod logs;
 mod metrics;
 mod ordinary_users;

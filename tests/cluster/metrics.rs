@@ -7,10 +7,10 @@ use crate::support::{Tenant, kubectl, wait_for};
 
 /// All labels that any of our metrics has. `namespace` and `name` are a destination's; none is a pod's, a recording's
 /// or a key's, of which there is no end.
-const LABELS: [&str; 9] =
-    ["call", "component", "le", "name", "namespace", "result", "status", "type", "version"];
+const LABELS: [&str; 10] =
+    ["call", "component", "kind", "le", "name", "namespace", "result", "status", "type", "version"];
 /// What names end in.
-const UNITS: [&str; 5] = ["_total", "_seconds", "_bytes", "_info", "_files"];
+const UNITS: [&str; 6] = ["_total", "_seconds", "_bytes", "_info", "_files", "_objects"];
 /// Gauges that are 0 or 1.
 const FLAGS: [&str; 2] = ["recording_destination_status_condition", "recording_destination_suspended"];
 

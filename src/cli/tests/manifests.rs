@@ -1,7 +1,7 @@
 //! `preview` and `init`.
 
 use clap::Parser as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{Arguments, Command, init, preview};
 use super::{golden, words};
@@ -135,7 +135,11 @@ fn previews_are_of_whatever_makes_pods_and_tell_why_one_is_refused() {
 fn objects_that_are_printed_are_what_a_cluster_takes() {
     let text = words(&initialised("acme --account 111111111111").unwrap());
     let documents = yaml::documents(&text).unwrap();
-    let destination = documents.last().unwrap().value();
+    let of_kind = |kind| documents.iter().find(|document| document.text(&["kind"]) == Some(kind)).unwrap();
+    let destination = of_kind("RecordingDestination").value();
     let read: RecordingDestination = serde_json::from_value(destination).unwrap();
     assert_eq!(read.spec.bucket, "acme-recordings");
+    let quota = of_kind("ResourceQuota").value();
+    let hard = json!({"count/recordingdestinations.recordings.revenue.io": 500});
+    assert_eq!(quota["spec"], json!({ "hard": hard }));
 }

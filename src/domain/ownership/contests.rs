@@ -4,7 +4,7 @@
 //! of claims, also where all of them are in one contest.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -19,8 +19,11 @@ pub(super) struct Seniority {
     pub uid: Arc<str>,
 }
 
+/// Claims up to which a contest is scanned. Most have one.
+const SMALL: usize = 4;
+
 /// Names a contest by the hash of what is contested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ContestKey(pub u64);
 
 impl Ord for ContestKey {
@@ -42,7 +45,7 @@ impl PartialOrd for ContestKey {
 pub(super) struct Stake {
     pub contest: ContestKey,
     pub group: u64,
-    /// Whether other claims can be in the group. Only then is it worth a tree of its own.
+    /// Whether other claims can be in the group.
     pub shared: bool,
 }
 
@@ -53,9 +56,11 @@ type Ranked = (ContestKey, Seniority, u64);
 pub(super) struct Contests {
     /// All claims of each contest, in their order.
     order: BTreeSet<Ranked>,
-    /// The first claim of each shared group, in the order of the contest.
+    /// Contests with shared groups that are or were larger than [`SMALL`]. Only these are in the trees that follow.
+    large: HashSet<ContestKey>,
+    /// The first claim of each group, in the order of the contest.
     firsts: BTreeSet<Ranked>,
-    /// The claims of each shared group, in their order.
+    /// The claims of each group, in their order.
     groups: BTreeSet<(ContestKey, u64, Seniority)>,
     /// What no claim comes before: the start of a range.
     least: Seniority,
@@ -64,28 +69,40 @@ pub(super) struct Contests {
 impl Default for Contests {
     fn default() -> Self {
         let least = Seniority { unbound: false, proved: i64::MIN, created: i64::MIN, uid: "".into() };
-        Contests { order: BTreeSet::new(), firsts: BTreeSet::new(), groups: BTreeSet::new(), least }
+        let (order, large, firsts, groups) = Default::default();
+        Contests { order, large, firsts, groups, least }
     }
 }
 
 impl Contests {
     pub(super) fn join(&mut self, stake: Stake, claim: &Seniority) {
-        self.order.insert((stake.contest, claim.clone(), stake.group));
-        self.change_group(stake, |groups| {
-            groups.insert((stake.contest, stake.group, claim.clone()));
-        });
+        let Stake { contest, group, shared } = stake;
+        self.order.insert((contest, claim.clone(), group));
+        if self.large.contains(&contest) {
+            self.change_group(contest, group, |groups| groups.insert((contest, group, claim.clone())));
+        } else if shared && self.of_contest(&self.order, contest).count() > SMALL {
+            self.large.insert(contest);
+            let all: Vec<_> = self.of_contest(&self.order, contest).cloned().collect();
+            for (_, claim, group) in all {
+                self.change_group(contest, group, |groups| groups.insert((contest, group, claim)));
+            }
+        }
     }
 
     pub(super) fn leave(&mut self, stake: Stake, claim: &Seniority) {
-        self.order.remove(&(stake.contest, claim.clone(), stake.group));
-        self.change_group(stake, |groups| {
-            groups.remove(&(stake.contest, stake.group, claim.clone()));
-        });
+        let Stake { contest, group, .. } = stake;
+        self.order.remove(&(contest, claim.clone(), group));
+        if self.large.contains(&contest) {
+            self.change_group(contest, group, |groups| groups.remove(&(contest, group, claim.clone())));
+            if self.of_contest(&self.order, contest).next().is_none() {
+                self.large.remove(&contest);
+            }
+        }
     }
 
     /// The first claim in the contest that is of another group and of another destination than `uid`.
     pub(super) fn first_of_another(&self, stake: Stake, uid: &str) -> Option<&Seniority> {
-        let firsts = if stake.shared { &self.firsts } else { &self.order };
+        let firsts = if self.large.contains(&stake.contest) { &self.firsts } else { &self.order };
         // Where an edited destination itself was the first of another group, the next one of that group is.
         let mut after_own = None;
         for (_, first, group) in self.of_contest(firsts, stake.contest) {
@@ -122,17 +139,14 @@ impl Contests {
         parts.into_iter().filter_map(|mut part| part.next_back()).map(|(_, claim, _)| claim.proved).max()
     }
 
-    /// Changes a shared group, and keeps its first claim among the firsts.
+    /// Changes a group, and keeps its first claim among the firsts.
     fn change_group(
         &mut self,
-        stake: Stake,
-        change: impl FnOnce(&mut BTreeSet<(ContestKey, u64, Seniority)>),
+        contest: ContestKey,
+        group: u64,
+        change: impl FnOnce(&mut BTreeSet<(ContestKey, u64, Seniority)>) -> bool,
     ) {
-        if !stake.shared {
-            return;
-        }
-        let first =
-            |contests: &Self| contests.of_group(stake.contest, stake.group, &contests.least).next().cloned();
+        let first = |contests: &Self| contests.of_group(contest, group, &contests.least).next().cloned();
         let before = first(self);
         change(&mut self.groups);
         let after = first(self);
@@ -140,10 +154,10 @@ impl Contests {
             return;
         }
         if let Some(before) = before {
-            self.firsts.remove(&(stake.contest, before, stake.group));
+            self.firsts.remove(&(contest, before, group));
         }
         if let Some(after) = after {
-            self.firsts.insert((stake.contest, after, stake.group));
+            self.firsts.insert((contest, after, group));
         }
     }
 

@@ -28,7 +28,8 @@ pub struct ClaimIndex {
     rule: AccountBinding,
     /// Of namespaces that have the annotation.
     bindings: HashMap<String, Binding>,
-    claims: HashMap<Arc<str>, Held>,
+    /// Boxed, because a table has room for up to twice as many.
+    claims: HashMap<Arc<str>, Box<Held>>,
     contests: Contests,
     /// Names contests. Two of a hundred thousand have the same name with a probability of one in a thousand million.
     names: RandomState,
@@ -86,8 +87,9 @@ impl ClaimIndex {
             Some(_) => (self.held_by(&claim), self.needed_by(&claim)),
             None => Default::default(),
         };
-        let before = self.claims.insert(uid.clone(), Held { claim, seniority: seniority.clone() });
-        if let Some(Held { claim: before, seniority: Some(rank) }) = &before {
+        let held = Box::new(Held { claim, seniority: seniority.clone() });
+        let before = self.claims.insert(uid.clone(), held);
+        if let Some(Held { claim: before, seniority: Some(rank) }) = before.as_deref() {
             let mut ended = self.held_by(before);
             if seniority.as_ref() == Some(rank) {
                 let kept: Vec<_> = ended.iter().filter(|stake| begun.contains(stake)).copied().collect();
@@ -109,7 +111,8 @@ impl ClaimIndex {
     /// Ends the claim of a destination that is gone.
     pub fn remove(&mut self, uid: &str) {
         self.forget_refusal(uid);
-        let Some((uid, Held { claim, seniority })) = self.claims.remove_entry(uid) else { return };
+        let Some((uid, held)) = self.claims.remove_entry(uid) else { return };
+        let Held { claim, seniority } = *held;
         let Some(seniority) = seniority else { return };
         for stake in self.held_by(&claim) {
             self.contests.leave(stake, &seniority);

@@ -142,21 +142,26 @@ pub(super) fn suspend(status: &mut RecordingDestinationStatus, generation: i64, 
     set(status, ConditionType::Ready, "False", Reason::Suspended, message, generation, now);
 }
 
-/// The namespace may not use the account, so nothing else was evaluated.
+/// The namespace may not use the account, or has too many destinations, so nothing else was evaluated.
 pub(super) fn refuse(
     status: &mut RecordingDestinationStatus,
     objection: &Objection,
     generation: i64,
     now: Timestamp,
 ) {
+    let too_many = objection.reason == Reason::TooManyDestinations;
     for kind in PARTS {
         let seen = find(status, kind).is_some_and(|c| c.observed_generation == Some(generation));
         if !seen {
-            let message = "not checked: the namespace may not use the AWS account";
+            let message = match too_many {
+                true => "not checked: the namespace has too many destinations",
+                false => "not checked: the namespace may not use the AWS account",
+            };
             set(status, kind, "Unknown", Reason::NotEvaluated, message, generation, now);
         }
     }
-    set_claim(status, Some(&Err(objection.clone())), generation, now);
+    let standing = Err(objection.clone());
+    set_claim(status, Some(&standing), generation, now);
     remove(status, ConditionType::Reconciling);
     remove(status, ConditionType::Stalled);
     set(status, ConditionType::Ready, "False", objection.reason, &objection.message, generation, now);

@@ -25,6 +25,9 @@ const THROTTLED: SignedDuration = SignedDuration::from_secs(10);
 /// Between evaluations of a conflicting claim, which need no call.
 const CONFLICT: SignedDuration = SignedDuration::from_secs(10);
 
+/// Objections for which nothing is asked of AWS.
+const UNVALIDATED: [Reason; 2] = [Reason::AccountNotAllowed, Reason::TooManyDestinations];
+
 /// What to do about a destination now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Due {
@@ -116,7 +119,7 @@ fn proof_due(
         return if is_reported { Due::NotBefore(now + LONGEST_PAUSE) } else { Due::ReportInvalid(problem) };
     }
     if let Err(objection) = standing
-        && objection.reason == Reason::AccountNotAllowed
+        && UNVALIDATED.contains(&objection.reason)
     {
         let is_reported = reported(objection.reason) && ready.is_some_and(|c| c.message == objection.message);
         return if is_reported {
@@ -125,7 +128,7 @@ fn proof_due(
             Due::ReportNotAllowed(objection.clone())
         };
     }
-    if reported(Reason::AccountNotAllowed) {
+    if UNVALIDATED.into_iter().any(reported) {
         return Due::Validate(Work::Everything);
     }
     if !observed {

@@ -236,3 +236,20 @@ fn an_open_role_raises_a_warning_event_under_enforcement_warn() {
     let blocked = with_status(destination(), judged(&destination(), &evidence(blocked), &warn, Ok(())));
     assert_eq!(reported(&blocked), expected);
 }
+
+#[test]
+fn a_destination_beyond_the_limit_of_its_namespace_is_told_once_and_not_validated() {
+    let too_many = Objection {
+        reason: Reason::TooManyDestinations,
+        message: "too many".into(),
+        remedy: "delete some".into(),
+    };
+    let standing = Err(too_many.clone());
+    assert_eq!(due_with(&destination(), &standing, now()), Due::ReportNotAllowed(too_many.clone()));
+    let verdict = judged(&destination(), &Evidence::NotAllowed(too_many), &rules(), standing.clone());
+    assert_said(&verdict, ConditionType::Ready, "False", Reason::TooManyDestinations);
+    assert_said(&verdict, ConditionType::RoleAssumable, "Unknown", Reason::NotEvaluated);
+    let told = with_status(destination(), verdict);
+    assert!(matches!(due_with(&told, &standing, now()), Due::NotBefore(_)), "told once");
+    assert_eq!(due_with(&told, &Ok(()), now()), Due::Validate(Work::Everything), "there is room since");
+}

@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Edit = fn(&mut RecordingDestination);
+
 /// What an edit changes, and whether the claim is as old as before.
-const EDITS: [(&str, fn(&mut RecordingDestination), bool); 9] = [
+const EDITS: [(&str, Edit, bool); 9] = [
     ("nothing", |_| (), true),
     ("validation", |d| d.spec.validation.interval_seconds = 600, true),
     ("session duration", |d| d.spec.session_duration_seconds = 900, true),
@@ -15,7 +17,7 @@ const EDITS: [(&str, fn(&mut RecordingDestination), bool); 9] = [
     ("role", |d| d.spec.role_arn = "arn:aws:iam::111111111111:role/other".into(), false),
 ];
 
-fn edited(edit: fn(&mut RecordingDestination)) -> RecordingDestination {
+fn edited(edit: Edit) -> RecordingDestination {
     let mut edited = proved();
     edit(&mut edited);
     edited.metadata.generation = Some(GENERATION + 1);
