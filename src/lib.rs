@@ -8,11 +8,12 @@
 //! | [`api`] | the custom resource, condition types, reasons and checks, names, the answers of AWS | – |
 //! | [`secret`] | types that never show what they hold | – |
 //! | [`concurrency`] | how much is done at the same time, by key | – |
+//! | [`printable`] | text from outside as a terminal may show it | – |
 //! | [`domain`] | the decisions, as pure functions: no `async`, client, clock, randomness or logging | `api`, `secret` |
 //! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `concurrency`, `domain` types |
 //! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `domain` types |
 //! | [`serve`] | TLS serving and certificate reload, health, metrics endpoint | – |
-//! | [`telemetry`] | logs and metrics | – |
+//! | [`telemetry`] | logs and metrics | `printable` |
 //! | [`controller`], [`webhook`], [`broker`], [`uploader`], [`cli`] | one driver each: a short list of steps | everything above, never each other |
 //! | `main.rs`, `bin/*` | arguments and wiring | all |
 //!
@@ -33,6 +34,7 @@ pub mod cluster;
 pub mod concurrency;
 pub mod controller;
 pub mod domain;
+pub mod printable;
 pub mod secret;
 pub mod serve;
 pub mod telemetry;

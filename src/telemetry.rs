@@ -18,12 +18,14 @@ use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+use crate::printable::{LogLines, printable_lines};
+
 /// Starts logging to standard error: JSON lines for a log collector, plain lines on a terminal. `RUST_LOG` selects what is
 /// logged of our own code, `info` by default.
 pub fn init_logs() {
     let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let filter = chosen.and(filter_fn(may_be_logged));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(LogLines(std::io::stderr)).with_ansi(false);
     if std::io::stderr().is_terminal() {
         tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     } else {
@@ -156,12 +158,13 @@ pub fn run_command<T: Termination, E: std::fmt::Display>(
 ) -> ExitCode {
     let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
     let filter = chosen.and(filter_fn(may_be_logged));
+    let lines = LogLines(lines);
     let lines = tracing_subscriber::fmt::layer().with_writer(lines).with_target(false).with_ansi(false);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     match runtime().block_on(work) {
         Ok(result) => result.report(),
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", printable_lines(&error.to_string(), &[]));
             ExitCode::FAILURE
         }
     }

@@ -51,9 +51,9 @@ where
             let header = |name: &str| service.raw().headers().get(name).map(str::to_owned);
             Answer::Refused(Refusal {
                 status,
-                code: service.err().code().unwrap_or_default().to_owned(),
+                code: service.err().code().filter(|code| is_word(code)).unwrap_or_default().to_owned(),
                 denied_action: service.err().message().and_then(denied_action),
-                bucket_region: header("x-amz-bucket-region"),
+                bucket_region: header("x-amz-bucket-region").filter(|region| is_word(region)),
             })
         }
         // The body of an error was cut off.
@@ -67,6 +67,12 @@ where
         (SdkError::ConstructionFailure(_), _) => Answer::Silent(Silence::Unsendable),
         _ => Answer::Silent(Silence::Garbled),
     }
+}
+
+/// Whether it looks like a code or a region. People read both in statuses, and what answers may not be AWS.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
 /// The action in "… is not authorized to perform: s3:PutObject on resource …", the one part of

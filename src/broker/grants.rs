@@ -46,8 +46,21 @@ const LONGEST_ISSUE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) enum Unserved {
     Refused(Denial, Subject),
-    /// The request could not be decided. The text is for the log.
-    Unavailable(String, Subject),
+    Undecided(Undecided, Subject),
+}
+
+/// Why a request could not be decided. The name is the result in the metric, and an alert of the platform's hangs on it:
+/// `Unavailable` is what no tenant and no stranger can bring about. The text is for the log.
+#[derive(Clone, Debug, thiserror::Error, strum::IntoStaticStr)]
+pub(super) enum Undecided {
+    /// The API server does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+    /// STS gives no session of this destination, or its Secret cannot be read.
+    #[error("{0}")]
+    SessionUnavailable(String),
+    #[error("too many tokens that were never accepted are under review")]
+    TooManyUnknownTokens,
 }
 
 /// What is known of the caller, for the log; a field that is not known is empty.
@@ -79,8 +92,8 @@ pub(super) struct Grants<C, I> {
     /// S3 endpoint that sidecars are to use instead of AWS's.
     endpoint: Option<Endpoint>,
     clock: fn() -> Timestamp,
-    decisions: AnswerCache<TokenHash, Decision, String>,
-    unknown_tokens: AnswerCache<TokenHash, Decision, String>,
+    decisions: AnswerCache<TokenHash, Decision, Undecided>,
+    unknown_tokens: AnswerCache<TokenHash, Decision, Undecided>,
     reviews_of_unknown_tokens: Semaphore,
     sessions: Arc<Sessions>,
     issuing: Flights<SessionKey, Issued>,
@@ -122,7 +135,9 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         grant::may_have_credentials(&destination).map_err(|denial| refused(denial, &identity))?;
         let session = self.session_of(&destination).await.map_err(|failure| match failure {
             NotIssued::Denied(denial) => refused(denial, &identity),
-            NotIssued::Unavailable(cause) => Unserved::Unavailable(cause, Subject::from(&*identity)),
+            NotIssued::Unavailable(cause) => {
+                Unserved::Undecided(Undecided::SessionUnavailable(cause), Subject::from(&*identity))
+            }
         })?;
         let PodIdentity { namespace, pod, uid, destination: name, .. } = &*identity;
         let access_key_id = &session.access_key_id;
@@ -203,24 +218,27 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
                 if reviewed.elapsed() < DECISION_LIFE_WITHOUT_API_SERVER =>
             {
                 let PodIdentity { namespace, pod, .. } = &*identity;
-                tracing::warn!(namespace, pod, error, "accepted a known pod on an earlier decision");
+                tracing::warn!(namespace, pod, %error, "accepted a known pod on an earlier decision");
                 Ok(identity)
             }
-            (_, error) => Err(Unserved::Unavailable(error.unwrap_or_default(), Subject::default())),
+            (_, error) => {
+                let error = error.unwrap_or_else(|| Undecided::Unavailable(String::new()));
+                Err(Unserved::Undecided(error, Subject::default()))
+            }
         }
     }
 
     /// Decides about a token that is in no cache. Such tokens share a few reviews at a time, so that forged ones delay no
     /// known pod.
-    async fn review_unknown(&self, token: &SecretString, key: TokenHash) -> Cached<Decision, String> {
+    async fn review_unknown(&self, token: &SecretString, key: TokenHash) -> Cached<Decision, Undecided> {
         let review = async {
-            let review = async {
-                let _permit = self.reviews_of_unknown_tokens.acquire().await.expect("it is never closed");
-                self.review(token).await
+            let (until, reviews) = (Instant::now() + CLUSTER_TIMEOUT, &self.reviews_of_unknown_tokens);
+            let too_many = |_| Undecided::TooManyUnknownTokens;
+            let Ok(_permit) = reviews.try_acquire() else {
+                let _permit = timeout_at(until, reviews.acquire()).await.map_err(too_many)?;
+                return timeout_at(until, self.review(token)).await.map_err(too_many)?;
             };
-            timeout(CLUSTER_TIMEOUT, review)
-                .await
-                .unwrap_or_else(|_| Err("too many unknown tokens".to_owned()))
+            self.review(token).await
         };
         let known = self.unknown_tokens.get_or_ask(key, review).await;
         if let Some(decision) = known.last.as_ref().filter(|decision| decision.result.is_ok()) {
@@ -231,13 +249,14 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     }
 
     /// A new decision, and how long it is used.
-    async fn review(&self, token: &SecretString) -> Result<(Decision, Duration), String> {
+    async fn review(&self, token: &SecretString) -> Result<(Decision, Duration), Undecided> {
         let reviewed = Instant::now();
-        match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
-            Ok(Ok(result)) => Ok((Decision { reviewed, result }, DECISION_LIFE)),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer from the API server within {} s", CLUSTER_TIMEOUT.as_secs())),
-        }
+        let error = match timeout(CLUSTER_TIMEOUT, self.decide(token)).await {
+            Ok(Ok(result)) => return Ok((Decision { reviewed, result }, DECISION_LIFE)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer from the API server within {} s", CLUSTER_TIMEOUT.as_secs()),
+        };
+        Err(Undecided::Unavailable(error))
     }
 
     /// Asks the API server about a token and the pod behind it.
@@ -249,8 +268,12 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             Ok(claim) => claim,
             Err(denial) => return Ok(Err((denial, Subject::default()))),
         };
-        let pod = self.cluster.pod(&claim.namespace, &claim.pod).await?;
         let subject = Subject::from(&claim);
+        let pod = match self.cluster.pod(&claim.namespace, &claim.pod).await {
+            // Whoever writes the pod wrote what cannot be decoded, so it is treated as absent.
+            Err(error) if error.is_undecodable() => return Ok(Err((Denial::PodUndecodable, subject))),
+            pod => pod?,
+        };
         Ok(grant::identify(claim, pod.as_ref()).map(Arc::new).map_err(|denial| (denial, subject)))
     }
 

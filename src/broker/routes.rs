@@ -106,20 +106,29 @@ pub(super) fn wait(request: &HeaderMap) -> Duration {
 impl<C, I> Broker<C, I> {
     /// Logs and counts how a request ended. The response never names a cause.
     fn answer(&self, served: Result<Response, Unserved>) -> Response {
-        let (result, response) = match served {
-            Ok(response) if response.status().is_redirection() => ("NotModified", response),
-            Ok(response) if response.status().is_client_error() => ("Malformed", response),
-            Ok(response) => ("Served", response),
-            Err(Unserved::Refused(denial, Subject { namespace, pod, name })) => {
-                tracing::warn!(%denial, namespace, pod, name, "request refused");
-                (denial.into(), responses::refusal())
+        let served = match served {
+            Ok(response) => {
+                let result = match response.status() {
+                    status if status.is_redirection() => "NotModified",
+                    status if status.is_client_error() => "Malformed",
+                    _ => "Served",
+                };
+                self.requests.count(result);
+                return response;
             }
-            Err(Unserved::Unavailable(error, Subject { namespace, pod, name })) => {
-                tracing::error!(namespace, pod, name, error, "deciding a request failed");
-                ("Unavailable", responses::unavailable())
+            Err(unserved) => unserved,
+        };
+        let (result, response, namespace) = match served {
+            Unserved::Refused(denial, Subject { namespace, pod, name }) => {
+                tracing::warn!(%denial, namespace, pod, name, "request refused");
+                (denial.into(), responses::refusal(), namespace)
+            }
+            Unserved::Undecided(error, Subject { namespace, pod, name }) => {
+                tracing::error!(namespace, pod, name, %error, "deciding a request failed");
+                ((&error).into(), responses::unavailable(), namespace)
             }
         };
-        self.requests.count(result);
+        self.requests.count_unserved(result, namespace);
         response
     }
 }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use crate::printable::printable_lines;
+
 /// The exit codes, as the help shows them.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -86,7 +88,7 @@ pub(super) fn write(
     format: Format,
 ) -> Result<CommandOutcome, Failure> {
     let text = match format {
-        Format::Text => report.text(),
+        Format::Text => printable_lines(&report.text(), &styles()),
         Format::Json => serde_json::to_string_pretty(report).expect("reports serialize") + "\n",
         Format::Yaml => serde_yaml::to_string(report).expect("reports serialize"),
     };
@@ -101,12 +103,13 @@ pub(super) fn write(
 
 /// Prints to standard error why the command failed.
 pub(super) fn explain(failure: &Failure) {
+    let failure = printable_lines(&failure.to_string(), &[]);
     anstream::eprintln!("{} {failure}", paint(BAD.bold(), "error:"));
 }
 
 /// Prints a note to standard error.
 pub(super) fn note(text: &str) {
-    anstream::eprintln!("{} {text}", paint(DIM, "note:"));
+    anstream::eprintln!("{} {}", paint(DIM, "note:"), printable_lines(text, &[]));
 }
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -114,6 +117,29 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default();
 pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 pub(super) const DIM: Style = Style::new().dimmed();
 
+/// What a terminal reads of each style that `paint` is given.
+fn styles() -> Vec<String> {
+    let plain = [GOOD, BAD, DOUBTFUL, DIM, Style::new()];
+    let all = plain.into_iter().flat_map(|style| [style, style.bold()]);
+    all.flat_map(|style| [style.render().to_string(), style.render_reset().to_string()]).collect()
+}
+
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_style_of_ours_passes_and_one_of_a_text_does_not() {
+        for style in [GOOD, BAD, DOUBTFUL, DIM, Style::new()] {
+            for style in [style, style.bold()] {
+                assert_eq!(printable_lines(&paint(style, "é\n"), &styles()), paint(style, "é\n"));
+            }
+        }
+        let hidden = paint(GOOD, "a\u{1b}[8mb");
+        assert_eq!(printable_lines(&hidden, &styles()), paint(GOOD, "a\\u001b[8mb"));
+    }
 }

@@ -20,6 +20,11 @@ impl CallError {
         CallError { verb, object: format!("{kind} {namespace}/{name}"), source }
     }
 
+    /// Whether the API server answered, with an object that cannot be decoded.
+    pub fn is_undecodable(&self) -> bool {
+        matches!(self.source, kube::Error::SerdeError(_))
+    }
+
     /// A call on an object that is in no namespace.
     pub fn cluster_wide(verb: &'static str, kind: &str, name: &str, source: kube::Error) -> Self {
         CallError { verb, object: format!("{kind} {name}").trim_end().to_owned(), source }

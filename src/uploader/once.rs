@@ -20,6 +20,7 @@ use crate::api::{
 };
 use crate::aws;
 use crate::domain::delivery::Summary;
+use crate::printable::printable_lines;
 use crate::secret::SessionCredentials;
 use crate::uploader::broker::destination::{DestinationState, follow};
 use crate::uploader::broker::session::Sessions;
@@ -121,7 +122,7 @@ pub async fn run_once(
     let SoFar { files, bytes, retries, .. } = metrics.so_far();
     let summary =
         Summary { directory, files, bytes, retries, elapsed: began.elapsed(), left: driver.leftover() };
-    eprintln!("{summary}");
+    eprintln!("{}", printable_lines(&summary.to_string(), &[]));
     Ok(Ended(summary))
 }
 

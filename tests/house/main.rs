@@ -12,6 +12,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("secret", &[]),
     ("concurrency", &[]),
+    ("printable", &[]),
     ("domain/verdict", &["api", "secret"]),
     ("domain/trust", &["api", "secret"]),
     ("domain/ownership", &["api", "secret"]),
@@ -21,12 +22,12 @@ const RULES: &[(&str, &[&str])] = &[
     ("aws", &["api", "secret", "concurrency", "domain"]),
     ("cluster", &["api", "secret", "domain"]),
     ("serve", &["telemetry"]),
-    ("telemetry", &[]),
+    ("telemetry", &["printable"]),
     ("controller", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("webhook", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("broker", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
-    ("uploader", &["api", "secret", "domain", "aws", "serve", "telemetry"]),
-    ("cli", &["api", "secret", "domain", "aws", "cluster"]),
+    ("uploader", &["api", "secret", "printable", "domain", "aws", "serve", "telemetry"]),
+    ("cli", &["api", "secret", "printable", "domain", "aws", "cluster"]),
 ];
 
 /// What makes a decision depend on more than its inputs.

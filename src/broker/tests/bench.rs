@@ -96,7 +96,8 @@ impl Cluster for Fake {
     async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
         assert_eq!(namespace, "tenant-acme");
         let pods = self.0.pods.lock().unwrap();
-        Ok(pods.get(name).map(|pod| serde_json::from_value(pod.clone()).unwrap()))
+        let pod = pods.get(name).map(|pod| serde_json::from_value(pod.clone())).transpose();
+        pod.map_err(|error| CallError::on("get", "pod", namespace, name, kube::Error::SerdeError(error)))
     }
 
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
@@ -204,7 +205,7 @@ pub(super) struct Seen {
 pub(super) struct Bench {
     pub(super) world: Arc<World>,
     app: Router,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     pub(super) authorities: watch::Sender<String>,
 }
 
@@ -307,9 +308,12 @@ impl Bench {
     }
 
     pub(super) fn counted(&self, result: &str, times: usize) {
-        let line = format!("recording_operator_broker_requests_total{{result=\"{result}\"}} {times}\n");
+        self.shows(&format!("recording_operator_broker_requests_total{{result=\"{result}\"}} {times}\n"));
+    }
+
+    pub(super) fn shows(&self, line: &str) {
         let text = self.metrics.render();
-        assert!(text.contains(&line), "{line}{text}");
+        assert!(text.contains(line), "{line}{text}");
     }
 }
 

@@ -53,6 +53,7 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
     assert_eq!(example.status, StatusCode::FORBIDDEN);
 
     bench.set_pod("finished", json!({"status": {"phase": "Failed"}}));
+    bench.set_pod("undecodable", json!({"metadata": {"creationTimestamp": "+10000-01-01T00:00:00Z"}}));
     bench.set_pod("replaced", json!({"metadata": {"uid": "another"}}));
     bench.set_pod("plain", json!({"metadata": {"labels": null}}));
     bench.set_pod("no-sidecar", json!({"spec": {"initContainers": null}}));
@@ -66,6 +67,7 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
     for (pod, denial) in [
         ("deleted", Denial::PodGone),
         ("finished", Denial::PodFinished),
+        ("undecodable", Denial::PodUndecodable),
         ("replaced", Denial::PodReplaced),
         ("plain", Denial::NotInjected),
         ("no-sidecar", Denial::NoSidecar),
@@ -139,4 +141,43 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
         let times = counts.get(&denial).unwrap_or_else(|| panic!("{denial} has no row here"));
         bench.counted(denial.into(), *times);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_failure_of_the_platform_counts_as_unavailable() {
+    let gauge = |result: &str, count| {
+        format!("recording_operator_broker_unserved_namespaces{{result=\"{result}\"}} {count}\n")
+    };
+    let bench = Bench::new();
+    bench.set_pod("undecodable", json!({"metadata": {"creationTimestamp": "+10000-01-01T00:00:00Z"}}));
+    bench.get(CREDENTIALS_PATH, "token-of-undecodable").await;
+    *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Unavailable("throttled".into()));
+    assert_eq!(bench.key().await, UNDECIDED);
+    bench.counted("PodUndecodable", 1);
+    bench.counted("SessionUnavailable", 1);
+    bench.shows(&gauge("PodUndecodable", 1));
+    bench.shows(&gauge("SessionUnavailable", 1));
+
+    let bench = Bench::new();
+    bench.world.away.store(true, SeqCst);
+    assert_eq!(bench.key().await, UNDECIDED);
+    bench.counted("Unavailable", 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_counts_once_and_for_five_minutes() {
+    let bench = Bench::new();
+    let shows = |count| {
+        let line = format!("recording_operator_broker_unserved_namespaces{{result=\"PodGone\"}} {count}\n");
+        bench.shows(&line);
+    };
+    for pod in 0..20 {
+        bench.get(CREDENTIALS_PATH, &format!("token-of-gone-{pod}")).await;
+    }
+    bench.counted("PodGone", 20);
+    shows(1);
+    pass(299).await;
+    shows(1);
+    pass(2).await;
+    assert!(!bench.metrics.render().contains("unserved_namespaces{"), "after five minutes");
 }

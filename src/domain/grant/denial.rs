@@ -28,6 +28,8 @@ pub enum Denial {
 
     /// The pod does not exist.
     PodGone,
+    /// The pod holds a value that cannot be decoded.
+    PodUndecodable,
     /// Another pod of the same name.
     PodReplaced,
     /// The pod has succeeded or failed.

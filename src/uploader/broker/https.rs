@@ -44,6 +44,8 @@ pub struct HttpsBroker {
     trusted: RefCell<Trusted>,
     /// Whether the trusted CA bundle outlives the container.
     is_kept: Cell<bool>,
+    /// The last CA bundle that was not trusted.
+    refused_ca: RefCell<String>,
     cached: RefCell<Option<CachedDestination>>,
 }
 
@@ -55,6 +57,8 @@ struct CachedDestination {
 
 struct Trusted {
     ca: String,
+    /// Of the CAs: a CA that is renewed with its key stays the same one.
+    public_keys: Vec<Vec<u8>>,
     client: HttpsClient,
 }
 
@@ -79,6 +83,7 @@ impl HttpsBroker {
             newer_ca,
             trusted: RefCell::new(trusted),
             is_kept: Cell::new(true),
+            refused_ca: RefCell::default(),
             cached: RefCell::default(),
         })
     }
@@ -143,14 +148,27 @@ impl HttpsBroker {
         }
     }
 
-    /// Trusts another CA bundle from now on, also after a restart of the container.
+    /// Trusts another CA bundle from now on, also after a restart of the container, if it has a key of the current one. That
+    /// guards against accidents, such as a broker of another release or a wrong Secret: whoever has taken a broker over can
+    /// send old and new together.
     fn trust(&self, ca: &str) {
         let is_new = self.trusted.borrow().ca != ca;
         if is_new {
-            match Trusted::new(ca.to_owned()) {
+            let trusted = match Trusted::new(ca.to_owned()) {
+                Ok(trusted) if trusted.overlaps(&self.trusted.borrow()) => Ok(trusted),
+                Ok(_) => Err("it has no CA of the current bundle, so it is not trusted: \
+                    publish old and new CA together first"
+                    .to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            match trusted {
                 Ok(trusted) => *self.trusted.borrow_mut() = trusted,
                 Err(error) => {
-                    return tracing::warn!(%error, "the broker sent a CA bundle that cannot be used");
+                    // The broker sends it with every answer.
+                    if self.refused_ca.replace(ca.to_owned()) != ca {
+                        tracing::warn!(error, "the broker sent a CA bundle that cannot be used");
+                    }
+                    return;
                 }
             }
         } else if self.is_kept.get() {
@@ -223,10 +241,15 @@ impl Trusted {
         if roots.is_empty() {
             return Err(NoCA);
         }
+        let public_keys = roots.roots.iter().map(|root| root.subject_public_key_info.to_vec()).collect();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(1)
             .build(connector(roots));
-        Ok(Trusted { ca, client })
+        Ok(Trusted { ca, public_keys, client })
+    }
+
+    fn overlaps(&self, other: &Trusted) -> bool {
+        self.public_keys.iter().any(|key| other.public_keys.contains(key))
     }
 }

@@ -19,6 +19,7 @@ use self::outcome::Deliveries;
 use self::scan::{Disk, Scan, Seen};
 use crate::api::DeliveryReport;
 use crate::domain::delivery::{Leftover, Sighting, termination_message};
+use crate::printable::printable;
 use crate::uploader::broker::Broker;
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::broker::report::ReportFeed;
@@ -251,18 +252,19 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     pub fn leftover(&self) -> Leftover {
         let Deliveries { ledger, breaker, metrics, quarantined, .. } = &self.deliveries;
         let pending = ledger.pending();
-        let examples = ledger.unverified().take(EXAMPLES).map(|path| path.display().to_string());
+        let examples =
+            ledger.unverified().take(EXAMPLES).map(|path| printable(&path.to_string_lossy()).into_owned());
         Leftover {
             pending: pending.files,
             pending_bytes: pending.bytes,
             examples: examples.collect(),
-            cause: breaker.why_not().or(ledger.common_cause()).map(str::to_owned),
+            cause: breaker.why_not().or(ledger.common_cause()).map(|cause| printable(cause).into_owned()),
             not_unlinked: pending.not_unlinked,
             in_progress: self.scan.in_progress,
             // Before the first walk has ended, nothing is known of any directory.
             unread: match (&self.scan.unread, quarantined) {
                 (None, None) => Some(String::new()),
-                (unread, _) => unread.as_ref().map(|path| path.display().to_string()),
+                (unread, _) => unread.as_ref().map(|path| printable(&path.to_string_lossy()).into_owned()),
             },
             quarantined: metrics.quarantined_so_far(),
             left_open: self.context.uploads_left_open.get(),

@@ -153,6 +153,22 @@ async fn the_broker_tells_of_its_next_ca_and_the_sidecar_remembers_it_over_a_res
     assert!(matches!(restarted.destination().await, BrokerReply::Unavailable(_)));
 }
 
+#[tokio::test]
+async fn a_ca_bundle_is_trusted_only_with_a_ca_of_the_current_one() {
+    let (old, new, state) = (server().await, server().await, state());
+    let client = old.client(&old.ca, state.path());
+    old.tells_of_ca(&new.ca);
+    assert!(matches!(client.destination().await, BrokerReply::Granted(_)));
+    assert!(matches!(client.destination().await, BrokerReply::Granted(_)), "the current one stays");
+    assert!(!state.path().join("broker-ca.pem").exists(), "and stays over a restart");
+
+    for bundle in [format!("{}{}", new.ca, old.ca), new.ca.clone()] {
+        old.tells_of_ca(&bundle);
+        assert!(matches!(client.destination().await, BrokerReply::Granted(_)));
+        assert_eq!(fs::read_to_string(state.path().join("broker-ca.pem")).unwrap(), bundle);
+    }
+}
+
 #[test]
 fn the_ca_that_another_release_kept_is_still_trusted() {
     let state = state();
