@@ -7,6 +7,7 @@ mod apply;
 mod broker_authorization;
 mod broker_client;
 mod burst;
+mod callers;
 mod claims;
 mod cli;
 mod correlation;
