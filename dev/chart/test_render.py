@@ -21,17 +21,16 @@ class CertificatesTest(unittest.TestCase):
 
     def test_with_cert_manager_the_controller_has_no_right_to_certificates(self):
         ours = ["Role/-controller-certificates", "RoleBinding/-controller-certificates"]
+        always = ["Role/-controller-webhook", "RoleBinding/-controller-webhook"]
         leaves = ["Certificate/-broker", "Certificate/-webhook"]
         authority = ["Certificate/-ca", "Issuer/", "Issuer/-ca"]
         for settings, expected in (((), ours), (CERT_MANAGER, leaves + authority), (OWN_ISSUER, leaves)):
             objects = render(*settings)
-            self.assertEqual(named(objects, "Certificate", "Issuer", "Role", "RoleBinding"), sorted(expected))
+            self.assertEqual(named(objects, "Certificate", "Issuer", "Role", "RoleBinding"), sorted(expected + always))
             kept = not settings
             controller = objects["Deployment", f"{NAME}-controller"]["spec"]["template"]["spec"]["containers"][0]
             flags = [it for it in controller["args"] if it.startswith(("--certificates-", "--webhook-s", "--broker-s", "--mutating-"))]
             self.assertEqual(len(flags), 4 if kept else 0, flags)
-            rules = objects["ClusterRole", f"{NAME}-controller"]["rules"]
-            self.assertEqual(any("mutatingwebhookconfigurations" in it["resources"] for it in rules), kept)
             annotations = objects["MutatingWebhookConfiguration", NAME]["metadata"].get("annotations")
             injected = {"cert-manager.io/inject-ca-from": f"{NAME}/{NAME}-webhook"}
             self.assertEqual(annotations, None if kept else injected)
@@ -67,6 +66,36 @@ class CertificatesTest(unittest.TestCase):
             refused = helm("template", *settings)
             self.assertNotEqual(refused.returncode, 0)
             self.assertIn(why, refused.stderr)
+
+
+class WebhookPathTest(unittest.TestCase):
+    def test_no_manifest_names_the_path_and_the_controller_may_write_it_in_each_mode(self):
+        for settings in ((), CERT_MANAGER):
+            objects = render(*settings)
+            (webhook,) = objects["MutatingWebhookConfiguration", NAME]["webhooks"]
+            self.assertEqual(webhook["clientConfig"]["service"], {"name": f"{NAME}-webhook", "namespace": NAME, "port": 8443})
+            for account, verbs in (("controller", ["get", "patch"]), ("webhook", ["get", "list", "watch"])):
+                rules = objects["ClusterRole", f"{NAME}-{account}"]["rules"]
+                (rule,) = (it for it in rules if "mutatingwebhookconfigurations" in it["resources"])
+                self.assertEqual((rule["resourceNames"], rule["verbs"]), ([NAME], verbs))
+            controller = objects["Deployment", f"{NAME}-controller"]["spec"]["template"]["spec"]["containers"][0]
+            self.assertEqual(len([it for it in controller["args"] if it.startswith("--webhook-path-")]), 3)
+            webhook = objects["Deployment", f"{NAME}-webhook"]["spec"]["template"]["spec"]["containers"][0]
+            self.assertIn(f"--webhook-configuration={NAME}", webhook["args"])
+
+
+class ProbesTest(unittest.TestCase):
+    def test_probes_run_within_the_container_on_a_socket_that_it_can_write(self):
+        for component in ("controller", "webhook", "broker"):
+            pod = render()["Deployment", f"{NAME}-{component}"]["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            for probe, asked in (("livenessProbe", "alive"), ("readinessProbe", "ready")):
+                self.assertEqual(container[probe]["exec"]["command"], ["/recording-operator", "probe", asked])
+                self.assertNotIn("httpGet", container[probe])
+            (argument,) = (it for it in container["args"] if it.startswith("--probe-socket="))
+            (mount,) = (it for it in container["volumeMounts"] if it["name"] == "run")
+            self.assertEqual(argument, f"--probe-socket={mount['mountPath']}/probe.sock")
+            self.assertIn("emptyDir", next(it for it in pod["volumes"] if it["name"] == "run"))
 
 
 class NetworkPoliciesTest(unittest.TestCase):

@@ -203,7 +203,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
 
     /// The pod behind a token. Decisions are cached, and an accepted pod stays accepted for a while when the API server
     /// cannot be reached.
-    async fn identify(&self, token: &SecretString) -> Result<Arc<PodIdentity>, Unserved> {
+    pub(super) async fn identify(&self, token: &SecretString) -> Result<Arc<PodIdentity>, Unserved> {
         grant::may_pass(token.expose_secret(), (self.clock)())?;
         let key = hash(token);
         let known = match self.decisions.contains(&key) {

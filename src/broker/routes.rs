@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::any;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::grants::{Grants, Subject, Unserved};
@@ -18,6 +19,7 @@ use super::responses;
 use super::token::bearer;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
 use crate::domain::grant::Denial;
+use crate::serve::Caller;
 
 /// Longest long poll. It is shorter than the drain of a server that ends.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -44,11 +46,13 @@ pub(super) fn router<C: Cluster, I: IssueSession>(broker: Arc<Broker<C, I>>) -> 
 
 async fn credentials<C: Cluster, I: IssueSession>(
     State(broker): State<Arc<Broker<C, I>>>,
+    caller: Caller,
     request: HeaderMap,
 ) -> Response {
     let began = Instant::now();
     let served = async {
-        let document = broker.grants.credentials(&bearer(&request)?).await?;
+        let token = broker.token(&caller, &request).await?;
+        let document = broker.grants.credentials(&token).await?;
         Ok(responses::credentials(&document))
     };
     let answer = broker.answer(served.await);
@@ -58,12 +62,14 @@ async fn credentials<C: Cluster, I: IssueSession>(
 
 async fn destination<C: Cluster, I: IssueSession>(
     State(broker): State<Arc<Broker<C, I>>>,
+    caller: Caller,
     request: HeaderMap,
 ) -> Response {
     let served = async {
+        let token = broker.token(&caller, &request).await?;
         let until = Instant::now() + wait(&request);
         let is_changed = |document: &_| !responses::has(&request, &responses::tag(document));
-        let document = broker.grants.wait_for_change(&bearer(&request)?, is_changed, until).await?;
+        let document = broker.grants.wait_for_change(&token, is_changed, until).await?;
         Ok(responses::document(&document, &request))
     };
     broker.answer(served.await)
@@ -71,6 +77,7 @@ async fn destination<C: Cluster, I: IssueSession>(
 
 async fn report<C: Cluster, I: IssueSession>(
     State(broker): State<Arc<Broker<C, I>>>,
+    caller: Caller,
     head: HeaderMap,
     body: Body,
 ) -> Response {
@@ -82,7 +89,8 @@ async fn report<C: Cluster, I: IssueSession>(
             .map_err(|error| format!("the body is not a report: {error}"))
     };
     let served = async {
-        Ok(match broker.grants.report(&bearer(&head)?, read).await? {
+        let token = broker.token(&caller, &head).await?;
+        Ok(match broker.grants.report(&token, read).await? {
             Ok(()) => responses::accepted(),
             Err(problem) => responses::malformed(&problem),
         })
@@ -101,6 +109,16 @@ pub(super) fn wait(request: &HeaderMap) -> Duration {
         .flat_map(|value| value.split(','))
         .filter_map(|preference| preference.trim().strip_prefix("wait=")?.parse().ok());
     waits.next().map(Duration::from_secs).unwrap_or_default().min(LONGEST_WAIT)
+}
+
+impl<C: Cluster, I: IssueSession> Broker<C, I> {
+    /// The token of a request, once its pod is known: from then on the connection is counted as the pod's.
+    async fn token(&self, caller: &Caller, request: &HeaderMap) -> Result<SecretString, Unserved> {
+        let token = bearer(request)?;
+        let identity = self.grants.identify(&token).await?;
+        caller.is_pod(&identity.namespace, &identity.pod);
+        Ok(token)
+    }
 }
 
 impl<C, I> Broker<C, I> {

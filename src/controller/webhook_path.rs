@@ -56,6 +56,8 @@ enum Step {
 /// Keeps the path secret for as long as it is polled.
 pub async fn keep(client: Client, config: Config) -> Infallible {
     let mut observed = Observed::default();
+    // A new installation's CA goes first: both are fields of one object, and of two writes at a time one fails.
+    tokio::time::sleep(RETRY).await;
     loop {
         let pause = match reconcile(&client, &config, &mut observed).await {
             Ok(()) => INTERVAL,

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::health::Readiness;
 
 /// Time for the whole probe: less than the kubelet waits for it.
-const TIMEOUT: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(8);
 const LARGEST_ANSWER: u64 = 4096;
 
 /// What a probe asks for.

@@ -113,7 +113,7 @@ impl BrokerClient {
 }
 
 /// Trusts the broker's CA and nothing else.
-fn trusting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+pub fn trusting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let secret = get(&[NAMESPACE, "secret", "recording-operator-broker-tls"]).unwrap();
     let ca = secret["data"]["ca.crt"].as_str().unwrap();
     let ca = base64::engine::general_purpose::STANDARD.decode(ca).unwrap();
@@ -127,14 +127,19 @@ fn trusting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
 }
 
 /// A connection in the cluster's network, which the socket keeps though only one thread goes there to make it.
-fn connect_inside(host: IpAddr, port: u16) -> TcpStream {
-    let made = std::thread::spawn(move || {
+pub fn connect_inside(host: IpAddr, port: u16) -> TcpStream {
+    inside(move || TcpStream::connect((host, port)).unwrap())
+}
+
+/// Does work in a thread that is in the cluster's network.
+pub fn inside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = std::thread::spawn(move || {
         let network = File::open(NETWORK).unwrap();
         // SAFETY: an open descriptor; the thread ends with this.
         assert_eq!(unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
-        TcpStream::connect((host, port)).unwrap()
+        work()
     });
-    made.join().unwrap()
+    done.join().unwrap()
 }
 
 impl Tenant {

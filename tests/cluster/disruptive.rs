@@ -4,6 +4,7 @@
 mod availability;
 mod cert_manager;
 mod cost;
+mod floods;
 mod lifecycle;
 mod load;
 mod monitoring;

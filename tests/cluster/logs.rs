@@ -111,7 +111,7 @@ pub fn aws_calls(account: &str) -> Vec<Value> {
     lines_with(&log, account).filter(|call| call["caller"] != "root").collect()
 }
 
-fn audit_log() -> PathBuf {
+pub fn audit_log() -> PathBuf {
     repository().join("target/dev/run/audit.log")
 }
 

@@ -8,6 +8,7 @@ mod attacks;
 mod broker_authorization;
 mod broker_client;
 mod burst;
+mod callers;
 mod claims;
 mod cli;
 mod correlation;

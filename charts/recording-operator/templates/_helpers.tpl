@@ -146,14 +146,15 @@ securityContext:
 {{/* Container fields that the three components share. */}}
 {{- define "recording-operator.containerDefaults" -}}
 {{ include "recording-operator.container" . }}
-# Within the container: no flood of the pod's ports makes them fail.
+# Within the container: no flood of the pod's ports makes them fail. Each starts a process, which a busy node delays.
 livenessProbe:
   exec: {command: [/recording-operator, probe, alive]}
-  timeoutSeconds: 5
+  periodSeconds: 20
+  timeoutSeconds: 10
 readinessProbe:
   exec: {command: [/recording-operator, probe, ready]}
-  periodSeconds: 2
-  timeoutSeconds: 5
+  periodSeconds: 5
+  timeoutSeconds: 10
 {{- end -}}
 
 {{/* Spread over zones and nodes as far as there are several. Takes (list . "broker"). */}}

@@ -193,7 +193,7 @@ fn restricted(user: User) -> SecurityContext {
 fn runs() -> Probe {
     Probe {
         exec: Some(ExecAction { command: Some(UPLOADER_PROBE.map(str::to_owned).to_vec()) }),
-        timeout_seconds: Some(5),
+        timeout_seconds: Some(10),
         success_threshold: Some(1),
         ..Default::default()
     }

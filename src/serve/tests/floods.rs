@@ -74,7 +74,7 @@ async fn idle_connections_of_a_thousand_addresses_keep_no_newcomer_out() {
         idle.push(connect_from(source % 64, address).await.unwrap());
     }
     newcomer(address, &trusted).await;
-    tokio::task::spawn_blocking(move || pod()).await.unwrap();
+    tokio::task::spawn_blocking(pod).await.unwrap();
     let mut closed = 0;
     for stream in &mut idle {
         let read = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut [0; 1])).await;
