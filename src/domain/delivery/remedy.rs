@@ -11,6 +11,10 @@ pub fn remedy_to_write(error: ErrorKind) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => {
             "the volume is mounted read-only, or became so by an error of its medium: see the node's log"
         }
+        ErrorKind::CrossesDevices => {
+            "another volume is mounted below the spool, and files cannot be moved from one to the other: mount one \
+             volume, or give each recorder its own spool"
+        }
         _ => "let it be writable for the uploader's UID or GID",
     }
 }
@@ -31,6 +35,7 @@ mod tests {
             (ErrorKind::StorageFull, "make room", Some("max_user_watches")),
             (ErrorKind::QuotaExceeded, "make room", None),
             (ErrorKind::ReadOnlyFilesystem, "node's log", None),
+            (ErrorKind::CrossesDevices, "mount one volume", None),
             (ErrorKind::PermissionDenied, "UID or GID", None),
         ] {
             assert!(remedy_to_write(error).contains(write), "{error}");
