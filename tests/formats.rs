@@ -11,7 +11,7 @@ use recording_operator::api::{
     Encryption, EncryptionType, Endpoint, ObjectACL, Part, RecordingDestinationStatus, StorageClass,
     Uploader, Uploaders,
 };
-use recording_operator::domain::delivery::Journal;
+use recording_operator::domain::delivery::{Journal, settings};
 use recording_operator::secret::SessionCredentials;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -45,6 +45,10 @@ fn formats() -> Vec<Format> {
             journal(Some("2~upload")),
         ),
         Format::of("journal-before-an-upload-id.json", journal(None)),
+        Format::of(
+            "journal-with-settings.json",
+            Journal { settings: Some(settings(&document().target)), ..journal(Some("2~upload")) },
+        ),
         Format::of("report.json", report()),
         Format::of("destination.json", document()),
         Format::of("destination-paused.json", paused()),

@@ -38,7 +38,7 @@ pub enum Next {
     HeadOrAfresh,
     /// The upload is void: begin another after a while.
     Afresh,
-    /// The destination refuses. Nothing is sent for a while; then one recording tries.
+    /// S3 refuses. It is asked again after a while.
     Pause,
 }
 

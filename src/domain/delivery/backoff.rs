@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// First wait.
 const BASE: Duration = Duration::from_secs(1);
@@ -11,7 +11,11 @@ const CAP: Duration = Duration::from_secs(60);
 /// The same when the pod ends: what is left of its grace period is all the time that there is.
 const CAP_AT_THE_END: Duration = Duration::from_secs(5);
 /// Renew a session this long before its end, or a quarter of its life if that is shorter.
-const RENEWAL_LEAD: SignedDuration = SignedDuration::from_mins(5);
+const RENEWAL_LEAD: Duration = Duration::from_secs(300);
+/// The longest life of a session.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// That of a session which is over by our clock, so that is wrong.
+const LIFE_IF_UNKNOWN: Duration = Duration::from_secs(300);
 
 /// The wait after this number of failures in a row (at least one). `jitter` is from 0 to 1: half of the
 /// wait is spread by it, so that recordings that failed together do not come back together.
@@ -29,15 +33,22 @@ fn capped(cap: Duration, failures: u32, jitter: f64) -> Duration {
     doubled.min(cap).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
-/// From when on a session that was fetched just now is renewed.
-pub fn renewal_time(fetched: Timestamp, expiration: Timestamp) -> Timestamp {
-    let life = expiration.duration_since(fetched);
-    let lead = RENEWAL_LEAD.min(life / 4).max(SignedDuration::ZERO);
-    expiration.saturating_sub(lead).unwrap_or(fetched)
+/// For how long a session lasts that the broker gave just now, by a clock that may be wrong. The broker gives out none
+/// that is over, and AWS none that lasts longer than an hour. Where it ends before, S3 says so.
+pub fn session_life(now: Timestamp, expiration: Timestamp) -> Duration {
+    let left = Duration::try_from(expiration.duration_since(now)).unwrap_or_default();
+    if left.is_zero() { LIFE_IF_UNKNOWN } else { left.min(LONGEST_LIFE) }
+}
+
+/// After how much of its life a session is renewed.
+pub fn renewal(life: Duration) -> Duration {
+    life - RENEWAL_LEAD.min(life / 4)
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -58,11 +69,20 @@ mod tests {
     }
 
     #[test]
+    fn a_session_lasts_as_long_as_it_says_whatever_our_clock_says() {
+        let expiration = Timestamp::UNIX_EPOCH;
+        for (left, expected) in
+            [(3600, 3600), (900, 900), (1, 1), (0, 300), (-7200, 300), (7200 + 3600, 3600)]
+        {
+            let life = session_life(expiration - SignedDuration::from_secs(left), expiration);
+            assert_eq!(life, Duration::from_secs(expected), "{left}");
+        }
+    }
+
+    #[test]
     fn a_session_is_renewed_five_minutes_or_a_quarter_of_its_life_before_its_end() {
-        let start = Timestamp::UNIX_EPOCH;
-        let after = |seconds| start + SignedDuration::from_secs(seconds);
-        for (life, expected) in [(3600, 3300), (900, 675), (60, 45), (-60, -60)] {
-            assert_eq!(renewal_time(start, after(life)), after(expected), "{life}");
+        for (life, expected) in [(3600, 3300), (900, 675), (60, 45), (0, 0)] {
+            assert_eq!(renewal(Duration::from_secs(life)), Duration::from_secs(expected), "{life}");
         }
     }
 }

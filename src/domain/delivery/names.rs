@@ -63,8 +63,8 @@ pub fn is_companion_of(companion: &Path, media: &Path) -> bool {
 /// The companion that a file under a name in progress will have, if that becomes a media file.
 pub fn companion_of_part(in_progress: &Path) -> Option<PathBuf> {
     let name = in_progress.file_name()?.as_bytes();
-    let name = name.strip_prefix(b".").unwrap_or(name);
     let name = name.strip_suffix(b".part").or(name.strip_suffix(b".tmp")).unwrap_or(name);
+    let name = name.strip_prefix(b".").unwrap_or(name);
     let media = in_progress.with_file_name(OsStr::from_bytes(name));
     let companion = companion_of(&media);
     (!name.is_empty() && is_companion_of(&companion, &media)).then_some(companion)

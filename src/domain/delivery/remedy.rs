@@ -14,6 +14,10 @@ pub fn remedy_to_write(error: ErrorKind) -> &'static str {
         ErrorKind::InvalidData | ErrorKind::NotADirectory => {
             "something else has the name .recording-uploader, or that of a file in it: remove that from the spool"
         }
+        ErrorKind::CrossesDevices => {
+            "another volume is mounted below the spool, and files cannot be moved from one to the other: mount one \
+             volume, or give each recorder its own spool"
+        }
         _ => "let it be writable for the uploader's UID or GID",
     }
 }
@@ -36,6 +40,7 @@ mod tests {
             (ErrorKind::ReadOnlyFilesystem, "node's log", None),
             (ErrorKind::InvalidData, "remove that", None),
             (ErrorKind::NotADirectory, "remove that", None),
+            (ErrorKind::CrossesDevices, "mount one volume", None),
             (ErrorKind::PermissionDenied, "UID or GID", None),
         ] {
             assert!(remedy_to_write(error).contains(write), "{error}");

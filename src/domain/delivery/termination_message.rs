@@ -12,7 +12,7 @@ pub struct Leftover {
     pub pending_bytes: u64,
     /// Names of some of them.
     pub examples: Vec<String>,
-    /// Why they are still here, if one cause holds all of them.
+    /// Why they are still here, as far as that is known.
     pub cause: Option<String>,
     /// Recordings uploaded and verified that could not be unlinked.
     pub not_unlinked: usize,

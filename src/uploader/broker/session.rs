@@ -4,18 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::api::DestinationDocument;
-use crate::domain::delivery::renewal_time;
+use crate::domain::delivery::{renewal, session_life};
 use crate::secret::SessionCredentials;
 use crate::uploader::broker::{Broker, BrokerReply};
 use crate::uploader::storage::Storage;
 
 /// Pause after a broker that failed, while the current session still serves.
-const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// For how long a session is taken for as good as any.
 const NEW: Duration = Duration::from_secs(60);
@@ -36,8 +36,8 @@ struct Session<T> {
     destination: Rc<DestinationDocument>,
     credentials: SessionCredentials,
     bucket: Rc<T>,
-    expiration: Timestamp,
-    renew_from: Timestamp,
+    ends: Instant,
+    renew_from: Instant,
 }
 
 /// No session, and why.
@@ -59,7 +59,7 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
     pub async fn bucket(&self, destination: &Rc<DestinationDocument>) -> Result<Rc<S::Bucket>, NoSession> {
         let failures = self.failed.borrow().0;
         let mut current = self.current.lock().await;
-        let now = Timestamp::now();
+        let now = Instant::now();
         if current.as_ref().is_some_and(|session| session.destination != *destination) {
             *current = None;
         }
@@ -76,17 +76,18 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
                 let (access_key_id, until) = (&credentials.access_key_id, credentials.expiration);
                 tracing::info!(access_key_id, %until, "received a session");
                 let bucket = Rc::new(self.storage.bucket(destination, &credentials));
+                let life = session_life(Timestamp::now(), credentials.expiration);
                 *current = Some(Session {
-                    fetched: Instant::now(),
+                    fetched: now,
                     destination: destination.clone(),
                     bucket: bucket.clone(),
-                    expiration: credentials.expiration,
-                    renew_from: renewal_time(now, credentials.expiration),
+                    ends: now + life,
+                    renew_from: now + renewal(life),
                     credentials,
                 });
                 Ok(bucket)
             }
-            (BrokerReply::Unavailable(_), Some(session)) if now < session.expiration => {
+            (BrokerReply::Unavailable(_), Some(session)) if now < session.ends => {
                 session.renew_from = now + RETRY_INTERVAL;
                 Ok(session.bucket.clone())
             }

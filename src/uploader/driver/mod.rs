@@ -24,10 +24,11 @@ use crate::uploader::broker::Broker;
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::broker::report::ReportFeed;
 use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::spool::blocking::blocking;
 use crate::uploader::spool::disk_usage::DiskUsage;
 use crate::uploader::spool::journal;
 use crate::uploader::spool::syscalls::leave_message;
-use crate::uploader::spool::watcher::SpooledFile;
+use crate::uploader::spool::watcher::{SpooledFile, stat};
 use crate::uploader::storage::Storage;
 use crate::uploader::transfer::context::TransferContext;
 use crate::uploader::transfer::deliver::deliver;
@@ -115,11 +116,15 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     async fn enter_journalled_recordings(&mut self) {
         let paths = journal::recordings(&self.context.spool).await;
         let paths = paths.inspect_err(|error| tracing::warn!(%error, "cannot read the journals"));
-        let (now, since) = (Instant::now(), SystemTime::now());
+        let now = Instant::now();
         for path in paths.unwrap_or_default() {
-            self.deliveries
-                .ledger
-                .enter(SpooledFile { path, sighting: Sighting::Found, size: 0, since }, now);
+            let root = self.context.spool.root().to_owned();
+            let there = blocking({
+                let path = path.clone();
+                move || stat(&root, path, Sighting::Found)
+            });
+            let gone = || SpooledFile { path, sighting: Sighting::Found, size: 0, since: SystemTime::now() };
+            self.deliveries.ledger.enter(there.await.ok().flatten().unwrap_or_else(gone), now);
         }
     }
 
@@ -170,6 +175,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 }
                 if quarantined.is_some() {
                     self.deliveries.ledger.has_walked();
+                    self.context.companions.note_walk();
                 }
                 self.deliveries.quarantined = quarantined.or(self.deliveries.quarantined);
                 self.drain_after_walk(now);
@@ -258,7 +264,11 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             pending: pending.files,
             pending_bytes: pending.bytes,
             examples: examples.collect(),
-            cause: breaker.why_not().or(ledger.common_cause()).map(|cause| printable(cause).into_owned()),
+            cause: breaker
+                .why_not()
+                .map(str::to_owned)
+                .or_else(|| ledger.cause())
+                .map(|cause| printable(&cause).into_owned()),
             not_unlinked: pending.not_unlinked,
             in_progress: self.scan.in_progress,
             // Before the first walk has ended, nothing is known of any directory.

@@ -213,15 +213,15 @@ impl Ledger {
         self.entries.iter().filter(|(_, entry)| !entry.verified).map(|(path, _)| &**path)
     }
 
-    /// What S3 answered to the last try of each recording that is not verified, if it is one answer.
-    pub fn common_cause(&self) -> Option<&str> {
-        let unverified = self.entries.values().filter(|entry| !entry.verified);
-        let mut causes = unverified.map(|entry| match &entry.work {
-            Work::Begun(job) => job.cause.as_deref(),
-            Work::New(_) | Work::Taken(_) => None,
+    /// What S3 answered to the last tries of recordings that it did not take: the one answer, or one of several.
+    pub fn cause(&self) -> Option<String> {
+        let mut causes = self.entries.values().filter_map(|entry| match &entry.work {
+            Work::Begun(job) if !entry.verified => job.cause.as_deref(),
+            _ => None,
         });
         let first = causes.next()?;
-        first.filter(|_| causes.all(|cause| cause == first))
+        let is_one = causes.all(|cause| cause == first);
+        Some(if is_one { first.to_owned() } else { format!("{first}, among others") })
     }
 
     fn schedule(&mut self, path: &Path, at: Instant) {

@@ -1,7 +1,7 @@
 //! What a companion that comes by itself has to know: whether its media file is still being written, and whether it was
 //! set aside under its alternate name. The latter outlives the process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,9 @@ pub struct Companions {
 /// By the companions that they have.
 #[derive(Debug, Default)]
 struct Media {
-    in_progress: HashMap<PathBuf, HashSet<PathBuf>>,
+    in_progress: HashMap<PathBuf, HashMap<PathBuf, u64>>,
+    /// Walks of the whole spool so far; beside each file in progress, at which of them it was seen last.
+    walks: u64,
     /// `None` before it was read from the disk.
     set_aside: Option<HashMap<PathBuf, Crc64Nvme>>,
 }
@@ -41,13 +43,26 @@ impl Companions {
     /// A file was seen under a name in progress.
     pub fn note_in_progress(&self, path: PathBuf) {
         if let Some(companion) = companion_of_part(&path) {
-            self.media.lock().unwrap().in_progress.entry(companion).or_default().insert(path);
+            let mut media = self.media.lock().unwrap();
+            let walks = media.walks;
+            media.in_progress.entry(companion).or_default().insert(path, walks);
         }
+    }
+
+    /// The whole spool was walked: what was seen neither then nor since the walk before is in progress no longer.
+    pub fn note_walk(&self) {
+        let mut media = self.media.lock().unwrap();
+        let walks = media.walks;
+        media.in_progress.retain(|_, parts| {
+            parts.retain(|_, seen| *seen == walks);
+            !parts.is_empty()
+        });
+        media.walks += 1;
     }
 
     /// For how long the media file of this companion has been quiet, if it is in progress.
     pub async fn media_in_progress(&self, companion: &Path) -> Option<Duration> {
-        let parts = self.media.lock().unwrap().in_progress.get(companion).cloned()?;
+        let parts = self.media.lock().unwrap().in_progress.get(companion)?.keys().cloned().collect();
         let (companions, companion) = (self.clone(), companion.to_owned());
         blocking(move || companions.quiet(&companion, parts)).await
     }
@@ -91,7 +106,8 @@ impl Companions {
         .await;
     }
 
-    fn quiet(&self, companion: &Path, parts: HashSet<PathBuf>) -> Option<Duration> {
+    /// Where all of them are gone, the event that tells of the media file may be still to come.
+    fn quiet(&self, companion: &Path, parts: Vec<PathBuf>) -> Option<Duration> {
         let now = self.spool.clock();
         let mut quiet: Option<Duration> = None;
         for part in parts {
@@ -113,7 +129,7 @@ impl Companions {
                 }
             }
         }
-        quiet
+        Some(quiet.unwrap_or_default())
     }
 
     fn with_set_aside<T>(&self, act: impl FnOnce(&mut HashMap<PathBuf, Crc64Nvme>) -> T) -> T {

@@ -4,13 +4,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, StatVfs};
+use rustix::io::Errno;
 
 use crate::domain::delivery::{Lease, lease};
 #[cfg(test)]
@@ -163,20 +164,42 @@ pub fn rename(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr) -> io::
     Ok(rustix::fs::renameat(from, name, to, new)?)
 }
 
-/// Renames unless the new name is taken (`AlreadyExists`). File systems without the flag, such as NFS, are asked
-/// first, and a name taken within that instant is not noticed.
+/// Renames unless the new name is taken (`AlreadyExists`). On file systems without the flag, such as NFS, a second link is
+/// made and the first removed: a process that ends in between leaves both, which are one file. Where there are no links
+/// either, the name is looked at first, and one taken within that instant is not noticed.
 pub fn rename_if_absent(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
     step("rename a file")?;
     let (from, to) = (from.as_fd(), to.as_fd());
     match rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
-        result => return Ok(result?),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_if_absent(from, name, to, new),
+        result => Ok(result?),
+    }
+}
+
+fn link_if_absent(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, new: &OsStr) -> io::Result<()> {
+    match rustix::fs::linkat(from, name, to, new, AtFlags::empty()) {
+        Ok(()) => return Ok(rustix::fs::unlinkat(from, name, AtFlags::empty())?),
+        // The answer to the first of two requests was lost, or a process ended in between.
+        Err(Errno::EXIST) if is_one_file(from, name, to, new) => {
+            return Ok(rustix::fs::unlinkat(from, name, AtFlags::empty())?);
+        }
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {}
+        Err(error) => return Err(error.into()),
     }
     match rustix::fs::statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(rustix::io::Errno::NOENT) => Ok(rustix::fs::renameat(from, name, to, new)?),
+        Err(Errno::NOENT) => Ok(rustix::fs::renameat(from, name, to, new)?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether two names are links of one file.
+fn is_one_file(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, new: &OsStr) -> bool {
+    let inode = |directory: BorrowedFd<'_>, name: &OsStr| {
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    inode(from, name).is_some_and(|first| inode(to, new) == Some(first))
 }
 
 /// Makes a file, which must not be there.
@@ -364,5 +387,24 @@ mod tests {
         std::fs::remove_file(&b).unwrap();
         rename().unwrap();
         assert_eq!(std::fs::read_to_string(&b).unwrap(), "a");
+    }
+
+    #[test]
+    fn without_the_flag_a_link_takes_the_name_and_both_names_of_one_file_are_no_conflict() {
+        let directory = tempfile::tempdir().unwrap();
+        let (a, b) = (directory.path().join("a"), directory.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        fs::write(&b, "b").unwrap();
+        let root = open_root(directory.path()).unwrap();
+        let rename = || link_if_absent(root.as_fd(), "a".as_ref(), root.as_fd(), "b".as_ref());
+        assert_eq!(rename().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&b).unwrap(), "b");
+        fs::remove_file(&b).unwrap();
+        rename().unwrap();
+        assert_eq!((a.exists(), fs::read_to_string(&b).unwrap().as_str()), (false, "a"));
+        // Left by a process that ended between the two calls.
+        fs::hard_link(&b, &a).unwrap();
+        rename().unwrap();
+        assert_eq!((a.exists(), fs::read_to_string(&b).unwrap().as_str()), (false, "a"));
     }
 }

@@ -123,7 +123,8 @@ impl Watcher {
         } else if event.mask.contains(EventMask::CLOSE_WRITE) {
             Sighting::Closed
         } else {
-            // Created: being written, or linked into place, which no other event tells.
+            // Created: being written, or linked into place, by the uploader itself perhaps, which no other event tells.
+            self.spool.has_placed(&path);
             Sighting::Found
         };
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -224,7 +225,7 @@ fn count(root: &Path, directory: PathBuf) -> u64 {
 }
 
 /// The file at a path, if it is still there.
-fn stat(root: &Path, path: PathBuf, sighting: Sighting) -> io::Result<Option<SpooledFile>> {
+pub fn stat(root: &Path, path: PathBuf, sighting: Sighting) -> io::Result<Option<SpooledFile>> {
     let stat = match DirEntry::find(root, &path).and_then(|place| place.metadata()) {
         Err(error) if has_gone(&error) => return Ok(None),
         stat => stat?,

@@ -49,6 +49,25 @@ async fn an_expired_token_is_renewed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_clock_costs_no_session_for_each_request_and_keeps_none_too_long() {
+    for (clock_ahead, most) in [(0, 3), (2, 32), (-2, 3)] {
+        Bench::run(async |mut bench| {
+            bench.world.borrow_mut().clock_ahead = clock_ahead;
+            bench.start();
+            for number in 0..60 {
+                bench.wait(118).await;
+                bench.record(&format!("{number}.wav"), "sound");
+            }
+            bench.until("all", |bench| bench.world.borrow().objects.len() == 60).await;
+            // Two hours of one session an hour, or of one every four minutes where its end is not known.
+            let sessions = bench.world.borrow().sessions;
+            assert!((2..=most).contains(&sessions), "{clock_ahead} h ahead: {sessions} sessions");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_put_is_not_repeated_while_only_the_answer_to_the_head_is_missing() {
     Bench::run(async |mut bench| {
         bench.world.borrow_mut().put_faults.push_back(Fault::NoChecksum);

@@ -62,6 +62,7 @@ async fn a_writer_that_goes_on_after_its_rename_is_waited_for_while_it_writes() 
     for closes in [true, false] {
         Bench::run(async |mut bench| {
             bench.start();
+            bench.wait(1).await;
             let part = bench.path("a.part");
             let mut writer = OpenOptions::new().create(true).append(true).open(&part).unwrap();
             writer.write_all(b"one ").unwrap();

@@ -127,12 +127,13 @@ async fn what_is_left_at_the_end_has_its_cause_in_the_termination_message() {
         refuse(&bench, "bad.wav", None, &Fault::Refused(403, "AccessDenied"));
         bench.record("bad.wav", "sound");
         bench.record("good.wav", "sound");
+        bench.record("bad.json", "{}");
         bench.start();
         bench.until_delivered("good.wav", "sound").await;
         assert!(!bench.drains().await);
         let message = bench.termination_message();
         let expected =
-            "1 recordings (5 bytes) are not uploaded (S3 answered PutObject with 403 AccessDenied)";
+            "2 recordings (7 bytes) are not uploaded (S3 answered PutObject with 403 AccessDenied)";
         assert!(message.starts_with(expected), "{message}");
     })
     .await;

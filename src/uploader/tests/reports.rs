@@ -1,8 +1,11 @@
 //! What the broker is told of the sidecar.
 
 use std::fs;
+use std::time::Duration;
 
-use super::fakes::Bench;
+use jiff::{SignedDuration, Timestamp};
+
+use super::fakes::{Bench, Fault};
 use crate::api::DeliveryReport;
 
 fn last(bench: &Bench) -> Option<DeliveryReport> {
@@ -21,6 +24,26 @@ async fn the_first_report_comes_when_the_spool_has_been_looked_at() {
         assert!(report.oldest_pending_time.is_some());
         bench.wait(60).await;
         assert_eq!(bench.world.borrow().reports.len(), 1, "nothing is new, and five minutes are not over");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_an_unfinished_upload_is_as_old_as_its_recording() {
+    Bench::run(async |mut bench| {
+        let refused = Fault::Refused(403, "AccessDenied");
+        bench.world.borrow_mut().standing.push(("COMPLETE".into(), None, refused));
+        bench.start();
+        bench.record("a.wav", "more than goes as a whole");
+        bench.until("all parts", |bench| bench.calls().iter().any(|call| call.starts_with("COMPLETE"))).await;
+        bench.kill().await;
+        std::thread::sleep(Duration::from_millis(2100));
+        let restarted = Timestamp::now();
+        bench.world.borrow_mut().reports.clear();
+        bench.start();
+        bench.until("a report", |bench| last(bench).is_some()).await;
+        let oldest = last(&bench).unwrap().oldest_pending_time.unwrap();
+        assert!(oldest < restarted - SignedDuration::from_secs(1), "{oldest}, and it is {restarted}");
     })
     .await;
 }

@@ -187,8 +187,10 @@ async fn quarantine_if_quiet<B: Broker, S: Storage>(
     job: &mut Job,
 ) -> Outcome {
     if poison == Poison::Unreadable {
-        let Ok((version, modified, now_there)) = context.spool.examine(&job.path).await else {
-            return Outcome::Gone;
+        let (version, modified, now_there) = match context.spool.examine(&job.path).await {
+            Ok(examined) => examined,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Outcome::Gone,
+            Err(error) => return Outcome::Postponed(error.to_string()),
         };
         let quiet = quiet(Lease::Unavailable, modified, now_there, job.steady_for(version));
         if let Some(wait) = quarantine_wait(quiet) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::api::{Answer, Crc64Nvme, DeliveryReport, DestinationDocument, Head, Part, Refusal, Silence};
@@ -71,6 +71,8 @@ pub struct Outside {
     /// What the broker says; `None`: it refuses.
     pub destination: Option<DestinationDocument>,
     pub sessions: u32,
+    /// How far the sidecar's clock is ahead of AWS's, in hours.
+    pub clock_ahead: i64,
     /// The broker has no session to give: STS throttles it, or it is gone.
     pub no_sessions: bool,
     /// The same until then.
@@ -114,7 +116,7 @@ impl Broker for FakeBroker {
             access_key_id: format!("ASIA{}", outside.sessions),
             secret_access_key: "secret".into(),
             session_token: "token".into(),
-            expiration: Timestamp::now() + Duration::from_secs(3600),
+            expiration: Timestamp::now() + SignedDuration::from_hours(1 - outside.clock_ahead),
         })
     }
 
