@@ -69,6 +69,9 @@ impl Companions {
 
     /// The checksum of the media file of this companion, if it was set aside.
     pub async fn media_set_aside(&self, companion: &Path) -> Option<Crc64Nvme> {
+        if companion_of(companion) != companion || self.knows_of_none() {
+            return None;
+        }
         let (companions, companion) = (self.clone(), companion.to_owned());
         blocking(move || companions.with_set_aside(|known| known.get(&companion).copied())).await
     }
@@ -94,6 +97,9 @@ impl Companions {
 
     /// A media file arrived under its own name, and so do companions from now on.
     pub async fn forget(&self, media: &Path) {
+        if self.knows_of_none() {
+            return;
+        }
         let (companions, companion) = (self.clone(), companion_of(media));
         blocking(move || {
             if companions.with_set_aside(|known| known.remove(&companion)).is_some()
@@ -104,6 +110,11 @@ impl Companions {
             }
         })
         .await;
+    }
+
+    /// Whether the disk was read, and nothing is remembered: the usual case, which costs no call to the disk.
+    fn knows_of_none(&self) -> bool {
+        self.media.lock().unwrap().set_aside.as_ref().is_some_and(HashMap::is_empty)
     }
 
     /// Where all of them are gone, the event that tells of the media file may be still to come.
@@ -156,7 +167,7 @@ impl Companions {
         let Some(file) = file_of(companion) else { return Err(ErrorKind::InvalidFilename.into()) };
         let entry = DirEntry::make(self.spool.root(), &file)?;
         match entry.unlink() {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => entry.write_new(format!("{crc64nvme:016x}").as_bytes()),
         }
     }

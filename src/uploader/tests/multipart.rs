@@ -175,7 +175,8 @@ async fn parts_whose_bytes_the_file_no_longer_has_are_sent_again() {
 async fn an_edit_of_how_objects_are_stored_begins_the_upload_afresh() {
     let key = "arn:aws:kms:us-east-1:111111111111:key/1234abcd";
     let kms = Encryption { r#type: EncryptionType::KMS, kms_key_arn: Some(key.into()) };
-    let edits: [(&str, &dyn Fn(&mut BucketTarget)); 4] = [
+    type Edit<'a> = (&'a str, &'a dyn Fn(&mut BucketTarget));
+    let edits: [Edit; 4] = [
         ("encryption", &|target| target.encryption = kms.clone()),
         ("ACL", &|target| target.object_acl = ObjectACL::None),
         ("storage class", &|target| target.storage_class = Some(StorageClass::StandardIa)),
