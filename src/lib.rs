@@ -11,7 +11,7 @@
 //! | [`printable`] | text from outside as a terminal may show it | – |
 //! | [`domain`] | the decisions, as pure functions: no `async`, client, clock, randomness or logging | `api`, `secret` |
 //! | [`aws`] | the only callers of the AWS SDK | `api`, `secret`, `concurrency`, `domain` types |
-//! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `domain` types |
+//! | [`cluster`] | the only callers of the Kubernetes API | `api`, `secret`, `printable`, `domain` types |
 //! | [`serve`] | TLS serving and certificate reload, limits on connections, health and probes, metrics endpoint | – |
 //! | [`telemetry`] | logs and metrics | `printable` |
 //! | [`controller`], [`webhook`], [`broker`], [`uploader`], [`cli`] | one driver each: a short list of steps | everything above, never each other |

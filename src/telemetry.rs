@@ -246,13 +246,6 @@ impl Lines {
     }
 }
 
-/// A name from outside as it may be logged: no longer than the name of an object, and without control characters.
-pub fn shown(name: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    let shown: String = name.chars().take(253).map(escaped).collect();
-    if name.chars().nth(253).is_some() { format!("{shown}…") } else { shown }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,16 +286,5 @@ mod tests {
         assert_eq!(written as u64, LineLimit::MOST);
         assert_eq!(lines.next(began + LineLimit::INTERVAL), Some(1000 - LineLimit::MOST));
         assert_eq!(lines.next(began + LineLimit::INTERVAL), Some(0));
-    }
-
-    #[test]
-    fn a_name_is_shown_without_control_characters_and_not_without_end() {
-        for (name, expected) in [
-            ("recorder-5", "recorder-5".to_owned()),
-            ("a\nb\u{1b}[31m", "a\\nb\\u{1b}[31m".to_owned()),
-            ("a".repeat(10_000).as_str(), format!("{}…", "a".repeat(253))),
-        ] {
-            assert_eq!(shown(name), expected);
-        }
     }
 }

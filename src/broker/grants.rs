@@ -129,7 +129,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         let CopyAge { confirmed, answered } = self.cluster.age();
         if !grant::may_use_copy(confirmed, answered) {
             let error = format!("the copy of the destinations is {} s old", confirmed.as_secs());
-            return Err(Unserved::Unavailable(error, Subject::from(&*identity)));
+            return Err(Unserved::Undecided(Undecided::Unavailable(error), Subject::from(&*identity)));
         }
         let destination = self.destination_of(&identity)?;
         grant::may_have_credentials(&destination).map_err(|denial| refused(denial, &identity))?;

@@ -18,11 +18,10 @@ use serde_json::Value;
 use crate::api::{
     ALLOWED_ACCOUNTS_ANNOTATION, LONGEST_REVALIDATE, REVALIDATE_ANNOTATION, RecordingDestination,
 };
+use crate::printable::printable;
 
 /// Most bytes kept of a Namespace's accounts. What is cut off names no account, so the namespace may use fewer.
 const MOST_OF_ACCOUNTS: usize = 16 * 1024;
-/// Most characters kept of a decoder's message, which can quote the object.
-const MOST_OF_AN_ERROR: usize = 200;
 
 /// A destination as the API server sent it, or why it cannot be decoded. Of its metadata only what this process reads is
 /// kept.
@@ -148,12 +147,7 @@ impl<'de> Deserialize<'de> for LenientNamespace {
 }
 
 fn part<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| printable(&format!("{name}: {error}")))
-}
-
-/// A text that can quote what a tenant wrote, for one line of a log.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(char::escape_debug).take(MOST_OF_AN_ERROR).collect()
+    serde_json::from_value(value).map_err(|error| printable(&format!("{name}: {error}")).into_owned())
 }
 
 /// The metadata that this process reads. Everything else is skipped unparsed.

@@ -10,7 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::keyed_changes::Key;
-use super::lenient::{Undecodable, name_of, namespace_of, printable};
+use super::lenient::{Undecodable, name_of, namespace_of};
+use crate::printable::printable;
 
 /// The objects of one kind that cannot be decoded.
 #[derive(Clone)]
@@ -70,7 +71,7 @@ impl UndecodableObjects {
         drop(known);
         if !is_known {
             let (kind, namespace, name) = (self.kind, printable(namespace), printable(name));
-            tracing::warn!(kind, namespace, name, error, "an object cannot be decoded and counts as absent");
+            tracing::warn!(kind, %namespace, %name, error, "an object cannot be decoded and counts as absent");
         }
     }
 

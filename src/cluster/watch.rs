@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::came_back;
-use super::lenient::printable;
+use crate::printable::printable;
 
 /// Duration of one watch call, in seconds. The API server sends a bookmark two seconds before it ends the call.
 const WATCH_SECONDS: u32 = 30;
@@ -120,7 +120,7 @@ where
                 Ok(None) => {}
                 Err(error) => {
                     let kind = self.kind;
-                    tracing::warn!(kind, error = printable(&error), "watching was interrupted; trying again");
+                    tracing::warn!(kind, error = %printable(&error), "watching was interrupted; trying again");
                     let pause = Duration::from_secs(1 << self.failures.min(3)).min(LONGEST_PAUSE);
                     self.failures += 1;
                     sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;

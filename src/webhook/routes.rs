@@ -17,8 +17,9 @@ use super::paths::AcceptedPaths;
 use super::review_buffer::{Lanes, Unread};
 use super::unambiguous::Unambiguous;
 use crate::api::is_namespace_name;
+use crate::printable::printable;
 use crate::serve::Caller;
-use crate::telemetry::{LineLimit, shown};
+use crate::telemetry::LineLimit;
 
 /// Longest sentence in an answer or a log line, in characters; names of the pod's are in it.
 const LONGEST_SENTENCE: usize = 1024;
@@ -107,7 +108,7 @@ impl<D: Destinations> Webhook<D> {
         let response = AdmissionResponse::from(&request);
         drop(request);
         let named = |field| pod["metadata"][field].as_str();
-        let name = shown(named("name").or(named("generateName")).unwrap_or_default());
+        let name = printable(named("name").or(named("generateName")).unwrap_or_default()).into_owned();
         let (destination, outcome) = self.draft(&pod).await;
         Ok(Reviewed { response, namespace, pod: name, destination, outcome })
     }
@@ -138,10 +139,10 @@ pub(super) fn read(body: &[u8]) -> Result<(AdmissionRequest<DynamicObject>, Valu
         serde_json::from_value(review).map_err(|error| error.to_string())?;
     let types = &review.types;
     if types.kind != "AdmissionReview" {
-        return Err(format!("it is a {}", shown(&types.kind)));
+        return Err(format!("it is a {}", printable(&types.kind)));
     }
     if types.api_version != "admission.k8s.io/v1" {
-        return Err(format!("its version is {}", shown(&types.api_version)));
+        return Err(format!("its version is {}", printable(&types.api_version)));
     }
     let request: AdmissionRequest<DynamicObject> = review.try_into().map_err(|_| "it has no request")?;
     if !object.is_object() {

@@ -153,7 +153,8 @@ impl Companions {
         for entry in syscalls::list(open_directory(self.spool.root(), &own())?)? {
             let (name, _) = entry?;
             // Whatever else is in the directory is none of ours.
-            let content = DirEntry::find(self.spool.root(), &own().join(&name)).and_then(|entry| entry.read(16));
+            let content =
+                DirEntry::find(self.spool.root(), &own().join(&name)).and_then(|entry| entry.read(16));
             let text = content.ok().and_then(|content| String::from_utf8(content).ok());
             let checksum = text.and_then(|text| u64::from_str_radix(&text, 16).ok());
             if let Some(checksum) = checksum {
