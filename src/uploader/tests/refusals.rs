@@ -215,7 +215,7 @@ async fn trial(mut cases: Vec<Case>) {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        cases: if std::env::var_os("RECORDINGS_TEST_LONG").is_some() { 1000 } else { 16 },
+        cases: if std::env::var_os("RECORDINGS_TEST_LONG").is_some() { 300 } else { 16 },
         max_shrink_iters: 50,
         ..ProptestConfig::default()
     })]
