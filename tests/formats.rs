@@ -247,7 +247,10 @@ fn the_files_of_this_version_are_what_today_s_code_writes() {
         let (file, made) = (directory.join(format.file), format!("{:#}\n", format.written));
         if std::env::var("UPDATE").is_ok() {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(&file, &made).unwrap();
+            // Another test reads the file meanwhile, and must not see half of it.
+            let new = file.with_extension("new");
+            fs::write(&new, &made).unwrap();
+            fs::rename(new, &file).unwrap();
         }
         let found = fs::read_to_string(&file).unwrap_or_default();
         assert!(found == made, "{} is not what is written now: run `make generate`", file.display());

@@ -294,7 +294,7 @@ fn what_is_said_of_an_undecodable_object_is_one_short_line() {
         let error =
             serde_json::from_value::<LenientDestination>(destination).unwrap().0.unwrap_err().to_string();
         assert!(error.starts_with("tenant-acme/acme cannot be decoded: spec: "), "{error}");
-        assert!(error.len() < 1200 && !error.contains(char::is_control), "{error}");
+        assert!(error.len() < 8 * 1024 && !error.contains(char::is_control), "{error}");
     }
     let bare: LenientDestination = serde_json::from_value(json!({"metadata": {"name": "acme"}})).unwrap();
     assert!(bare.0.unwrap_err().to_string().contains("spec: invalid type: null"));

@@ -28,7 +28,7 @@ const RULES: &[(&str, &[&str])] = &[
         "webhook",
         &["api", "secret", "concurrency", "printable", "domain", "aws", "cluster", "serve", "telemetry"],
     ),
-    ("broker", &["api", "secret", "domain", "aws", "cluster", "serve", "telemetry"]),
+    ("broker", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("uploader", &["api", "secret", "printable", "domain", "aws", "serve", "telemetry"]),
     ("cli", &["api", "secret", "printable", "domain", "aws", "cluster"]),
 ];

@@ -174,7 +174,7 @@ async fn a_flood_of_the_metrics_port_stops_no_scrape_and_no_probe() {
         scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         scrape.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n\r\n0\r\n\r\n"), "{answer}");
     }
     let probed = tokio::task::spawn_blocking(move || probe(&socket, Probe::Ready)).await.unwrap();
     assert!(probed.is_ok(), "{probed:?}");
