@@ -131,7 +131,7 @@ fn no_files_or_folders_of_a_room_use_each_other_in_a_circle() {
     let known = [
         ("uploader/driver/mod.rs", "uploader/driver/scan.rs"),
         ("uploader/spool/journal.rs", "uploader/spool/mod.rs"),
-        ("uploader/driver/outcome.rs", "domain/delivery/pace.rs"),
+        ("uploader/driver/outcome.rs", "domain/delivery/spacing.rs"),
     ];
     for (file, used) in known {
         assert!(

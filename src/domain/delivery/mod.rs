@@ -6,7 +6,7 @@
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
-//! - [`Standing`], [`Pace`]: in which turn recordings are tried, and how fast
+//! - [`Standing`], [`Spacing`]: in which turn recordings are tried, and how fast
 //! - [`backoff`], [`session_life`], [`renewal`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
 //! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
@@ -16,11 +16,11 @@ mod answers;
 mod backoff;
 mod completeness;
 mod names;
-mod pace;
 mod parts;
 mod poison;
 mod remedy;
 mod report;
+mod spacing;
 mod summary;
 mod termination_message;
 
@@ -32,12 +32,12 @@ pub use completeness::{
 pub use names::{
     Name, STATE_DIRECTORY, alternate, classify, companion_of, companion_of_part, is_companion_of, object_key,
 };
-pub use pace::{Pace, Standing};
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part, settings};
 pub use poison::{Poison, Unread, after_failed_read};
 pub use remedy::{remedy_to_watch, remedy_to_write};
 pub use report::{
     NEARLY_FULL, PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
 };
+pub use spacing::{Spacing, Standing};
 pub use summary::Summary;
 pub use termination_message::{Leftover, termination_message, termination_message_without_spool};

@@ -131,14 +131,14 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn send_what_is_due(&mut self) {
         let now = Instant::now();
         let Deliveries { ledger, breaker, concurrency, .. } = &mut self.deliveries;
-        while let Some(gate) = breaker.gate(now)
-            && let Some(mut job) = ledger.take_due(concurrency, &gate, now)
+        while let Some(closed) = breaker.closed(now)
+            && let Some(mut job) = ledger.take_due(concurrency, &closed, now)
         {
             breaker.sent(job.standing(), now, rand::random());
             concurrency.acquire(job.size_class);
             let context = self.context.clone();
             self.in_flight.push(Box::pin(async move {
-                let outcome = deliver(&context, &gate.destination, &mut job).await;
+                let outcome = deliver(&context, &closed.destination, &mut job).await;
                 (job, outcome, now.elapsed())
             }));
         }
@@ -147,7 +147,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     fn next_due(&self) -> Instant {
         let now = Instant::now();
         let Deliveries { ledger, breaker, concurrency, .. } = &self.deliveries;
-        breaker.gate(now).and_then(|gate| ledger.next_due(concurrency, &gate)).unwrap_or(now + TICK)
+        breaker.closed(now).and_then(|closed| ledger.next_due(concurrency, &closed)).unwrap_or(now + TICK)
     }
 
     fn note_destination(&mut self, state: DestinationState) {

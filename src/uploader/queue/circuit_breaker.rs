@@ -6,13 +6,13 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use crate::api::DestinationDocument;
-use crate::domain::delivery::{Pace, Standing, backoff, backoff_at_the_end};
+use crate::domain::delivery::{Spacing, Standing, backoff, backoff_at_the_end};
 use crate::uploader::broker::destination::DestinationState;
 
 #[derive(Debug)]
 pub struct CircuitBreaker {
     state: DestinationState,
-    pace: Pace,
+    spacing: Spacing,
     last_first_try: Option<Instant>,
     last_repeat: Option<Instant>,
     /// How often in a row a session was asked for in vain.
@@ -29,22 +29,22 @@ struct Open {
 
 /// Where recordings go, and from when on the next may.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Closed {
     pub destination: Rc<DestinationDocument>,
     first_tries: Instant,
     repeats: Instant,
 }
 
-impl Gate {
+impl Closed {
     /// One that lets everything through.
     #[cfg(test)]
-    pub fn open(now: Instant) -> Self {
+    pub fn at(now: Instant) -> Self {
         let destination = Rc::new(crate::uploader::tests::destination());
-        Gate { destination, first_tries: now, repeats: now }
+        Closed { destination, first_tries: now, repeats: now }
     }
 
     /// From when on a recording of this standing may be tried.
-    pub fn opens(&self, standing: Standing) -> Instant {
+    pub fn passes_from(&self, standing: Standing) -> Instant {
         if standing == Standing::Untried { self.first_tries } else { self.repeats }
     }
 }
@@ -54,7 +54,7 @@ impl CircuitBreaker {
     pub fn new(state: DestinationState) -> Self {
         CircuitBreaker {
             state,
-            pace: Pace::default(),
+            spacing: Spacing::default(),
             last_first_try: None,
             last_repeat: None,
             openings: 0,
@@ -75,19 +75,19 @@ impl CircuitBreaker {
     /// The pod ends: everything may go once more at once, and no wait is long from now on.
     pub fn pod_ends(&mut self) {
         self.pod_ends = true;
-        self.pace.pod_ends();
+        self.spacing.pod_ends();
         (self.openings, self.open) = (0, None);
     }
 
     /// `None`: nothing is sent in this state of the destination.
-    pub fn gate(&self, now: Instant) -> Option<Gate> {
+    pub fn closed(&self, now: Instant) -> Option<Closed> {
         let DestinationState::Active(destination) = &self.state else { return None };
         let closed = self.open.as_ref().map_or(now, |open| open.until);
         let after = |last: Option<Instant>, pause| last.map_or(closed, |last| closed.max(last + pause));
-        Some(Gate {
+        Some(Closed {
             destination: destination.clone(),
-            first_tries: after(self.last_first_try, self.pace.between_first_tries()),
-            repeats: after(self.last_repeat, self.pace.between_repeats()),
+            first_tries: after(self.last_first_try, self.spacing.between_first_tries()),
+            repeats: after(self.last_repeat, self.spacing.between_repeats()),
         })
     }
 
@@ -116,20 +116,20 @@ impl CircuitBreaker {
     pub fn arrived(&mut self, standing: Standing) -> bool {
         let was_spaced = self.is_spaced();
         self.answered();
-        self.pace.arrived(standing);
+        self.spacing.arrived(standing);
         was_spaced && !self.is_spaced()
     }
 
     /// S3 gave no clear answer. Returns whether that begins a time of refusals.
     pub fn failed(&mut self) -> bool {
         self.answered();
-        self.becomes_spaced(Pace::unclear)
+        self.becomes_spaced(Spacing::unclear)
     }
 
     /// S3 refused a recording. Returns whether that begins a time of refusals.
     pub fn refused(&mut self) -> bool {
         self.answered();
-        self.becomes_spaced(Pace::refused)
+        self.becomes_spaced(Spacing::refused)
     }
 
     /// There is no session. Returns whether that begins a time without one.
@@ -155,12 +155,12 @@ impl CircuitBreaker {
     }
 
     fn is_spaced(&self) -> bool {
-        !self.pace.between_repeats().is_zero()
+        !self.spacing.between_repeats().is_zero()
     }
 
-    fn becomes_spaced(&mut self, note: impl FnOnce(&mut Pace)) -> bool {
+    fn becomes_spaced(&mut self, note: impl FnOnce(&mut Spacing)) -> bool {
         let was_spaced = self.is_spaced();
-        note(&mut self.pace);
+        note(&mut self.spacing);
         !was_spaced && self.is_spaced()
     }
 }
@@ -178,15 +178,15 @@ mod tests {
 
     /// Whether a first try, and a repeat, may go now.
     fn passes(breaker: &CircuitBreaker, now: Instant) -> (bool, bool) {
-        let gate = breaker.gate(now).unwrap();
-        (gate.opens(Standing::Untried) <= now, gate.opens(Standing::Demoted) <= now)
+        let closed = breaker.closed(now).unwrap();
+        (closed.passes_from(Standing::Untried) <= now, closed.passes_from(Standing::Demoted) <= now)
     }
 
     #[test]
     fn nothing_goes_through_before_the_broker_says_so() {
         let now = Instant::now();
         for state in [DestinationState::Unknown, DestinationState::Paused("Suspended".into())] {
-            assert!(CircuitBreaker::new(state).gate(now).is_none());
+            assert!(CircuitBreaker::new(state).closed(now).is_none());
         }
         assert_eq!(passes(&active(), now), (true, true));
     }

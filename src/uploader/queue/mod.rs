@@ -1,7 +1,7 @@
 //! What is spooled, and when each recording is worked on next.
 
 pub mod circuit_breaker;
-mod lanes;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::domain::delivery::{Sighting, Standing, companion_of, is_companion_of};
-use crate::uploader::queue::circuit_breaker::Gate;
-use crate::uploader::queue::lanes::{Due, Lane, Lanes};
+use crate::uploader::queue::circuit_breaker::Closed;
+use crate::uploader::queue::waiting::{Due, Group, WaitingRecordings};
 use crate::uploader::spool::watcher::SpooledFile;
 use crate::uploader::transfer::concurrency::{Concurrency, SizeClass};
 use crate::uploader::transfer::job::Job;
@@ -38,7 +38,7 @@ struct Entry {
     /// Whether S3 holds the recording, and only the unlinking is left.
     verified: bool,
     /// Its place among the due times; `None` while it is worked on, or while a companion waits for its media file.
-    due: Option<(Lane, Due)>,
+    due: Option<(Group, Due)>,
     size: u64,
     since: SystemTime,
     /// Whether an earlier process may have worked on it.
@@ -49,7 +49,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: BTreeMap<Rc<Path>, Entry>,
-    waiting: Lanes,
+    waiting: WaitingRecordings,
     entered: u64,
     /// Whether all that an earlier process left has been entered.
     has_walked: bool,
@@ -129,30 +129,30 @@ impl Ledger {
         }
     }
 
-    /// The next recording that is due, for which there is room, and which the gate lets through.
-    pub fn take_due(&mut self, concurrency: &Concurrency, gate: &Gate, now: Instant) -> Option<Job> {
+    /// The next recording that is due, for which there is room, and which the circuit breaker lets through.
+    pub fn take_due(&mut self, concurrency: &Concurrency, closed: &Closed, now: Instant) -> Option<Job> {
         loop {
-            let (lane, path) = self.waiting.next(concurrency, gate, now)?;
+            let (group, path) = self.waiting.next(concurrency, closed, now)?;
             self.unschedule(&path);
             if self.has_media_waiting(&path) {
                 continue;
             }
-            self.waiting.took(lane);
+            self.waiting.took(group);
             let Some(entry) = self.entries.get_mut(&path) else { continue };
             match std::mem::replace(&mut entry.work, Work::Taken(None)) {
                 Work::New(sighting) => {
                     let inherited = entry.inherited;
-                    return Some(Job { inherited, ..Job::new(path.to_path_buf(), sighting, lane.0) });
+                    return Some(Job { inherited, ..Job::new(path.to_path_buf(), sighting, group.0) });
                 }
-                Work::Begun(job) => return Some(Job { size_class: lane.0, ..*job }),
+                Work::Begun(job) => return Some(Job { size_class: group.0, ..*job }),
                 taken @ Work::Taken(_) => entry.work = taken,
             }
         }
     }
 
     /// When the next recording for which there is room is due and let through.
-    pub fn next_due(&self, concurrency: &Concurrency, gate: &Gate) -> Option<Instant> {
-        self.waiting.next_due(concurrency, gate)
+    pub fn next_due(&self, concurrency: &Concurrency, closed: &Closed) -> Option<Instant> {
+        self.waiting.next_due(concurrency, closed)
     }
 
     /// Takes back a recording that stays, to be worked on again at `due`, or at once where stronger evidence that it is
@@ -235,16 +235,16 @@ impl Ledger {
             Work::Begun(job) => job.standing(),
             Work::New(_) | Work::Taken(_) => Standing::Untried,
         };
-        let lane = (SizeClass::of(entry.size), standing);
-        entry.due = Some((lane, due));
-        self.waiting.insert(lane, due, path);
+        let group = (SizeClass::of(entry.size), standing);
+        entry.due = Some((group, due));
+        self.waiting.insert(group, due, path);
     }
 
     fn unschedule(&mut self, path: &Path) {
         let Some((key, entry)) = self.entries.get_key_value(path) else { return };
         let (key, due) = (key.clone(), entry.due);
-        if let Some((lane, due)) = due {
-            self.waiting.remove(lane, due, &key);
+        if let Some((group, due)) = due {
+            self.waiting.remove(group, due, &key);
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.due = None;
             }
@@ -292,7 +292,7 @@ mod tests {
 
     fn take(ledger: &mut Ledger, now: Instant) -> Option<String> {
         ledger
-            .take_due(&Concurrency::default(), &Gate::open(now), now)
+            .take_due(&Concurrency::default(), &Closed::at(now), now)
             .map(|job| job.path.to_str().unwrap().to_owned())
     }
 
@@ -301,13 +301,13 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("b.wav", Sighting::Renamed), now);
         ledger.enter(file("a.wav", Sighting::Renamed), now);
-        let b = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        let b = ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap();
         assert_eq!(b.path, Path::new("b.wav"));
         ledger.put_back(b, now + Duration::from_secs(9), now);
         assert_eq!(take(&mut ledger, now).as_deref(), Some("a.wav"));
         assert_eq!(take(&mut ledger, now), None);
         assert_eq!(
-            ledger.next_due(&Concurrency::default(), &Gate::open(now)),
+            ledger.next_due(&Concurrency::default(), &Closed::at(now)),
             Some(now + Duration::from_secs(9))
         );
         assert_eq!(take(&mut ledger, now + Duration::from_secs(9)).as_deref(), Some("b.wav"));
@@ -317,18 +317,18 @@ mod tests {
     fn stronger_evidence_makes_a_waiting_recording_due() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Found), now);
-        let job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        let job = ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap();
         ledger.put_back(job, now + Duration::from_secs(5), now);
         ledger.enter(file("a.wav", Sighting::Found), now);
-        assert!(ledger.take_due(&Concurrency::default(), &Gate::open(now), now).is_none());
+        assert!(ledger.take_due(&Concurrency::default(), &Closed::at(now), now).is_none());
         ledger.enter(file("a.wav", Sighting::Renamed), now);
         assert_eq!(
-            ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap().sighting,
+            ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap().sighting,
             Sighting::Renamed
         );
         assert!(
             ledger
-                .take_due(&Concurrency::default(), &Gate::open(now), now + Duration::from_secs(5))
+                .take_due(&Concurrency::default(), &Closed::at(now), now + Duration::from_secs(5))
                 .is_none()
         );
     }
@@ -337,7 +337,7 @@ mod tests {
     fn when_there_may_be_no_later_whatever_waits_is_due() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Closed), now);
-        let job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        let job = ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap();
         ledger.put_back(job, now + Duration::from_secs(60), now);
         assert_eq!(take(&mut ledger, now), None);
         ledger.make_all_due(now);
@@ -352,7 +352,7 @@ mod tests {
             ledger.enter(file(path, Sighting::Renamed), now);
         }
         let mut jobs: Vec<Job> =
-            std::iter::from_fn(|| ledger.take_due(&Concurrency::default(), &Gate::open(now), now)).collect();
+            std::iter::from_fn(|| ledger.take_due(&Concurrency::default(), &Closed::at(now), now)).collect();
         let names: Vec<_> = jobs.iter().map(|job| job.path.to_str().unwrap()).collect();
         assert_eq!(names, ["d/a.wav", "d/ab.wav", "d/a!.wav", "e/a.wav", "d/b.json"]);
         ledger.remove(&jobs.remove(0), now);
@@ -364,8 +364,8 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.enter(file("a.wav", Sighting::Renamed), now);
         ledger.enter(file("a.json", Sighting::Renamed), now);
-        let mut media = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
-        assert!(ledger.take_due(&Concurrency::default(), &Gate::open(now), now).is_none());
+        let mut media = ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap();
+        assert!(ledger.take_due(&Concurrency::default(), &Closed::at(now), now).is_none());
         let version = a_version();
         (media.verified, media.steady) = (Some(version), Some((version, now)));
         ledger.put_back(media, now, now);
@@ -379,7 +379,7 @@ mod tests {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         let version = a_version();
         ledger.enter(file("a.wav", Sighting::Closed), now);
-        let mut job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        let mut job = ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap();
         (job.verified, job.steady) = (Some(version), Some((version, now)));
         ledger.put_back(job, now + Duration::from_secs(60), now);
         assert_eq!(ledger.unverified().count(), 0);
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(take(&mut ledger, now + DOUBT).as_deref(), Some("a.wav"));
 
         ledger.enter(file("b.wav", Sighting::Closed), now);
-        let mut job = ledger.take_due(&Concurrency::default(), &Gate::open(now), now).unwrap();
+        let mut job = ledger.take_due(&Concurrency::default(), &Closed::at(now), now).unwrap();
         ledger.enter(file("b.wav", Sighting::Closed), now);
         (job.verified, job.steady) = (Some(version), Some((version, now)));
         ledger.put_back(job, now, now);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::domain::delivery::{Sighting, is_companion_of};
 use crate::uploader::queue::Ledger;
-use crate::uploader::queue::circuit_breaker::Gate;
+use crate::uploader::queue::circuit_breaker::Closed;
 use crate::uploader::spool::recording::FileVersion;
 use crate::uploader::spool::watcher::SpooledFile;
 use crate::uploader::transfer::concurrency::Concurrency;
@@ -98,22 +98,22 @@ fn stronger_evidence_that_came_during_the_work_makes_a_recording_due_at_once() {
     for (seen_again, is_due) in
         [(Sighting::Found, false), (Sighting::Closed, true), (Sighting::Renamed, true)]
     {
-        let (mut ledger, lanes, now) = (Ledger::default(), Concurrency::default(), Instant::now());
+        let (mut ledger, concurrency, now) = (Ledger::default(), Concurrency::default(), Instant::now());
         let see = |ledger: &mut Ledger, sighting| {
             let path = "a.wav".into();
             ledger.enter(SpooledFile { path, sighting, size: 10, since: SystemTime::UNIX_EPOCH }, now);
         };
         see(&mut ledger, Sighting::Found);
-        let job = ledger.take_due(&lanes, &Gate::open(now), now).unwrap();
+        let job = ledger.take_due(&concurrency, &Closed::at(now), now).unwrap();
         see(&mut ledger, seen_again);
         ledger.put_back(job, now + Duration::from_secs(600), now);
-        assert_eq!(ledger.take_due(&lanes, &Gate::open(now), now).is_some(), is_due, "{seen_again:?}");
+        assert_eq!(ledger.take_due(&concurrency, &Closed::at(now), now).is_some(), is_due, "{seen_again:?}");
     }
 }
 
 #[test]
 fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
-    let (mut ledger, lanes, now) = (Ledger::default(), Concurrency::default(), Instant::now());
+    let (mut ledger, concurrency, now) = (Ledger::default(), Concurrency::default(), Instant::now());
     let renamed = || SpooledFile {
         path: "a.wav".into(),
         sighting: Sighting::Renamed,
@@ -121,13 +121,13 @@ fn a_name_used_again_while_its_recording_is_sent_is_a_new_recording() {
         since: SystemTime::UNIX_EPOCH,
     };
     ledger.enter(renamed(), now);
-    let first = ledger.take_due(&lanes, &Gate::open(now), now).unwrap();
+    let first = ledger.take_due(&concurrency, &Closed::at(now), now).unwrap();
     ledger.enter(renamed(), now);
     ledger.forget(Path::new("a.wav"), now);
-    assert!(ledger.take_due(&lanes, &Gate::open(now), now).is_none());
+    assert!(ledger.take_due(&concurrency, &Closed::at(now), now).is_none());
     ledger.remove(&first, now);
     assert_eq!(ledger.pending().files, 1);
-    let second = ledger.take_due(&lanes, &Gate::open(now), now).unwrap();
+    let second = ledger.take_due(&concurrency, &Closed::at(now), now).unwrap();
     ledger.remove(&second, now);
     assert_eq!(ledger.pending(), Default::default());
 }
@@ -139,7 +139,7 @@ proptest! {
     fn each_recording_is_in_the_ledger_once_and_is_worked_on_in_the_end(events in prop::collection::vec(event(), 0..60)) {
         let directory = tempfile::tempdir().unwrap();
         let identity = FileVersion::from(&rustix::fs::stat(directory.path()).unwrap());
-        let (mut ledger, mut model, lanes, mut now) = (Ledger::default(), Model::default(), Concurrency::default(), Instant::now());
+        let (mut ledger, mut model, concurrency, mut now) = (Ledger::default(), Model::default(), Concurrency::default(), Instant::now());
         for event in events {
             match event {
                 Event::Seen(path, sighting, size) => {
@@ -159,7 +159,7 @@ proptest! {
                 }
                 Event::Take(seconds) => {
                     now += Duration::from_secs(seconds);
-                    if let Some(job) = ledger.take_due(&lanes, &Gate::open(now), now) {
+                    if let Some(job) = ledger.take_due(&concurrency, &Closed::at(now), now) {
                         let path = job.path.to_str().unwrap().to_owned();
                         prop_assert!(model.present.contains_key(&path) && !model.is_taken(&path), "{} twice", path);
                         prop_assert!(!model.has_media_to_wait_for(&job.path), "{} before its media file", path);
@@ -189,7 +189,7 @@ proptest! {
             ledger.remove(&job, now);
             model.leave(&job.path);
         }
-        while let Some(job) = ledger.take_due(&lanes, &Gate::open(now), now) {
+        while let Some(job) = ledger.take_due(&concurrency, &Closed::at(now), now) {
             prop_assert!(!model.has_media_to_wait_for(&job.path));
             ledger.remove(&job, now);
             model.leave(&job.path);

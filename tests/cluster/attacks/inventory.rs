@@ -1,4 +1,4 @@
-//! Every field, port, policy and right that the product has, and the test that attacks it.
+//! Every field, port, policy and right to write that the product has, and the test that attacks it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,21 +39,49 @@ const PORTS: Cases = &[
     ("broker https 8443", "only_the_token_of_a_live_injected_pod_is_accepted"),
     ("broker metrics 8080", "floods_of_every_port_restart_no_pod"),
     ("controller metrics 8080", "floods_of_every_port_restart_no_pod"),
-    ("recording-uploader metrics 19095", "floods_of_every_port_restart_no_pod"),
+    ("recording-uploader uploader-http 19095", "floods_of_every_port_restart_no_pod"),
     ("webhook https 8443", "floods_of_every_port_restart_no_pod"),
     ("webhook metrics 8080", "floods_of_every_port_restart_no_pod"),
 ];
 
 /// Admission policies, with the number of their rules.
 const POLICIES: Cases = &[
-    ("recording-operator-controller-secrets 1", ""),
-    ("recording-operator-controller-webhook 1", ""),
+    (
+        "recording-operator-account-binding 1",
+        "anyone_with_rbac_may_edit_namespaces_except_the_binding_annotation",
+    ),
+    ("recording-operator-controller-events 1", "neither_controller_nor_broker_writes_events_of_others"),
+    ("recording-operator-controller-secrets 1", "the_controller_writes_no_secrets_but_its_own_and_no_tokens"),
+    ("recording-operator-controller-webhooks 2", "the_controller_changes_only_ca_and_path_of_its_webhook"),
     ("recording-operator-debuggers 3", "a_debug_container_may_target_the_recorder_but_not_the_sidecar"),
-    ("recording-operator-destinations 1", ""),
+    (
+        "recording-operator-destination-metadata 5",
+        "metadata_that_fills_memories_is_refused_and_what_people_write_is_not",
+    ),
     ("recording-operator-identity 3", "label_annotations_and_sidecar_of_a_running_pod_cannot_be_changed"),
-    ("recording-operator-namespaces 1", "anyone_with_rbac_may_edit_namespaces_except_the_binding_annotation"),
     ("recording-operator-sidecar 8", "a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason"),
-    ("recording-operator-status 1", "anyone_with_rbac_may_edit_destinations_except_the_status"),
+    ("recording-operator-status-writers 2", "anyone_with_rbac_may_edit_destinations_except_the_status"),
+];
+
+/// Rights that change something, by the role that has them.
+const RIGHTS: Cases = &[
+    ("broker create events", "neither_controller_nor_broker_writes_events_of_others"),
+    ("broker create tokenreviews", "only_the_token_of_a_live_injected_pod_is_accepted"),
+    ("broker patch events", "neither_controller_nor_broker_writes_events_of_others"),
+    ("broker patch recordingdestinations/status", "anyone_with_rbac_may_edit_destinations_except_the_status"),
+    ("controller create events", "neither_controller_nor_broker_writes_events_of_others"),
+    ("controller patch events", "neither_controller_nor_broker_writes_events_of_others"),
+    (
+        "controller patch mutatingwebhookconfigurations",
+        "the_controller_changes_only_ca_and_path_of_its_webhook",
+    ),
+    (
+        "controller patch recordingdestinations/status",
+        "anyone_with_rbac_may_edit_destinations_except_the_status",
+    ),
+    ("controller-certificates create secrets", "the_controller_writes_no_secrets_but_its_own_and_no_tokens"),
+    ("controller-certificates patch secrets", "the_controller_writes_no_secrets_but_its_own_and_no_tokens"),
+    ("controller-certificates update secrets", "the_controller_writes_no_secrets_but_its_own_and_no_tokens"),
 ];
 
 /// Fails with what is there and has no case, and with cases of what is not there.
@@ -95,7 +123,7 @@ fn ports_of<'a>(component: &'a str, container: &'a Value) -> impl Iterator<Item 
 }
 
 #[test]
-fn every_field_port_and_policy_has_a_test_that_attacks_it() {
+fn every_field_port_policy_and_right_has_a_test_that_attacks_it() {
     environment_or_skip!();
     let fields = leaves("", &spec_schema()).into_iter().map(|(path, _)| path).collect();
     assert_covered("fields", fields, FIELDS);
@@ -120,4 +148,22 @@ fn every_field_port_and_policy_has_a_test_that_attacks_it() {
         format!("{} {rules}", policy["metadata"]["name"].as_str().unwrap())
     });
     assert_covered("policies", policies.collect(), POLICIES);
+
+    let roles = [of_release("clusterroles"), of_release("roles")].concat();
+    let writes = roles.iter().flat_map(|role| {
+        let name = role["metadata"]["name"].as_str().unwrap().trim_start_matches("recording-operator-");
+        // Whom the roles of users let edit destinations is their cluster's own matter.
+        let ours = ["controller", "broker", "webhook"].iter().any(|component| name.starts_with(component));
+        let rules = role["rules"].as_array().unwrap().iter().filter(move |_| ours);
+        rules.flat_map(move |rule| {
+            let words = |field: &str| -> Vec<String> { serde_json::from_value(rule[field].clone()).unwrap() };
+            let verbs =
+                words("verbs").into_iter().filter(|verb| !["get", "list", "watch"].contains(&verb.as_str()));
+            let resources = words("resources");
+            verbs.flat_map(move |verb| {
+                resources.clone().into_iter().map(move |it| format!("{name} {verb} {it}"))
+            })
+        })
+    });
+    assert_covered("rights", writes.collect(), RIGHTS);
 }

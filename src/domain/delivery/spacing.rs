@@ -40,13 +40,13 @@ impl Standing {
 /// The pauses between two tries. Repeats are spaced from the first refusal on. Each that arrives halves the pause, as
 /// in a slow start, so that after an outage all go within seconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
+pub struct Spacing {
     between_repeats: Duration,
     unclear: u32,
     pod_ends: bool,
 }
 
-impl Pace {
+impl Spacing {
     pub fn between_first_tries(&self) -> Duration {
         if self.unclear < UNCLEAR_BEFORE_SPACING { Duration::ZERO } else { BETWEEN_FIRST_TRIES }
     }
@@ -79,7 +79,7 @@ impl Pace {
 
     /// The pod ends: everything may go once more at once, and pauses are short from now on.
     pub fn pod_ends(&mut self) {
-        *self = Pace { pod_ends: true, ..Pace::default() };
+        *self = Spacing { pod_ends: true, ..Spacing::default() };
     }
 }
 
@@ -97,50 +97,53 @@ mod tests {
 
     #[test]
     fn a_refusal_spaces_repeats_and_no_first_try() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.between_repeats(), Duration::ZERO);
+        let mut spacing = Spacing::default();
+        assert_eq!(spacing.between_repeats(), Duration::ZERO);
         for _ in 0..100 {
-            pace.refused();
+            spacing.refused();
         }
-        assert_eq!((pace.between_first_tries(), pace.between_repeats()), (Duration::ZERO, BETWEEN_REPEATS));
-        pace.arrived(Standing::Untried);
-        assert_eq!(pace.between_repeats(), BETWEEN_REPEATS, "first tries arrived all the while");
+        assert_eq!(
+            (spacing.between_first_tries(), spacing.between_repeats()),
+            (Duration::ZERO, BETWEEN_REPEATS)
+        );
+        spacing.arrived(Standing::Untried);
+        assert_eq!(spacing.between_repeats(), BETWEEN_REPEATS, "first tries arrived all the while");
     }
 
     #[test]
     fn repeats_that_arrive_have_all_go_within_two_seconds() {
-        let (mut pace, mut took) = (Pace::default(), Duration::ZERO);
-        pace.refused();
-        while pace.between_repeats() > Duration::ZERO {
-            took += pace.between_repeats();
-            pace.arrived(Standing::Retried);
+        let (mut spacing, mut took) = (Spacing::default(), Duration::ZERO);
+        spacing.refused();
+        while spacing.between_repeats() > Duration::ZERO {
+            took += spacing.between_repeats();
+            spacing.arrived(Standing::Retried);
         }
         assert!(took < Duration::from_secs(2), "{took:?}");
     }
 
     #[test]
     fn single_unclear_answers_space_nothing_and_many_in_a_row_do() {
-        let mut pace = Pace::default();
+        let mut spacing = Spacing::default();
         for _ in 1..UNCLEAR_BEFORE_SPACING {
-            pace.unclear();
-            assert_eq!((pace.between_first_tries(), pace.between_repeats()), Default::default());
+            spacing.unclear();
+            assert_eq!((spacing.between_first_tries(), spacing.between_repeats()), Default::default());
         }
-        pace.unclear();
+        spacing.unclear();
         assert_eq!(
-            (pace.between_first_tries(), pace.between_repeats()),
+            (spacing.between_first_tries(), spacing.between_repeats()),
             (BETWEEN_FIRST_TRIES, BETWEEN_REPEATS)
         );
-        pace.arrived(Standing::Untried);
-        assert_eq!(pace.between_first_tries(), Duration::ZERO);
+        spacing.arrived(Standing::Untried);
+        assert_eq!(spacing.between_first_tries(), Duration::ZERO);
     }
 
     #[test]
     fn at_the_pods_end_everything_goes_once_and_pauses_are_short() {
-        let mut pace = Pace::default();
-        (0..99).for_each(|_| pace.unclear());
-        pace.pod_ends();
-        assert_eq!((pace.between_first_tries(), pace.between_repeats()), Default::default());
-        pace.refused();
-        assert_eq!(pace.between_repeats(), BETWEEN_REPEATS_AT_THE_END);
+        let mut spacing = Spacing::default();
+        (0..99).for_each(|_| spacing.unclear());
+        spacing.pod_ends();
+        assert_eq!((spacing.between_first_tries(), spacing.between_repeats()), Default::default());
+        spacing.refused();
+        assert_eq!(spacing.between_repeats(), BETWEEN_REPEATS_AT_THE_END);
     }
 }
