@@ -10,7 +10,7 @@ use crate::support::{Tenant, kubectl, wait_for};
 const LABELS: [&str; 10] =
     ["call", "component", "kind", "le", "name", "namespace", "result", "status", "type", "version"];
 /// What names end in.
-const UNITS: [&str; 6] = ["_total", "_seconds", "_bytes", "_info", "_files", "_objects", "_namespaces"];
+const UNITS: [&str; 7] = ["_total", "_seconds", "_bytes", "_info", "_files", "_objects", "_namespaces"];
 /// Gauges that are 0 or 1.
 const FLAGS: [&str; 2] = ["recording_destination_status_condition", "recording_destination_suspended"];
 
