@@ -4,17 +4,21 @@ The destinations are made, and their statuses written as the controller would ha
 nothing of them, so any call for one of them is one that was not due.
 """
 
+import contextlib
 import itertools
 import json
+import os
 import statistics
+import subprocess
 import threading
 import time
 import uuid
 from pathlib import Path
 
+from .. import tools
 from ..aws.accounts import Customer
 from ..chart import NAME
-from ..cluster import environment
+from ..cluster import control_plane, environment, sandbox
 from ..cluster.kube import Kube
 from ..demo.story import ACCOUNT, BUCKET, NAMESPACE, clear, tenant_yaml
 from ..paths import KUBECONFIG, RUN
@@ -62,8 +66,11 @@ def _measure(kube, api, template):
         _scrape(api)
         memory += [(size, component, *of) for component, of in _memory().items()]
     figures += _latency(kube, api, places)
-    figures += _convergence(kube, api, places)
+    converged, ours = _convergence(kube, api, places)
+    figures += converged
+    time.sleep(IDLE_SECONDS)
     memory += [(f"{size}, after all of this", component, *of) for component, of in _memory().items()]
+    figures += _twin(kube, api, places, ours, memory)
     results.keep("scale", {"memory": memory, "figures": figures})
     return results.Part([report.memory_table(memory), report.figures_table(len(places), figures)])
 
@@ -276,18 +283,62 @@ def _convergence(kube, api, places):
         raw = len(sample) / (time.monotonic() - began)
     # The controller finds nothing to report about these.
     rest = len(left) - len(sample)
-    before = report.status_writes(api.text("/metrics"))
-    samples = []
-    with step(f"{rest} statuses by the controller"):
+    with _written(api, rest, "the controller") as samples:
         _begin(kube)
-        while not samples or samples[-1][1] < rest:
-            samples.append((time.monotonic(), report.status_writes(api.text("/metrics")) - before))
-            if len(samples) > 600:
-                raise Failure(f"{samples[-1][1]} of {rest} statuses within {len(samples)} s")
-            time.sleep(1)
     ours = report.rate(samples, rest)
-    return [
+    figures = [
         ("statuses a second when all are to be written", f"{ours:.0f}", ""),
         ("the same by a raw loop of PATCHes, one client", f"{raw:.0f}", ""),
         ("ratio", f"{ours / raw:.2f}", "≥ 0.8"),
     ]
+    return figures, ours
+
+
+@contextlib.contextmanager
+def _written(api, count, who):
+    """Fills a list with (time, statuses written) each second, from the body's start until so many are written."""
+    before, samples = report.status_writes(api.text("/metrics")), []
+    with step(f"{count} statuses by {who}"):
+        yield samples
+        while not samples or samples[-1][1] < count:
+            samples.append((time.monotonic(), report.status_writes(api.text("/metrics")) - before))
+            if len(samples) > 600:
+                raise Failure(f"{samples[-1][1]} of {count} statuses within {len(samples)} s")
+            time.sleep(1)
+
+
+def _twin(kube, api, places, ours, memory):
+    """The same by a minimal controller in Go: every status is out of date, and it writes them all."""
+    _stop(kube)
+    edit = {"spec": {"validation": {"intervalSeconds": 500_000}}}
+    each(WRITERS, lambda place: api.call("PATCH", _path(place), edit, MERGE), places)
+    with _twin_running(kube) as process:
+        with _written(api, len(places), "the twin") as samples:
+            pass
+        time.sleep(IDLE_SECONDS)
+        theirs = report.memory_of(Path(f"/proc/{process.pid}/status").read_text())
+    _begin(kube)
+    rate = report.rate(samples, len(places))
+    held = next(of for size, component, *of in reversed(memory) if component == "controller")
+    return [
+        ("statuses a second by a controller-runtime twin in Go", f"{rate:.0f}", ""),
+        ("ratio", f"{ours / rate:.2f}", "≥ 1"),
+        ("memory of the twin, anonymous, MiB", f"{theirs[0]:.1f}", ""),
+        ("ratio of ours to it", f"{held[0] / theirs[0]:.2f}", "≤ 0.35"),
+    ]
+
+
+@contextlib.contextmanager
+def _twin_running(kube):
+    """Runs where the controller's pod does: beside the API server."""
+    config = json.loads(kube.must("config", "view", "--raw", "--minify", "--flatten", "--output", "json"))
+    config["clusters"][0]["cluster"]["server"] = control_plane.url()
+    kubeconfig = RUN / "twin.json"
+    kubeconfig.write_text(json.dumps(config))
+    argv = [tools.go_command("bench/twin"), "-user", f"system:serviceaccount:{CONTROLLER}"]
+    log = open(RUN / "twin.log", "w")
+    with log, subprocess.Popen(sandbox.inside(sandbox.FIRST)(argv), env={**os.environ, "KUBECONFIG": str(kubeconfig)}, stderr=log) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
