@@ -1,6 +1,7 @@
 """What the chart renders for its values; nothing is installed."""
 
 import json
+import re
 import unittest
 
 from . import NAME, helm, render
@@ -117,6 +118,14 @@ class NetworkPoliciesTest(unittest.TestCase):
         for settings, expected in (((), None), ((monitoring,), [{"namespaceSelector": {"matchLabels": {"a": "b"}}}])):
             metrics = render(*settings)["NetworkPolicy", f"{NAME}-controller"]["spec"]["ingress"][0]
             self.assertEqual(metrics.get("from"), expected)
+
+
+    def test_of_a_tenants_pod_only_the_uploaders_metrics_are_kept(self):
+        endpoint = render("--set=monitoring.prometheusOperator=true")["PodMonitor", f"{NAME}-uploaders"]["spec"]
+        self.assertLessEqual(endpoint["sampleLimit"], 1000)
+        [keep] = endpoint["podMetricsEndpoints"][0]["metricRelabelings"]
+        for name, is_kept in (("recording_uploader_pending_files", True), ("recording_operator_build_info", False)):
+            self.assertEqual(bool(re.fullmatch(keep["regex"], name)), is_kept, name)
 
 
 class AvailabilityTest(unittest.TestCase):
