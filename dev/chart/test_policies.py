@@ -107,7 +107,7 @@ class PoliciesTest(unittest.TestCase):
         self.assertEqual(fields["ServiceReference"] - compared, {"path"})
 
     def test_the_controller_writes_its_own_secrets_with_their_own_types_only(self):
-        kept = {"webhook-ca": "Opaque", "webhook-path": "Opaque", "webhook-tls": "kubernetes.io/tls", "broker-tls": "kubernetes.io/tls"}
+        kept = {"webhook-ca": "Opaque", "webhook-tls": "kubernetes.io/tls", "broker-tls": "kubernetes.io/tls"}
         token = "kubernetes.io/service-account-token"
         permitted = {f"its {it}": secret(f"{NAME}-{it}", type_) for it, type_ in kept.items()}
         refused = {f"{it} as a token of an account": secret(f"{NAME}-{it}", token) for it in kept}

@@ -70,9 +70,9 @@ fn the_controller_writes_no_secrets_but_its_own_and_no_tokens() {
     assert!(existing.stderr.contains("already exists"), "{}", existing.stderr);
     for (namespace, name, kind) in [
         ("recording-operator", tls, token),
-        ("recording-operator", "recording-operator-webhook-path", token),
+        ("recording-operator", "recording-operator-webhook-ca", token),
         ("recording-operator", "other", "Opaque"),
-        ("default", "recording-operator-webhook-path", "Opaque"),
+        ("default", "recording-operator-webhook-ca", "Opaque"),
     ] {
         let refused = create(namespace, name, kind, &controller);
         assert!(!refused.ok, "{namespace}/{name} of type {kind} was let through");
