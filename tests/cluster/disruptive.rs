@@ -109,62 +109,6 @@ impl Drop for ControlRole {
 }
 
 #[test]
-fn under_enforcement_warn_an_open_role_is_ready_with_a_warning() {
-    environment_or_skip!();
-    let tenant = Tenant::new("tolerated");
-    tenant.customer(&["trust-open"]).expect_ok();
-    tenant.apply_secret(&tenant.external_id);
-    tenant.apply_destination("acme", json!({}));
-    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
-
-    let warning = Enforcement::set("warn");
-    tenant.wait_ready("acme");
-    let enforced = tenant.condition("acme", "ExternalIDEnforced").unwrap();
-    assert_eq!(
-        (&enforced["status"], &enforced["reason"]),
-        (&json!("False"), &json!("ExternalIDNotEnforced"))
-    );
-    let status = tenant.get(&["recordingdestination", "acme"]).unwrap()["status"].clone();
-    assert_eq!(status["establishedTime"], Value::Null, "it holds no claim");
-
-    drop(warning);
-    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
-}
-
-/// The chart's value `enforcement`, `require` again at the end.
-struct Enforcement;
-
-impl Enforcement {
-    fn set(mode: &str) -> Self {
-        let deployment = "deployment/recording-operator-controller";
-        let shown = get(&[NAMESPACE, deployment]).unwrap();
-        let containers = &shown["spec"]["template"]["spec"]["containers"];
-        let arguments =
-            containers[0]["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
-        let set = |argument: &str| {
-            if argument.starts_with("--enforcement=") {
-                format!("--enforcement={mode}")
-            } else {
-                argument.into()
-            }
-        };
-        let arguments: Vec<String> = arguments.map(set).collect();
-        let patch =
-            json!([{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]);
-        let patch = format!("--patch={patch}");
-        kubectl(&[NAMESPACE, "patch", deployment, "--type=json", &patch]).expect_ok();
-        kubectl(&[NAMESPACE, "rollout", "status", "--timeout=90s", deployment]).expect_ok();
-        Enforcement
-    }
-}
-
-impl Drop for Enforcement {
-    fn drop(&mut self) {
-        std::mem::forget(Enforcement::set("require"));
-    }
-}
-
-#[test]
 fn an_edit_of_the_same_target_keeps_the_place_of_a_claim_across_a_restart() {
     environment_or_skip!();
     let tenant = Tenant::ready("senior");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::lifecycle::{PRESENT, Values};
 use crate::environment_or_skip;
@@ -46,4 +46,28 @@ fn the_newest_destinations_beyond_the_charts_limit_are_told_and_not_validated() 
 
     tenant.kubectl(&["delete", "recordingdestination", "first"]).expect_ok();
     tenant.wait_ready("third");
+}
+
+#[test]
+fn under_enforcement_warn_an_open_role_is_ready_with_a_warning() {
+    environment_or_skip!();
+    let tenant = Tenant::new("tolerated");
+    tenant.customer(&["trust-open"]).expect_ok();
+    tenant.apply_secret(&tenant.external_id);
+    tenant.apply_destination("acme", json!({}));
+    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
+
+    let values = Values::of_release();
+    values.install(PRESENT, &["--set=enforcement=warn"]).expect_ok();
+    tenant.wait_ready("acme");
+    let enforced = tenant.condition("acme", "ExternalIDEnforced").unwrap();
+    assert_eq!(
+        (&enforced["status"], &enforced["reason"]),
+        (&json!("False"), &json!("ExternalIDNotEnforced"))
+    );
+    let status = tenant.get(&["recordingdestination", "acme"]).unwrap()["status"].clone();
+    assert_eq!(status["establishedTime"], Value::Null, "it holds no claim");
+
+    drop(values);
+    tenant.wait_reason("acme", "False", "ExternalIDNotEnforced");
 }
