@@ -84,6 +84,7 @@ async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
     let sts = Sts::new(&found.connection_to_sts(), &arguments.aws_region, key, CALLS_PER_SECOND);
     let principal = arguments.platform_principal_arn.clone();
     let connection = found.connection().clone();
+    // The probe never replaces an object, so it needs no rule against that.
     let control = arguments.control_role_arn.clone();
     let examiner = Examiner::new(connection, sts, principal.clone(), control, Writes::Any);
     let why = match examiner.check_platform_key().await {
