@@ -1,7 +1,13 @@
 # For builders that read Dockerfiles (docker buildx, podman, buildah, kaniko):
-#   docker build -t REGISTRY/recording-operator:0.2.0 .
+#   docker buildx imagetools inspect docker.io/library/rust:1.95-bookworm    # prints the digest of the builder's image
+#   docker build --build-arg BUILDER=docker.io/library/rust:1.95-bookworm@sha256:DIGEST -t REGISTRY/recording-operator:0.2.0 .
+# No digest is written here, because none was verified. The one that you give pins the compiler and every Debian package: nothing
+# is installed from apt, and Cargo.lock pins the crates.
 # The same image as the one that the tests run, which dev/cluster/image.py lays out without a daemon: two static binaries.
-FROM docker.io/library/rust:1.95-bookworm AS build
+ARG BUILDER=docker.io/library/rust:1.95-bookworm
+FROM ${BUILDER} AS build
+ARG BUILDER
+RUN case "$BUILDER" in *@sha256:*) ;; *) echo "BUILDER is $BUILDER: a tag can change; pass --build-arg BUILDER=$BUILDER@sha256:DIGEST" >&2; exit 1 ;; esac
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src

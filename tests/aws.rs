@@ -5,12 +5,14 @@
 use std::env;
 use std::num::NonZeroU32;
 
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
 use recording_operator::api::{
     Answer, BucketTarget, Crc64Nvme, Endpoint, PROBE_DIRECTORY, RecordingDestination, Refusal, RoleARN,
 };
 use recording_operator::aws::{AssumeRole, Body, Connection, ObjectStore, PlatformKey, Sts};
-use recording_operator::domain::trust::{Purpose, negative_probes};
-use recording_operator::secret::ExternalID;
+use recording_operator::domain::trust::{Purpose, Writes, negative_probes};
+use recording_operator::secret::{ExternalID, SessionCredentials};
 use serde_json::json;
 
 fn setting(name: &str) -> String {
@@ -57,19 +59,24 @@ impl Customer {
         }
     }
 
-    fn call(&self, purpose: Purpose) -> AssumeRole<'_> {
-        AssumeRole::of(&self.destination, &self.external_id, &self.role.partition, purpose)
+    fn call(&self, purpose: Purpose, writes: Writes) -> AssumeRole<'_> {
+        AssumeRole::of(&self.destination, &self.external_id, &self.role.partition, purpose, writes)
     }
 
     fn target(&self) -> BucketTarget {
         BucketTarget::from(&self.destination.spec)
     }
 
-    async fn store(&self, purpose: Purpose) -> ObjectStore {
-        match self.sts.assume_role(self.call(purpose)).await {
-            Answer::Granted(session) => ObjectStore::new(&self.connection, self.target(), &session),
+    async fn session(&self, purpose: Purpose, writes: Writes) -> SessionCredentials {
+        match self.sts.assume_role(self.call(purpose, writes)).await {
+            Answer::Granted(session) => session,
             other => panic!("the right caller is not let in: {other:?}"),
         }
+    }
+
+    async fn store(&self, purpose: Purpose) -> ObjectStore {
+        let session = self.session(purpose, Writes::Any).await;
+        ObjectStore::new(&self.connection, self.target(), &session)
     }
 }
 
@@ -81,7 +88,7 @@ fn is_denied<T>(answer: &Answer<T>) -> bool {
 async fn every_wrong_caller_is_refused_between_two_right_ones() {
     let customer = Customer::from_environment();
     customer.store(Purpose::Probe).await;
-    let right = customer.call(Purpose::Probe);
+    let right = customer.call(Purpose::Probe, Writes::Any);
     for probe in negative_probes(&customer.external_id, 7) {
         let Some(wrong) = probe.external_id else { continue };
         let call = right.by_wrong_caller(&customer.destination.spec.role_arn, wrong.as_ref());
@@ -130,5 +137,67 @@ async fn four_permissions_deliver_a_recording_and_the_session_denies_the_rest() 
     assert!(is_denied(&outside), "nor put outside its prefix: {outside:?}");
     for key in [&whole, &parts] {
         assert!(matches!(probe.delete(key).await, Answer::Granted(_)), "the probe can");
+    }
+}
+
+/// Any SDK's plain put, with the session of an uploader: its status.
+async fn plain_put(client: &Client, bucket: &str, key: &str, own_key: bool) -> u16 {
+    let mut put = client.put_object().bucket(bucket).key(key).body(ByteStream::from_static(b"plain"));
+    if own_key {
+        // A key of 32 zero bytes and its MD5.
+        put = put
+            .sse_customer_algorithm("AES256")
+            .sse_customer_key("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+            .sse_customer_key_md5("cLyPS3KoaSFGi/joRB3OUQ==");
+    }
+    match put.send().await {
+        Ok(_) => 200,
+        Err(error) => {
+            error.raw_response().unwrap_or_else(|| panic!("no answer: {error:?}")).status().as_u16()
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_writes_are_conditional_no_object_is_replaced() {
+    let customer = Customer::from_environment();
+    let probe = customer.store(Purpose::Probe).await;
+    let (target, region) = (customer.target(), setting("TEST_REGION"));
+    let prefix = format!("{}{PROBE_DIRECTORY}", target.prefix);
+    let (whole, parts) = (format!("{prefix}kept.probe"), format!("{prefix}kept-parts.probe"));
+    let content = b"what was delivered first".to_vec();
+    let checksum = Crc64Nvme::of(&content);
+    let body = || Body::Bytes(content.clone().into());
+    for writes in [Writes::Conditional, Writes::Any] {
+        probe.delete(&whole).await;
+        probe.delete(&parts).await;
+        let session = customer.session(Purpose::Upload, writes).await;
+        let upload = ObjectStore::new(&customer.connection, target.clone(), &session);
+        let client = customer.connection.s3(&region, &session);
+
+        let put = upload.put_if_absent(&whole, body(), checksum).await;
+        assert!(matches!(put, Answer::Granted(_)), "{writes:?}: {put:?}");
+        for taken in [false, true] {
+            let Answer::Granted(id) = upload.create_multipart(&parts).await else { panic!("not begun") };
+            let Answer::Granted(part) = upload.upload_part(&parts, &id, 1, body(), checksum).await else {
+                panic!("no part")
+            };
+            let complete = upload.complete_multipart(&parts, &id, &[part], checksum).await;
+            let refused = matches!(complete, Answer::Refused(Refusal { status: 412, .. }));
+            assert_eq!(refused, taken, "{writes:?}: {complete:?}");
+        }
+
+        // The permissive case beside the refusals: without the rule the same put replaces the object.
+        let replaced = plain_put(&client, &target.bucket, &whole, false).await;
+        let (status, kept) = match writes {
+            Writes::Conditional => (403, &content[..]),
+            Writes::Any => (200, &b"plain"[..]),
+        };
+        assert_eq!(replaced, status, "{writes:?}");
+        assert_eq!(upload.get(&whole, 100).await, Answer::Granted(kept.to_vec()), "{writes:?}");
+        assert_eq!(plain_put(&client, &target.bucket, &parts, true).await, 403, "{writes:?}, its own key");
+    }
+    for key in [&whole, &parts] {
+        assert!(matches!(probe.delete(key).await, Answer::Granted(_)), "{key}");
     }
 }

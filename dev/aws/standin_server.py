@@ -24,6 +24,10 @@ from ministack.services import iam, s3, sts
 from . import standin_cloudformation, standin_s3
 
 _EVICTION_SECONDS = 60.0
+_CONDITION_HEADERS = {
+    "s3:PutObject": ("if-match", "if-none-match", "x-amz-server-side-encryption-customer-algorithm"),
+    "s3:PutObjectAcl": ("x-amz-acl",),
+}
 
 
 def native_crc64nvme() -> None:
@@ -44,19 +48,25 @@ def rare_eviction_of_sessions() -> None:
     sts._evict_expired_sessions = evict
 
 
-def acl_condition_on_put_object_acl() -> None:
-    """`s3:x-amz-acl` also describes a PutObjectAcl, not only a PutObject.
+def condition_keys_of_writes() -> None:
+    """The condition keys of a PutObject and a PutObjectAcl that MiniStack does not know.
 
-    Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
+    Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3": `s3:x-amz-acl` also
+    describes a PutObjectAcl. Amazon S3 User Guide, "Enforce conditional writes": `s3:ObjectCreationOperation` is false
+    of CreateMultipartUpload, UploadPart and UploadPartCopy.
     """
     original = iam_actions.s3_service_context
 
-    def with_acl(action: str, query: dict | None, path: str = "", headers: dict | None = None) -> dict[str, Any]:
-        context = original(action, query, path, headers)
-        acl = (headers or {}).get("x-amz-acl")
-        return context | {"s3:x-amz-acl": acl} if acl and action == "s3:PutObjectAcl" else context
+    def with_keys(action: str, query: dict | None, path: str = "", headers: dict | None = None) -> dict[str, Any]:
+        context, query, headers = original(action, query, path, headers), query or {}, headers or {}
+        names = _CONDITION_HEADERS.get(action, ())
+        context |= {f"s3:{name}": headers[name] for name in names if headers.get(name)}
+        if action == "s3:PutObject":
+            creates = "uploads" not in query and "partNumber" not in query
+            context["s3:ObjectCreationOperation"] = str(creates).lower()
+        return context
 
-    iam_actions.s3_service_context = with_acl
+    iam_actions.s3_service_context = with_keys
 
 
 def principal_arn_of_a_session_is_its_role() -> None:
@@ -113,7 +123,7 @@ def _tests_principal_arn(statement: dict) -> bool:
 def main() -> None:
     native_crc64nvme()
     rare_eviction_of_sessions()
-    acl_condition_on_put_object_acl()
+    condition_keys_of_writes()
     principal_arn_of_a_session_is_its_role()
     grants_past_the_session_policy()
     standin_s3.crc64nvme_is_of_the_whole_object()

@@ -167,6 +167,20 @@ class DestinationsTest(unittest.TestCase):
         self.assertEqual(fields, [*entries, "metadata.annotations"])
 
 
+class ConditionalWritesTest(unittest.TestCase):
+    def test_conditional_writes_reach_the_two_that_assume_roles_and_only_a_boolean_is_taken(self):
+        flag = "--require-conditional-writes"
+        for settings, expected in (((), ()), (("--set=aws.requireConditionalWrites=true",), ("broker", "controller"))):
+            objects, told = render(*settings), []
+            for component in ("broker", "controller", "webhook"):
+                pod = objects["Deployment", f"{NAME}-{component}"]["spec"]["template"]["spec"]
+                told += [component] if flag in pod["containers"][0]["args"] else []
+            self.assertEqual(tuple(told), expected)
+        refused = helm("template", "--set-string=aws.requireConditionalWrites=yes")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("/aws/requireConditionalWrites", refused.stderr)
+
+
 class BandwidthTest(unittest.TestCase):
     def test_a_bandwidth_limit_reaches_the_webhook_and_one_too_low_is_refused(self):
         for settings, expected in (((), []), (("--set=uploader.bandwidthLimit=10485760",), ["--uploader-bandwidth-limit=10485760"])):

@@ -26,6 +26,19 @@ class DockerfileTest(unittest.TestCase):
         rust = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
         self.assertIn(f"/rust:{rust}-", DOCKERFILE)
 
+    def test_a_builder_without_a_digest_is_refused_before_anything_runs(self):
+        instructions = re.findall(r"^([A-Z]+) ((?:.*\\\n)*.*)", DOCKERFILE, re.M)
+        guard = next(text for name, text in instructions if name == "RUN")
+        default = next(text for name, text in instructions if name == "ARG").partition("=")[2]
+        self.assertEqual([text for name, text in instructions if name == "FROM"], ["${BUILDER} AS build", "scratch"])
+        for builder, code in ((default, 1), (f"{default}@sha256:{'0' * 64}", 0)):
+            done = subprocess.run(["sh", "-c", guard], env={"BUILDER": builder}, capture_output=True, text=True)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertEqual("--build-arg BUILDER=" in done.stderr, bool(code))
+
+    def test_it_installs_no_packages_that_a_digest_would_not_pin(self):
+        self.assertNotRegex(DOCKERFILE, r"(?m)^(?!#).*\b(apt|apt-get|apk|curl|wget|cargo install|rustup)\b")
+
     def test_it_copies_what_cargo_needs(self):
         copied = [name for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M) for name in line.split()]
         self.assertEqual(self.resolves(copied), "")

@@ -25,8 +25,12 @@ class WordsTest(GuideTest):
         self.assertEqual(allowed, [[action, "allowed"] for action in actions])
         self.assertEqual(run("Who owns what is uploaded"), "BucketOwnerPreferred\n")
 
+        run("Keep what is overwritten")
         session = self.session_of("an-id-of-the-customer")
-        self.assertAnswer(self.put(session, "calls/1.wav"), 200)
+        for _ in range(2):
+            self.assertAnswer(self.put(session, "calls/1.wav"), 200)
+        versions = self.customer.list_versions(self.bucket)
+        self.assertEqual(len(versions), 2, "the overwritten recording is kept")
         run("No new sessions")
         self.assertAnswer(self.assume("an-id-of-the-customer"), 403, "AccessDenied")
         self.assertAnswer(self.put(session, "calls/2.wav"), 200)

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::api::{BucketTarget, RecordingDestination};
-use crate::domain::trust::{DENY_EVERYTHING, Purpose, session_name, session_policy};
+use crate::domain::trust::{DENY_EVERYTHING, Purpose, Writes, session_name, session_policy};
 use crate::secret::ExternalID;
 
 #[derive(Clone, Debug)]
@@ -26,6 +26,7 @@ impl<'a> AssumeRole<'a> {
         external_id: &'a ExternalID,
         partition: &str,
         purpose: Purpose,
+        writes: Writes,
     ) -> Self {
         let (spec, metadata) = (&destination.spec, &destination.metadata);
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
@@ -35,7 +36,7 @@ impl<'a> AssumeRole<'a> {
             external_id: Some(external_id),
             session_name: session_name(namespace, metadata.name.as_deref().unwrap_or_default()),
             duration_seconds: spec.session_duration_seconds,
-            policy: session_policy(&BucketTarget::from(spec), partition, purpose).into(),
+            policy: session_policy(&BucketTarget::from(spec), partition, purpose, writes).into(),
         }
     }
 

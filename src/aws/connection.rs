@@ -70,7 +70,7 @@ impl Connection {
     }
 
     /// An S3 client for one region and one session.
-    pub(super) fn s3(&self, region: &str, session: &SessionCredentials) -> aws_sdk_s3::Client {
+    pub fn s3(&self, region: &str, session: &SessionCredentials) -> aws_sdk_s3::Client {
         let credentials = Credentials::new(
             &session.access_key_id,
             session.secret_access_key.expose_secret(),

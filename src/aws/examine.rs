@@ -9,7 +9,7 @@ use super::probe::probe_bucket;
 use super::sts::Sts;
 use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
 use crate::domain::trust::{
-    Purpose, is_principal, is_unlike_the_right_one, negative_probes, role_policy, trust_policy,
+    Purpose, Writes, is_principal, is_unlike_the_right_one, negative_probes, role_policy, trust_policy,
 };
 use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use crate::secret::{ExternalID, SessionCredentials};
@@ -21,18 +21,20 @@ pub struct Examiner {
     sts: Sts,
     platform_principal_arn: String,
     control_role_arn: Option<String>,
+    writes: Writes,
 }
 
 impl Examiner {
     /// `sts` must sign with a key of the principal. `control_role_arn` is a role of the platform that accepts any External
-    /// ID.
+    /// ID. `writes` is that of the uploaders, so that the probe meets what they will meet.
     pub fn new(
         connection: Connection,
         sts: Sts,
         platform_principal_arn: String,
         control_role_arn: Option<String>,
+        writes: Writes,
     ) -> Self {
-        Examiner { connection, sts, platform_principal_arn, control_role_arn }
+        Examiner { connection, sts, platform_principal_arn, control_role_arn, writes }
     }
 
     /// The principal that customers' roles trust.
@@ -61,7 +63,7 @@ impl Examiner {
         id: &ExternalID,
         bucket_is_due: Option<impl FnOnce(&Enforcement) -> bool>,
     ) -> RoleEvidence {
-        let right = AssumeRole::of(destination, id, self.partition(), Purpose::Probe);
+        let right = AssumeRole::of(destination, id, self.partition(), Purpose::Probe, self.writes);
         let (assumed, session) = split(self.sts.assume_role(right.clone()).await);
         let mut evidence = RoleEvidence {
             assumed,

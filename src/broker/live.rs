@@ -15,7 +15,7 @@ use crate::cluster::{
 };
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, Denial, NotIssued};
-use crate::domain::trust::Purpose;
+use crate::domain::trust::{Purpose, Writes};
 use crate::domain::verdict::SecretObservation;
 use crate::secret::SessionCredentials;
 
@@ -68,6 +68,7 @@ impl Cluster for LiveCluster {
 pub(super) struct LiveSessions {
     pub(super) client: Client,
     pub(super) sts: Sts,
+    pub(super) writes: Writes,
 }
 
 impl IssueSession for LiveSessions {
@@ -89,7 +90,8 @@ impl IssueSession for LiveSessions {
             _ => return Err(NotIssued::Denied(Denial::ExternalIDUnusable)),
         };
         grant::may_send(&version, destination)?;
-        let call = AssumeRole::of(destination, &external_id, &role.partition, Purpose::Upload);
+        let (partition, purpose) = (&role.partition, Purpose::Upload);
+        let call = AssumeRole::of(destination, &external_id, partition, purpose, self.writes);
         grant::issued(self.sts.assume_role(call).await)
     }
 }

@@ -29,6 +29,7 @@ use jiff::Timestamp;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
 use crate::cluster::{self, DestinationCache, Events, UndecodableObjects, compact};
+use crate::domain::trust::Writes;
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
 use grants::Grants;
@@ -60,6 +61,9 @@ pub struct Config {
     /// Calls to STS in a second, at most, by this process.
     #[arg(long, default_value = "50")]
     pub sts_calls_per_second: NonZeroU32,
+    /// Refuse puts by a session that could replace an object: those without If-None-Match.
+    #[arg(long)]
+    pub require_conditional_writes: bool,
     /// Where the platform's credentials come from: `secret`, an access key, or `workloadIdentity`, the pod's role by IRSA or
     /// EKS Pod Identity.
     #[arg(long, default_value = "secret")]
@@ -99,7 +103,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let events = Events::new(client.clone(), "recording-broker");
     let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone(), events };
-    let sessions = LiveSessions { client, sts };
+    let sessions = LiveSessions { client, sts, writes: Writes::new(config.require_conditional_writes) };
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);
     let broker = Arc::new(Broker { grants, requests });

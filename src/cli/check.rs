@@ -12,6 +12,7 @@ use super::lint::{Findings, Manifests};
 use super::output::{CommandOutcome, Failure, Report, note};
 use crate::api::RecordingDestination;
 use crate::aws::{DefaultCredentials, Examiner, NoDefaultCredentials, Sts};
+use crate::domain::trust::Writes;
 use crate::domain::verdict::{
     Due, Enforcement, Evidence, Platform, Rules, SecretObservation, bucket_is_due, due, judge,
 };
@@ -83,7 +84,9 @@ async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
     let sts = Sts::new(&found.connection_to_sts(), &arguments.aws_region, key, CALLS_PER_SECOND);
     let principal = arguments.platform_principal_arn.clone();
     let connection = found.connection().clone();
-    let examiner = Examiner::new(connection, sts, principal.clone(), arguments.control_role_arn.clone());
+    // The probe never replaces an object, so it needs no rule against that.
+    let control = arguments.control_role_arn.clone();
+    let examiner = Examiner::new(connection, sts, principal.clone(), control, Writes::Any);
     let why = match examiner.check_platform_key().await {
         Platform::AsConfigured => return Ok(examiner),
         Platform::AnotherPrincipal(arn) => format!(

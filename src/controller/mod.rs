@@ -25,6 +25,7 @@ use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, 
 use crate::cluster::{self, Events, NamespaceAccounts, UndecodableObjects, compact};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
+use crate::domain::trust::Writes;
 use crate::domain::verdict::{EnforcementMode, Rules};
 use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
@@ -73,6 +74,9 @@ pub struct Config {
     /// Calls to STS in a second, at most.
     #[arg(long, default_value = "50")]
     pub sts_calls_per_second: NonZeroU32,
+    /// Refuse puts by a session that could replace an object: those without If-None-Match.
+    #[arg(long)]
+    pub require_conditional_writes: bool,
     /// Where the platform's credentials come from: `secret`, an access key, or `workloadIdentity`, the pod's role by IRSA or
     /// EKS Pod Identity.
     #[arg(long, default_value = "secret")]
@@ -146,7 +150,9 @@ pub async fn run(
     let (source, directory) = (config.platform_credentials, &config.platform_key_dir);
     let key = source.provider(&connection, &config.aws_region, directory)?;
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
-    let examiner = Examiner::new(connection, sts, config.platform_principal_arn, config.control_role_arn);
+    let writes = Writes::new(config.require_conditional_writes);
+    let examiner =
+        Examiner::new(connection, sts, config.platform_principal_arn, config.control_role_arn, writes);
     // Every role is in the partition of the platform's principal, because `due` refuses others.
     let partition = examiner.partition().to_owned();
     let context = Arc::new(Context {

@@ -100,6 +100,9 @@ annotations: {{- toYaml . | nindent 2 }}
 - {{ printf "--aws-endpoint-ca=%s" . | quote }}
 {{- end }}
 - --sts-calls-per-second={{ .Values.aws.stsCallsPerSecond }}
+{{- if .Values.aws.requireConditionalWrites }}
+- --require-conditional-writes
+{{- end }}
 {{- if include "recording-operator.hasAccessKey" . }}
 - --platform-key-dir=/var/run/secrets/recording-operator/aws
 {{- else }}

@@ -10,7 +10,7 @@ mod session_name;
 mod strength;
 mod texts;
 
-pub use policy::{DENY_EVERYTHING, Purpose, session_policy};
+pub use policy::{DENY_EVERYTHING, Purpose, Writes, session_policy};
 pub use principal::is_principal;
 pub use probes::{NegativeProbe, is_unlike_the_right_one, negative_probes};
 pub use session_name::session_name;

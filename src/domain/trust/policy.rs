@@ -1,8 +1,8 @@
 //! Session policies: what a session of the customer's role may do, whatever the role allows.
 //!
-//! An Allow alone is not enough, because a bucket policy can grant past a session policy. Two Denies follow: of every
-//! action but the list, and of S3 outside the prefix. They bound the Allows, so the prefix, which can be long, is repeated
-//! only where necessary.
+//! An Allow alone is not enough, because a bucket policy can grant past a session policy. Denies follow: of writes that the
+//! bucket's owner could not read or that replace an object, of every action but the list, and of S3 outside the prefix. They
+//! bound the Allows, which therefore name any resource: the prefix can be long, and AWS takes 2,048 characters.
 
 use serde_json::{Value, json};
 
@@ -24,13 +24,30 @@ pub enum Purpose {
     Probe,
 }
 
+/// Which objects a session may write, of those within its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// Also one that replaces an object.
+    Any,
+    /// Only with `If-None-Match`, by which S3 refuses to replace an object.
+    Conditional,
+}
+
+impl Writes {
+    pub fn new(require_conditional: bool) -> Self {
+        if require_conditional { Writes::Conditional } else { Writes::Any }
+    }
+}
+
 /// The session policy, JSON. `partition` is that of the role.
-pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose) -> String {
+pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose, writes: Writes) -> String {
     let objects = format!("arn:{partition}:s3:::{}/{}*", target.bucket, target.prefix);
-    let object_actions =
-        ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
-    let mut allowed: Vec<&str> = object_actions.into_iter().collect();
-    let mut statements = vec![json!({"Effect": "Allow", "Action": object_actions, "Resource": objects})];
+    let mut allowed =
+        vec!["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
+    if purpose == Purpose::Probe {
+        allowed.push("s3:DeleteObject");
+    }
+    let mut statements = vec![json!({"Effect": "Allow", "Action": allowed, "Resource": "*"})];
 
     if target.object_acl == ObjectACL::BucketOwnerFullControl {
         allowed.push("s3:PutObjectAcl");
@@ -52,15 +69,28 @@ pub fn session_policy(target: &BucketTarget, partition: &str, purpose: Purpose) 
         }));
     }
     if purpose == Purpose::Probe {
-        allowed.push("s3:DeleteObject");
         let probes = format!("arn:{partition}:s3:::{}/{}{PROBE_DIRECTORY}*", target.bucket, target.prefix);
-        statements.push(json!({"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "*"}));
         // Recordings cannot be deleted even where the bucket's own policy grants it.
         statements.push(json!({"Effect": "Deny", "Action": "s3:DeleteObject", "NotResource": probes}));
+    }
+    // What is encrypted with a key of the uploader's own (SSE-C), nobody else can read.
+    statements
+        .push(deny_put(json!({"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}})));
+    if writes == Writes::Conditional {
+        // The calls that begin a multipart upload and send its parts take no If-None-Match. S3 marks them as no creation of an
+        // object; the call that completes the upload is one.
+        statements.push(deny_put(json!({
+            "Null": {"s3:if-none-match": "true"},
+            "BoolIfExists": {"s3:ObjectCreationOperation": "true"},
+        })));
     }
     statements.push(json!({"Effect": "Deny", "NotAction": allowed, "Resource": "*"}));
     statements.push(json!({"Effect": "Deny", "Action": "s3:*", "NotResource": objects}));
     policy(statements).to_string()
+}
+
+fn deny_put(condition: Value) -> Value {
+    json!({"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*", "Condition": condition})
 }
 
 fn policy(statements: Vec<Value>) -> Value {
@@ -91,7 +121,8 @@ mod tests {
     }
 
     fn parsed(purpose: Purpose) -> Value {
-        serde_json::from_str(&session_policy(&target("acme-recordings", "calls/"), "aws", purpose)).unwrap()
+        let target = target("acme-recordings", "calls/");
+        serde_json::from_str(&session_policy(&target, "aws", purpose, Writes::Any)).unwrap()
     }
 
     #[test]
@@ -135,10 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn puts_that_may_replace_an_object_are_denied_only_where_that_is_asked() {
+        let of = |writes| session_policy(&target("acme-recordings", ""), "aws", Purpose::Upload, writes);
+        assert!(of(Writes::new(true)).contains("s3:if-none-match"));
+        assert!(!of(Writes::new(false)).contains("s3:if-none-match"));
+    }
+
+    #[test]
     fn without_an_acl_no_acl_right_is_asked() {
         let mut target = target("acme-recordings", "");
         target.object_acl = ObjectACL::None;
-        assert!(!session_policy(&target, "aws", Purpose::Upload).contains("PutObjectAcl"));
+        assert!(!session_policy(&target, "aws", Purpose::Upload, Writes::Any).contains("PutObjectAcl"));
     }
 
     #[test]
@@ -147,7 +185,7 @@ mod tests {
         let key = "arn:aws-cn:kms:cn-north-1:111111111111:key/1234";
         target.region = "cn-north-1".into();
         target.encryption = Encryption { r#type: EncryptionType::KMS, kms_key_arn: Some(key.into()) };
-        let policy = session_policy(&target, "aws-cn", Purpose::Upload);
+        let policy = session_policy(&target, "aws-cn", Purpose::Upload, Writes::Any);
         assert!(policy.contains(&format!("\"Resource\":\"{key}\"")), "{policy}");
         assert!(policy.contains("s3.cn-north-1.amazonaws.com.cn"), "{policy}");
     }
@@ -159,7 +197,7 @@ mod tests {
         longest.encryption.r#type = EncryptionType::KMS;
         longest.encryption.kms_key_arn =
             Some(format!("arn:aws-us-gov:kms:us-gov-west-1:111111111111:key/mrk-{}", "0".repeat(32)));
-        let policy = session_policy(&longest, "aws-us-gov", Purpose::Probe);
+        let policy = session_policy(&longest, "aws-us-gov", Purpose::Probe, Writes::Conditional);
         assert!(policy.len() <= 2048, "{} characters", policy.len());
     }
 }

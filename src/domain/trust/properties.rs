@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{Purpose, session_name, session_policy};
+use super::{Purpose, Writes, session_name, session_policy};
 use crate::api::{BucketTarget, Encryption, EncryptionType, ObjectACL};
 
 /// A request as IAM sees it.
@@ -13,6 +13,34 @@ struct Call {
     resource: String,
     acl: &'static str,
     via: String,
+    /// Whether the caller encrypts with a key of its own.
+    own_key: bool,
+    if_none_match: bool,
+    creation: Option<bool>,
+}
+
+impl Call {
+    /// What a condition compares with.
+    fn context(&self, key: &str) -> Option<&str> {
+        match key {
+            "s3:x-amz-acl" => Some(self.acl),
+            "kms:ViaService" => Some(&self.via),
+            "s3:x-amz-server-side-encryption-customer-algorithm" => self.own_key.then_some("AES256"),
+            "s3:if-none-match" => self.if_none_match.then_some("*"),
+            "s3:ObjectCreationOperation" => self.creation.map(|yes| if yes { "true" } else { "false" }),
+            other => panic!("a condition key that this test does not know: {other}"),
+        }
+    }
+
+    fn meets(&self, operator: &str, key: &str, value: &str) -> bool {
+        let actual = self.context(key);
+        match operator {
+            "StringEquals" => actual == Some(value),
+            "BoolIfExists" => actual.is_none_or(|actual| actual == value),
+            "Null" => actual.is_none() == (value == "true"),
+            other => panic!("a condition operator that this test does not know: {other}"),
+        }
+    }
 }
 
 /// What the statements of a policy come to: a Deny counts even where another policy allows.
@@ -48,14 +76,12 @@ fn applies(statement: &Value, call: &Call) -> bool {
     let within = |key: &str, not: &str, value: &str| {
         listed(key, value).or(listed(not, value).map(|listed| !listed)).expect("one of the two is there")
     };
-    let conditions = statement["Condition"]["StringEquals"].as_object();
+    let operators = statement["Condition"].as_object().into_iter().flatten();
+    let mut conditions = operators
+        .flat_map(|(operator, tests)| tests.as_object().unwrap().iter().map(move |test| (operator, test)));
     within("Action", "NotAction", call.action)
         && within("Resource", "NotResource", &call.resource)
-        && conditions.into_iter().flatten().all(|(key, value)| match key.as_str() {
-            "s3:x-amz-acl" => value == call.acl,
-            "kms:ViaService" => value.as_str() == Some(&call.via),
-            other => panic!("a condition that this test does not know: {other}"),
-        })
+        && conditions.all(|(operator, (key, value))| call.meets(operator, key, value.as_str().unwrap()))
 }
 
 /// A `*` stands for anything; ours are at the end.
@@ -149,11 +175,14 @@ proptest! {
         acl in prop::sample::select(vec!["", "bucket-owner-full-control", "public-read"]),
         other_service in any::<bool>(),
         purpose in prop::sample::select(vec![Purpose::Upload, Purpose::Probe]),
+        writes in prop::sample::select(vec![Writes::Any, Writes::Conditional]),
+        (own_key, if_none_match, creation) in any::<(bool, bool, Option<bool>)>(),
     ) {
         let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
         let via = format!("{}.us-east-1.{suffix}", if other_service { "ec2" } else { "s3" });
-        let call = Call { action, resource: near(&target, partition, which, &key), acl, via };
-        let policy: Value = serde_json::from_str(&session_policy(&target, partition, purpose)).unwrap();
+        let resource = near(&target, partition, which, &key);
+        let call = Call { action, resource, acl, via, own_key, if_none_match, creation };
+        let policy: Value = serde_json::from_str(&session_policy(&target, partition, purpose, writes)).unwrap();
         let own = format!("arn:{partition}:s3:::{}/{}", target.bucket, target.prefix);
         let of_prefix = call.resource.starts_with(&own);
         let of_probes = call.resource.starts_with(&format!("{own}.recording-operator/"));
@@ -161,7 +190,9 @@ proptest! {
         let with_kms = target.encryption.r#type != EncryptionType::S3;
 
         // Not denied here means: granted, if the bucket's or the key's own policy grants it to the session.
+        let may_replace = !if_none_match && creation != Some(false);
         let not_denied = match action {
+            "s3:PutObject" => of_prefix && !own_key && !(writes == Writes::Conditional && may_replace),
             action if OF_OBJECTS.contains(&action) => of_prefix,
             "s3:PutObjectAcl" => with_acl && of_prefix,
             "s3:DeleteObject" => purpose == Purpose::Probe && of_probes,
