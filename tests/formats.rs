@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use recording_operator::api::{
     BucketTarget, Check, CheckResult, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument,
-    Encryption, EncryptionType, Endpoint, ObjectACL, Part, RecordingDestinationStatus, StorageClass,
-    Uploader, Uploaders,
+    Encryption, EncryptionType, Endpoint, ExternalIDSecretRef, ObjectACL, Part, RecordingDestinationStatus,
+    StorageClass, Uploader, Uploaders,
 };
 use recording_operator::domain::delivery::{Journal, settings};
 use recording_operator::secret::SessionCredentials;
@@ -137,6 +137,10 @@ fn status() -> RecordingDestinationStatus {
         last_validation_time: Some(time("2026-01-02T03:04:06Z")),
         last_enforcement_time: Some(time("2026-01-02T03:04:07Z")),
         external_id_secret_version: Some("812".into()),
+        external_id_secret_ref: Some(ExternalIDSecretRef {
+            name: "acme-external-id".into(),
+            key: "externalID".into(),
+        }),
         last_handled_revalidate: Some("1".into()),
         last_upload_time: Some(time("2026-01-02T03:04:08Z")),
         uploaders: Some(Uploaders {

@@ -50,6 +50,7 @@ def seeded_status(template, spec, secret_version, now):
         "lastValidationTime": now,
         "lastEnforcementTime": now,
         "externalIDSecretVersion": secret_version,
+        "externalIDSecretRef": spec["externalIDSecretRef"],
     }
     for condition in status["conditions"]:
         condition |= {"observedGeneration": 1, "lastTransitionTime": now}

@@ -288,6 +288,7 @@ class ScaleTest(unittest.TestCase):
         status = scale_report.seeded_status(self.TEMPLATE, spec, "812", "now")
         self.assertEqual(before, json.dumps(self.TEMPLATE))
         self.assertEqual((status["observedGeneration"], status["externalIDSecretVersion"]), (1, "812"))
+        self.assertEqual(status["externalIDSecretRef"], spec["externalIDSecretRef"])
         self.assertEqual(status["accountID"], spec["roleARN"].split(":")[4])
         self.assertEqual({c["lastTransitionTime"] for c in status["conditions"]}, {"now"})
         self.assertEqual(status["checks"][0]["message"], f"into {spec['bucket']}")

@@ -267,6 +267,9 @@ pub struct RecordingDestinationStatus {
     /// `resourceVersion` of the Secret that was proved.
     #[serde(default, rename = "externalIDSecretVersion", skip_serializing_if = "Option::is_none")]
     pub external_id_secret_version: Option<String>,
+    /// Name and key of the Secret whose `externalIDSecretVersion` was proved.
+    #[serde(default, rename = "externalIDSecretRef", skip_serializing_if = "Option::is_none")]
+    pub external_id_secret_ref: Option<ExternalIDSecretRef>,
     /// Value of the `revalidate` annotation that was last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_revalidate: Option<String>,
@@ -367,6 +370,17 @@ impl RecordingDestination {
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         let name: &str = kind.into();
         self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == name)
+    }
+
+    /// The version of the Secret that was proved, if the spec still names that Secret and key. A status of an earlier
+    /// release does not name them; it is about the spec as long as no edit follows.
+    pub fn proved_secret_version(&self) -> Option<&str> {
+        let status = self.status.as_ref()?;
+        let is_same = match &status.external_id_secret_ref {
+            Some(proved) => *proved == self.spec.external_id_secret_ref,
+            None => Some(status.observed_generation) == self.metadata.generation,
+        };
+        status.external_id_secret_version.as_deref().filter(|_| is_same)
     }
 
     /// Whether Ready is True for the spec as it now stands.

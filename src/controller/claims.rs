@@ -65,6 +65,7 @@ impl Claims {
         let mut missing = Vec::new();
         for destination in self.destinations.state() {
             self.hold(&mut self.index.lock().unwrap(), &destination);
+            self.new_ids.lock().unwrap().expect(&destination);
             if holds_claim(&destination) {
                 missing.push(destination);
             }
@@ -104,10 +105,11 @@ impl Claims {
         read_all(destinations, async |destination| {
             let namespace = destination.namespace().unwrap_or_default();
             let reference = &destination.spec.external_id_secret_ref;
-            let status = destination.status.as_ref();
-            let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
+            let proved = destination.proved_secret_version();
             match secrets::external_id(client, &namespace, reference).await {
-                Ok((SecretObservation::Resolved { version, .. }, Some(id))) if proved == Some(&version) => {
+                Ok((SecretObservation::Resolved { version, .. }, Some(id)))
+                    if proved == Some(version.as_str()) =>
+                {
                     self.learned(&destination, self.fingerprints.of(&id));
                     true
                 }
@@ -139,9 +141,18 @@ impl Claims {
         claim.is_some_and(|claim| claim.proved.is_some() && claim.external_id == Some(id))
     }
 
-    /// Counts an External ID that was not proved before and is about to be tried. `Err`: not now; when it may be.
-    pub(super) fn admit_new_id(&self, namespace: &str, id: Fingerprint) -> Result<(), Timestamp> {
-        self.new_ids.lock().unwrap().admit(namespace, id, Timestamp::now())
+    /// Counts an External ID that is about to be tried, unless a destination of the namespace has proved it. `Err`: not now;
+    /// when it may be.
+    pub(super) fn admit_new_id(
+        &self,
+        destination: &RecordingDestination,
+        id: Fingerprint,
+    ) -> Result<(), Timestamp> {
+        let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
+        if self.index.lock().unwrap().has_proved(namespace, id) {
+            return Ok(());
+        }
+        self.new_ids.lock().unwrap().admit(destination, id, Timestamp::now())
     }
 
     /// How the destination's claim stands, given the status that it has.
@@ -192,6 +203,7 @@ impl Claims {
     /// Ends the claim of a destination that is gone, and wakes those that lost to it.
     pub(super) fn end(&self, uid: &str) {
         let mut index = self.index.lock().unwrap();
+        self.new_ids.lock().unwrap().end(uid, index.get(uid), Timestamp::now());
         index.remove(uid);
         self.wake_changed(&mut index);
     }

@@ -7,7 +7,7 @@ use super::context::Context;
 use crate::api::RecordingDestination;
 use crate::cluster::{self, secrets};
 use crate::domain::verdict::{
-    Enforcement, Evidence, Platform, Recent, SecretObservation, Work, bucket_is_due,
+    Enforcement, Evidence, Platform, Recent, SecretObservation, Work, bucket_is_due, is_new_external_id,
 };
 use crate::secret::Fingerprint;
 
@@ -39,9 +39,10 @@ impl Context {
         if let (SecretObservation::Resolved { known, .. }, Some(id)) = (&mut secret, external_id) {
             *known = self.claims.is_known(destination, id);
         }
-        let work = work.given(&secret, destination.status.as_ref(), recent);
-        if let (Some(new), true) = (external_id, work > Work::Secret && is_new(&secret, destination, recent))
-            && let Err(next) = self.claims.admit_new_id(&namespace, new)
+        let work = work.given(&secret, destination, recent);
+        let is_new = work > Work::Secret && is_new_external_id(&secret, destination, recent);
+        if let (Some(new), true) = (external_id, is_new)
+            && let Err(next) = self.claims.admit_new_id(destination, new)
         {
             self.limited_ids.count(&namespace);
             let evidence = Evidence::Validated { secret: SecretObservation::Limited(next), role: None };
@@ -90,13 +91,4 @@ impl Context {
             }
         }
     }
-}
-
-/// Whether its External ID was neither proved nor sent by this process before.
-fn is_new(secret: &SecretObservation, destination: &RecordingDestination, recent: Option<&Recent>) -> bool {
-    let SecretObservation::Resolved { version, known: false } = secret else { return false };
-    let status = destination.status.as_ref();
-    let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
-    let sent = recent.and_then(|recent| recent.secret_version.as_ref());
-    proved != Some(version) && sent != Some(version)
 }

@@ -66,6 +66,7 @@ type Status struct {
 	LastValidationTime      *metav1.Time       `json:"lastValidationTime,omitempty"`
 	LastEnforcementTime     *metav1.Time       `json:"lastEnforcementTime,omitempty"`
 	ExternalIDSecretVersion string             `json:"externalIDSecretVersion,omitempty"`
+	ExternalIDSecretRef     *SecretRef         `json:"externalIDSecretRef,omitempty"`
 	LastHandledRevalidate   string             `json:"lastHandledRevalidate,omitempty"`
 	Conditions              []metav1.Condition `json:"conditions,omitempty"`
 	Checks                  []Check            `json:"checks,omitempty"`

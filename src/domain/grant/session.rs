@@ -21,7 +21,7 @@ const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     uid: Option<String>,
-    /// Digest of the role, the duration and what the session policy is made of.
+    /// Digest of the role, the duration, where the External ID is read from and what the session policy is made of.
     call: [u8; 32],
     /// The Secret that was proved stands for its External ID, which is not kept.
     external_id_secret_version: Option<String>,
@@ -34,7 +34,8 @@ impl From<&RecordingDestination> for SessionKey {
         let ready = destination.condition(ConditionType::Ready);
         let spec = &destination.spec;
         let policy = (&spec.bucket, spec.prefix(), &spec.region, &spec.object_acl, &spec.encryption);
-        let call = serde_json::to_vec(&(&spec.role_arn, spec.session_duration_seconds, policy));
+        let secret = &spec.external_id_secret_ref;
+        let call = serde_json::to_vec(&(&spec.role_arn, spec.session_duration_seconds, secret, policy));
         SessionKey {
             uid: destination.metadata.uid.clone(),
             call: Sha256::digest(call.expect("texts and numbers serialize")).into(),
@@ -55,12 +56,10 @@ pub enum NotIssued {
     Unavailable(String),
 }
 
-/// Whether an External ID may be sent, by the version of its Secret: only the one that was proved. An edited one may be
-/// wrong, or not be required by the role.
+/// Whether the External ID that the spec names may be sent, by the version of its Secret: only the one that was proved. An
+/// edited one may be wrong, or not be required by the role.
 pub fn may_send(version: &str, destination: &RecordingDestination) -> Result<(), NotIssued> {
-    let status = destination.status.as_ref();
-    let proved = status.and_then(|status| status.external_id_secret_version.as_deref());
-    if !version.is_empty() && proved == Some(version) {
+    if !version.is_empty() && destination.proved_secret_version() == Some(version) {
         return Ok(());
     }
     Err(NotIssued::Unavailable(format!(

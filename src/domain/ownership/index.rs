@@ -10,6 +10,7 @@ use super::binding::{AccountBinding, Binding};
 use super::claim::Claim;
 use super::contests::{ContestKey, Contests, Seniority, Stake};
 use crate::api::{Objection, Reason};
+use crate::secret::Fingerprint;
 
 const ID_IN_ANOTHER_ACCOUNT: &str = "another AWS account is claimed with the same External ID";
 const ROLE_IN_ANOTHER_NAMESPACE: &str = "the role and External ID are claimed in another namespace";
@@ -77,6 +78,14 @@ impl ClaimIndex {
 
     pub fn get(&self, uid: &str) -> Option<&Claim> {
         self.claims.get(uid).map(|held| &held.claim)
+    }
+
+    /// Whether a destination of the namespace has proved the External ID.
+    pub fn has_proved(&self, namespace: &str, id: Fingerprint) -> bool {
+        let claims = self.claims.values().map(|held| &held.claim);
+        claims
+            .filter(|claim| claim.proved.is_some() && claim.external_id == Some(id))
+            .any(|claim| claim.namespace == namespace)
     }
 
     /// Adds a claim, or replaces that of the same destination.

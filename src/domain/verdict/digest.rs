@@ -14,6 +14,8 @@ pub struct SpecDigest {
     proved: Digest,
     /// Bucket, prefix and role alone.
     pub(super) target: Digest,
+    /// The Secret's name and key alone.
+    pub(super) secret: Digest,
 }
 
 impl SpecDigest {
@@ -24,7 +26,7 @@ impl SpecDigest {
             ..spec.clone()
         };
         let json = |spec| digest(&serde_json::to_vec(spec).expect("texts and numbers serialize"));
-        SpecDigest { whole: json(spec), proved: json(&proved), target: target(spec) }
+        SpecDigest { whole: json(spec), proved: json(&proved), target: target(spec), secret: secret(spec) }
     }
 
     /// Whether only fields that no proof depends on differ.
@@ -36,6 +38,12 @@ impl SpecDigest {
 /// What a claim is of: the bucket, prefix and role. The status keeps it, so it must stay the same from release to release.
 pub(super) fn target(spec: &RecordingDestinationSpec) -> Digest {
     digest(format!("{}/{}\n{}", spec.bucket, spec.prefix(), spec.role_arn).as_bytes())
+}
+
+/// Where the External ID is read from.
+pub(super) fn secret(spec: &RecordingDestinationSpec) -> Digest {
+    let reference = &spec.external_id_secret_ref;
+    digest(format!("{}\n{}", reference.name, reference.key).as_bytes())
 }
 
 /// As the status has it.

@@ -26,7 +26,7 @@ pub use evidence::{
     BucketEvidence, Enforcement, EnforcementMode, Evidence, NegativeAnswer, Platform, RoleEvidence, Rules,
     SecretObservation, Texts,
 };
-pub use recent::Recent;
+pub use recent::{Recent, is_new_external_id};
 pub use schedule::{Due, Work, bucket_is_due, due, next_validation};
 
 use crate::api::{
@@ -67,6 +67,13 @@ pub fn judge(
     if !has_same_target(destination, recent) {
         status.established_time = None;
     }
+    // A status of an earlier release does not say of which Secret and key its version is.
+    if status.external_id_secret_ref.is_none() {
+        match destination.proved_secret_version().is_some() || matches!(evidence, Evidence::CarriedOver) {
+            true => prove_secret(&mut status, destination, previous.external_id_secret_version.clone()),
+            false => status.external_id_secret_version = None,
+        }
+    }
 
     match evidence {
         Evidence::Suspended => conditions::suspend(&mut status, generation, now),
@@ -86,7 +93,11 @@ pub fn judge(
             status.checks = checks::keep_what_was_not_due(findings.checks.clone(), &previous.checks);
             conditions::apply_findings(&mut status, &previous, &findings, intervals, generation, now);
             let proved = conditions::is_proved(&status, rules.enforcement);
-            record_times(&mut status, &findings, proved, rules.enforcement, now);
+            record_times(&mut status, &findings, rules.enforcement, now);
+            // The broker may send only an External ID that this validation, or a proof that still stands, has covered.
+            if findings.proved(ConditionType::RoleAssumable) && proved {
+                prove_secret(&mut status, destination, findings.secret_version.clone());
+            }
             let standing = proved.then(|| standing(&status));
             conditions::set_claim(&mut status, standing.as_ref(), generation, now);
             conditions::conclude(&mut status, rules.enforcement, generation, now);
@@ -114,11 +125,21 @@ pub fn has_same_target(destination: &RecordingDestination, recent: Option<&Recen
     }
 }
 
-/// Sets the times and versions that the findings decide. `proved` covers the role, and enforcement where it is required.
+/// Records which Secret was proved: one Secret may hold many External IDs, all with one version.
+fn prove_secret(
+    status: &mut RecordingDestinationStatus,
+    destination: &RecordingDestination,
+    version: Option<String>,
+) {
+    status.external_id_secret_ref =
+        version.is_some().then(|| destination.spec.external_id_secret_ref.clone());
+    status.external_id_secret_version = version;
+}
+
+/// Sets the times that the findings decide.
 fn record_times(
     status: &mut RecordingDestinationStatus,
     findings: &Findings,
-    proved: bool,
     mode: EnforcementMode,
     now: Timestamp,
 ) {
@@ -139,10 +160,6 @@ fn record_times(
         && !unclear_refusal(ConditionType::BucketWritable)
     {
         status.last_enforcement_time = Some(Time(now));
-    }
-    // The broker may send only an External ID that this validation, or a proof that still stands, has covered.
-    if findings.proved(ConditionType::RoleAssumable) && proved {
-        status.external_id_secret_version = findings.secret_version.clone();
     }
     if findings.proved(ConditionType::RoleAssumable) && findings.proved(ConditionType::ExternalIDEnforced) {
         status.established_time.get_or_insert(Time(now));

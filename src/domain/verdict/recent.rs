@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::conditions::is_inconclusive;
-use super::digest::SpecDigest;
+use super::digest::{self, SpecDigest};
 use super::evidence::{EnforcementMode, Evidence, SecretObservation};
 use crate::api::{
-    LONGEST_REVALIDATE, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
+    LONGEST_REVALIDATE, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec,
+    RecordingDestinationStatus,
 };
 
 /// What this process knows from its last validation of a destination.
@@ -15,7 +16,8 @@ pub struct Recent {
     /// The spec to which the written status belongs.
     pub spec: SpecDigest,
     pub generation: Option<i64>,
-    /// `resourceVersion` of the Secret whose External ID was last sent, proved or not.
+    /// `resourceVersion` of the Secret whose External ID was last sent, proved or not. It is of the Secret and key that
+    /// `spec` names: one Secret may hold others under other keys.
     pub secret_version: Option<String>,
     /// When its bucket was last probed.
     pub last_probe: Option<Timestamp>,
@@ -32,12 +34,11 @@ pub struct Recent {
 impl Recent {
     /// What the status shows of a destination that an earlier process validated; `None` where the spec was edited since.
     pub fn from_status(seen: &RecordingDestination, now: Timestamp) -> Option<Recent> {
-        let status =
-            seen.status.as_ref().filter(|s| Some(s.observed_generation) == seen.metadata.generation)?;
+        seen.status.as_ref().filter(|s| Some(s.observed_generation) == seen.metadata.generation)?;
         Some(Recent {
             spec: SpecDigest::of(&seen.spec),
             generation: seen.metadata.generation,
-            secret_version: status.external_id_secret_version.clone(),
+            secret_version: seen.proved_secret_version().map(str::to_owned),
             last_probe: None,
             inconclusive_since: None,
             last_secret_read: now,
@@ -62,7 +63,7 @@ impl Recent {
         let mut recent = Recent {
             spec,
             generation: validated.metadata.generation,
-            secret_version: before.and_then(|before| before.secret_version.clone()),
+            secret_version: before.and_then(|before| before.sent_version(&validated.spec)).map(str::to_owned),
             last_probe: before.and_then(|before| before.last_probe),
             inconclusive_since: before.and_then(|before| before.inconclusive_since),
             last_secret_read: before.map_or(now, |before| before.last_secret_read),
@@ -88,10 +89,26 @@ impl Recent {
         recent
     }
 
+    /// The version of the Secret that was last sent, if the spec still names that Secret and key.
+    pub(super) fn sent_version(&self, spec: &RecordingDestinationSpec) -> Option<&str> {
+        self.secret_version.as_deref().filter(|_| self.spec.secret == digest::secret(spec))
+    }
+
     /// The state after only the Secret was read and had not changed.
     pub fn after_secret_read(&self, now: Timestamp) -> Recent {
         Recent { last_secret_read: now, ..self.clone() }
     }
+}
+
+/// Whether the External ID was neither proved nor sent by this process before, so that sending it may be a guess.
+pub fn is_new_external_id(
+    secret: &SecretObservation,
+    destination: &RecordingDestination,
+    recent: Option<&Recent>,
+) -> bool {
+    let SecretObservation::Resolved { version, known: false } = secret else { return false };
+    let sent = recent.and_then(|recent| recent.sent_version(&destination.spec));
+    ![destination.proved_secret_version(), sent].contains(&Some(version.as_str()))
 }
 
 /// The value of the `revalidate` annotation, unless it is too long.

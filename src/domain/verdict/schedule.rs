@@ -62,16 +62,16 @@ impl Work {
     pub fn given(
         self,
         secret: &SecretObservation,
-        status: Option<&RecordingDestinationStatus>,
+        destination: &RecordingDestination,
         recent: Option<&Recent>,
     ) -> Work {
         let SecretObservation::Resolved { version, known } = secret else { return self };
-        let proved = status.and_then(|status| status.external_id_secret_version.as_ref());
         // A value that was tried since counts too, or a wrong one would be sent at every read of the Secret.
-        let tried = recent.and_then(|recent| recent.secret_version.as_ref()).or(proved);
+        let sent = recent.and_then(|recent| recent.sent_version(&destination.spec));
+        let tried = sent.or(destination.proved_secret_version());
         let resolved_before =
-            status.and_then(|s| find(s, ConditionType::SecretResolved)).is_some_and(|c| c.status == "True");
-        match tried != Some(version) {
+            destination.condition(ConditionType::SecretResolved).is_some_and(|c| c.status == "True");
+        match tried != Some(version.as_str()) {
             _ if !resolved_before => Work::Everything,
             // The Secret was edited but holds the same External ID, so only its version has to be proved.
             true if *known => self.max(Work::Role),
@@ -279,9 +279,8 @@ pub fn bucket_is_due(
     let is_requested = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
     let bucket = find(status, ConditionType::BucketWritable)
         .filter(|c| c.status != "Unknown" && c.observed_generation == destination.metadata.generation);
-    let proved = status.external_id_secret_version.as_ref();
-    let same_id =
-        matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version));
+    let proved = destination.proved_secret_version();
+    let same_id = matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version.as_str()));
     let Some(bucket) = bucket.filter(|_| same_id && !is_requested) else { return true };
     let probed = recent.and_then(|recent| Some((recent.last_probe?, recent.last_change)));
     if bucket.status == "True" {

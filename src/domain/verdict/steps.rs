@@ -16,12 +16,9 @@ pub(super) fn find(
     findings.same_external_id = match observation {
         SecretObservation::Resolved { version, known } => {
             findings.secret_version = Some(version.clone());
-            let proved = destination.status.as_ref().and_then(|s| s.external_id_secret_version.as_ref());
-            *known || proved == Some(version)
+            *known || destination.proved_secret_version() == Some(version.as_str())
         }
-        // It is counted because it is not the one that was proved.
-        SecretObservation::Limited(_) => false,
-        // Whether the External ID is the same is decided when it can be read again.
+        // Whether the External ID is the same is decided when it can be read, or tried, again.
         _ => true,
     };
     findings.decide(

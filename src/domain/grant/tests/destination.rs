@@ -48,6 +48,8 @@ fn a_new_session_is_asked_for_where_assume_role_is_called_with_something_else() 
         ("another role", "/spec/roleARN", json!("arn:aws:iam::111111111111:role/other")),
         ("another bucket", "/spec/bucket", json!("other-recordings")),
         ("another External ID", "/status/externalIDSecretVersion", json!("813")),
+        ("another key of the Secret", "/spec/externalIDSecretRef/key", json!("b")),
+        ("another Secret", "/spec/externalIDSecretRef/name", json!("b")),
         ("a recovery", "/status/conditions/0/lastTransitionTime", json!("2026-01-02T00:00:00Z")),
     ] {
         assert_ne!(first, key(World::with(Part::Destination, pointer, value)), "{change}");
@@ -83,4 +85,19 @@ fn only_the_external_id_that_was_proved_is_sent() {
     }
     let never_looked_at = World::with(Part::Destination, "/status", json!(null)).destination().unwrap();
     assert!(may_send("812", &never_looked_at).is_err());
+}
+
+#[test]
+fn a_proved_version_is_sent_for_the_secret_and_key_that_were_proved() {
+    for (what, pointer, value, sent) in [
+        ("nothing is edited", "/spec/suspend", json!(false), true),
+        ("the key is edited", "/spec/externalIDSecretRef/key", json!("b"), false),
+        ("the name is edited", "/spec/externalIDSecretRef/name", json!("b"), false),
+    ] {
+        let mut world = World::with(Part::Destination, pointer, value);
+        let proved = json!({"name": "acme-external-id", "key": "externalID"});
+        world.destination["status"]["externalIDSecretRef"] = proved;
+        world.destination["status"]["externalIDSecretVersion"] = json!("812");
+        assert_eq!(may_send("812", &world.destination().unwrap()).is_ok(), sent, "{what}");
+    }
 }

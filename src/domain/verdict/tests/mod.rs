@@ -5,6 +5,7 @@ mod delivering;
 mod judgement;
 mod reasons;
 mod recent;
+mod references;
 mod schedule;
 mod seniority;
 mod standing;

@@ -109,16 +109,17 @@ fn a_restarted_process_sends_an_external_id_that_it_has_not_sent_yet() {
     (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
     refused_at.status = Some(validate(&destination(), resolved(), Some(denied), now()).status);
     let restarted = Recent::from_status(&refused_at, now());
-    let work = Work::Secret.given(&resolved(), refused_at.status.as_ref(), restarted.as_ref());
+    let work = Work::Secret.given(&resolved(), &refused_at, restarted.as_ref());
     assert_eq!(work, Work::Everything, "nobody knows whether it is the one that was refused");
 }
 
 #[test]
 fn a_recreated_secret_is_validated_completely() {
-    let lost = validate(&proved(), SecretObservation::NotFound, None, now()).status;
-    assert_eq!(Work::Secret.given(&resolved(), Some(&lost), Some(&before())), Work::Everything);
-    assert_eq!(Work::Secret.given(&SecretObservation::NotFound, Some(&lost), None), Work::Secret);
-    assert_eq!(Work::Secret.given(&resolved(), proved().status.as_ref(), Some(&before())), Work::Secret);
+    let lost = validate(&proved(), SecretObservation::NotFound, None, now());
+    let lost = with_status(proved(), lost);
+    assert_eq!(Work::Secret.given(&resolved(), &lost, Some(&before())), Work::Everything);
+    assert_eq!(Work::Secret.given(&SecretObservation::NotFound, &lost, None), Work::Secret);
+    assert_eq!(Work::Secret.given(&resolved(), &proved(), Some(&before())), Work::Secret);
 }
 
 /// `Exclusive` in the status, the standing of the claim now → whether it has to be reported.

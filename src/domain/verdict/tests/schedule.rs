@@ -161,10 +161,10 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
 
 #[test]
 fn a_changed_secret_is_proved_again() {
-    let status = proved().status;
+    let before = proved();
     let changed = SecretObservation::Resolved { version: "900".into(), known: false };
-    assert_eq!(Work::Role.given(&changed, status.as_ref(), None), Work::Everything);
-    assert_eq!(Work::Role.given(&resolved(), status.as_ref(), None), Work::Role);
+    assert_eq!(Work::Role.given(&changed, &before, None), Work::Everything);
+    assert_eq!(Work::Role.given(&resolved(), &before, None), Work::Role);
 }
 
 #[test]
@@ -192,16 +192,14 @@ fn a_wrong_external_id_is_tried_once_and_a_corrected_one_at_the_next_read() {
         last_attempt: Some(now()),
         last_change: now(),
     };
-    let proved = proved().status;
-    assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("812"))), Work::Everything);
-    assert_eq!(Work::Secret.given(&changed("900"), proved.as_ref(), Some(&tried("900"))), Work::Secret);
+    let proved = proved();
+    assert_eq!(Work::Secret.given(&changed("900"), &proved, Some(&tried("812"))), Work::Everything);
+    assert_eq!(Work::Secret.given(&changed("900"), &proved, Some(&tried("900"))), Work::Secret);
     let mut denied = sound();
     (denied.assumed, denied.platform) = (refused(403, "AccessDenied"), Platform::AsConfigured);
-    let never_proved = validate(&destination(), changed("900"), Some(denied), now()).status;
-    assert_eq!(
-        Work::Secret.given(&changed("901"), Some(&never_proved), Some(&tried("900"))),
-        Work::Everything
-    );
+    let never_proved = validate(&destination(), changed("900"), Some(denied), now());
+    let never_proved = with_status(destination(), never_proved);
+    assert_eq!(Work::Secret.given(&changed("901"), &never_proved, Some(&tried("900"))), Work::Everything);
 }
 
 #[test]
@@ -310,7 +308,7 @@ fn a_rotation_leaves_no_gap() {
     let quarter = SignedDuration::from_secs(900);
     let looked = due(&before, Some(&recent), "aws", now() + quarter);
     assert_eq!(looked, Due::Validate(Work::Secret), "within a quarter of a session's life");
-    assert_eq!(Work::Secret.given(&edited, before.status.as_ref(), Some(&recent)), Work::Everything);
+    assert_eq!(Work::Secret.given(&edited, &before, Some(&recent)), Work::Everything);
     let verdict = validate(&before, edited, Some(sound()), now() + quarter);
     assert_said(&verdict, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(verdict.transitions, [], "nothing happened to Ready");
@@ -327,7 +325,7 @@ fn a_secret_that_was_only_relabelled_keeps_claim_and_proof() {
     let relabelled = SecretObservation::Resolved { version: "900".into(), known: true };
     let before = proved();
     let recent = Recent::from_status(&before, now()).unwrap();
-    assert_eq!(Work::Secret.given(&relabelled, before.status.as_ref(), Some(&recent)), Work::Role);
+    assert_eq!(Work::Secret.given(&relabelled, &before, Some(&recent)), Work::Role);
     let mut role_only = sound();
     (role_only.enforcement, role_only.bucket) = (None, None);
     let verdict = validate(&before, relabelled.clone(), Some(role_only.clone()), now() + hours(1));
