@@ -27,8 +27,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::api::DESTINATIONS_PER_NAMESPACE;
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
-use crate::cluster::{self, DestinationCache, Events, UndecodableObjects, compact};
+use crate::cluster::{self, DestinationCache, Events, NamespaceLimit, UndecodableObjects, compact};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
 use grants::Grants;
@@ -64,6 +65,9 @@ pub struct Config {
     /// EKS Pod Identity.
     #[arg(long, default_value = "secret")]
     pub platform_credentials: CredentialsSource,
+    /// Destinations in one namespace, at most, as the controller has it. The newest beyond it are treated as absent.
+    #[arg(long, default_value_t = DESTINATIONS_PER_NAMESPACE)]
+    pub destinations_per_namespace: usize,
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
@@ -89,7 +93,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let tls = TlsDirectory::new(config.tls_dir);
     tls.register(&mut registry);
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
-    let (destinations, watch) = DestinationCache::watch(client.clone(), compact::grants, undecodable);
+    let limit = NamespaceLimit::new(config.destinations_per_namespace);
+    let (destinations, watch) =
+        DestinationCache::watch(client.clone(), compact::grants, Some(limit), undecodable);
 
     let endpoint = config.aws_endpoint.endpoint();
     let connection = Connection::new(endpoint.clone());

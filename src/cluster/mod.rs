@@ -13,6 +13,7 @@ mod events;
 mod keyed_changes;
 mod lenient;
 mod names;
+mod namespace_limit;
 pub mod pods;
 pub mod secrets;
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use destination_watch::reflect;
 pub use error::{CallError, Result};
 pub use events::Events;
 pub use keyed_changes::{KeyedChanges, Subscription};
+pub use namespace_limit::NamespaceLimit;
 pub use undecodable::UndecodableObjects;

@@ -199,7 +199,7 @@ async fn a_list_that_ends_early_or_a_version_that_is_too_old_lists_again() {
 /// A cache over such a server, after so many seconds; its watch goes on.
 async fn cache(server: &ApiServer, seconds: u64) -> (DestinationCache, UndecodableObjects) {
     let undecodable = UndecodableObjects::register(&mut Registry::default(), "RecordingDestination");
-    let (cache, watch) = DestinationCache::watch(server.client(), verdicts, undecodable.clone());
+    let (cache, watch) = DestinationCache::watch(server.client(), verdicts, None, undecodable.clone());
     tokio::spawn(watch);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     (cache, undecodable)
