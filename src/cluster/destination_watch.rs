@@ -98,7 +98,9 @@ pub fn reflect(
     let mut mirror = Mirror { writer, store: store.clone(), limit, listed: None, gone };
     let triggers = changes(client, keep, undecodable).flat_map(move |change| {
         let triggers = mirror.take(change).into_iter();
-        stream::iter(triggers.map(|metadata| Ok(RecordingDestination { metadata, spec: empty_spec(), status: None })))
+        stream::iter(
+            triggers.map(|metadata| Ok(RecordingDestination { metadata, spec: empty_spec(), status: None })),
+        )
     });
     (store, triggers)
 }
@@ -142,7 +144,8 @@ impl<G: Fn(&ObjectMeta)> Mirror<G> {
         let metadata = destination.metadata.clone();
         let Some(listed) = &mut self.listed else {
             self.writer.apply_watcher_event(&Event::Apply(destination));
-            let other = other.and_then(|(namespace, name)| self.store.get(&ObjectRef::new(&name).within(&namespace)));
+            let other =
+                other.and_then(|(namespace, name)| self.store.get(&ObjectRef::new(&name).within(&namespace)));
             if let Some(other) = other.filter(|other| self.limit.cuts(other)) {
                 let mut other = RecordingDestination::clone(&other);
                 beyond_limit(&mut other);

@@ -17,6 +17,8 @@ mod namespace_limit;
 pub mod pods;
 pub mod secrets;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tests;
 pub mod tokens;
 mod undecodable;

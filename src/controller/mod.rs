@@ -14,8 +14,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::channel::mpsc;
 use futures::StreamExt as _;
+use futures::channel::mpsc;
 use kube::runtime::Controller;
 use prometheus_client::registry::Registry;
 
