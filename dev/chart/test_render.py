@@ -152,10 +152,12 @@ class BindingGroupsTest(unittest.TestCase):
 
 
 class DestinationsTest(unittest.TestCase):
-    def test_the_limit_of_a_namespace_reaches_the_controller_and_none_below_one_is_taken(self):
+    def test_the_limit_of_a_namespace_reaches_controller_and_broker_and_none_below_one_is_taken(self):
         for settings, expected in (((), 500), (("--set=destinations.maxPerNamespace=20",), 20)):
-            pod = render(*settings)["Deployment", f"{NAME}-controller"]["spec"]["template"]["spec"]
-            self.assertIn(f"--destinations-per-namespace={expected}", pod["containers"][0]["args"])
+            objects = render(*settings)
+            for component in ("controller", "broker"):
+                pod = objects["Deployment", f"{NAME}-{component}"]["spec"]["template"]["spec"]
+                self.assertIn(f"--destinations-per-namespace={expected}", pod["containers"][0]["args"])
         refused = helm("template", "--set=destinations.maxPerNamespace=0")
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn("/destinations/maxPerNamespace", refused.stderr)

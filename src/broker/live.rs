@@ -7,16 +7,22 @@ use kube::{Client, ResourceExt as _};
 use secrecy::SecretString;
 
 use super::ports::{Cluster, IssueSession};
-use crate::api::{RecordingDestination, RoleARN, Transition};
+use crate::api::{ExternalIDSecretRef, RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
 use crate::cluster::{
     self, CopyAge, DestinationCache, Events, Pods, Subscription, destinations, secrets, tokens,
 };
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, BoundPod, Denial, NotIssued};
 use crate::domain::trust::{Purpose, Writes};
 use crate::domain::verdict::SecretObservation;
-use crate::secret::SessionCredentials;
+use crate::secret::{ExternalID, SessionCredentials};
+
+/// Secrets read at the same time.
+const READS: usize = 32;
+/// Those of one namespace, which leave most reads to others however slow theirs are.
+const READS_OF_A_NAMESPACE: usize = 4;
 
 pub(super) struct LiveCluster {
     pub(super) client: Client,
@@ -66,9 +72,37 @@ impl Cluster for LiveCluster {
 
 /// Sessions from STS. The External ID is read for each call, and dropped with it.
 pub(super) struct LiveSessions {
-    pub(super) client: Client,
-    pub(super) sts: Sts,
-    pub(super) writes: Writes,
+    secrets: SecretReads,
+    sts: Sts,
+    writes: Writes,
+}
+
+impl LiveSessions {
+    pub(super) fn new(client: Client, sts: Sts, writes: Writes) -> Self {
+        LiveSessions { secrets: SecretReads::new(client), sts, writes }
+    }
+}
+
+/// Reads Secrets, a limited number at a time: each takes 64 KiB, and thousands of sessions may begin together.
+struct SecretReads {
+    client: Client,
+    limiter: ConcurrencyLimiter,
+}
+
+impl SecretReads {
+    fn new(client: Client) -> Self {
+        let limiter = ConcurrencyLimiter::per_key(READS_OF_A_NAMESPACE).with_total(READS);
+        SecretReads { client, limiter }
+    }
+
+    async fn external_id(
+        &self,
+        namespace: &str,
+        reference: &ExternalIDSecretRef,
+    ) -> cluster::Result<(SecretObservation, Option<ExternalID>)> {
+        let _permit = self.limiter.acquire(namespace).await;
+        secrets::external_id(&self.client, namespace, reference).await
+    }
 }
 
 impl IssueSession for LiveSessions {
@@ -78,7 +112,7 @@ impl IssueSession for LiveSessions {
         // The CRD admits no other text than a role's ARN.
         let role: RoleARN =
             spec.role_arn.parse().map_err(|_| NotIssued::Denied(Denial::DestinationNotReady))?;
-        let found = secrets::external_id(&self.client, &namespace, &spec.external_id_secret_ref).await;
+        let found = self.secrets.external_id(&namespace, &spec.external_id_secret_ref).await;
         let found = found.map_err(|error| NotIssued::Unavailable(error.to_string()))?;
         let (version, external_id) = match found {
             (SecretObservation::Resolved { version, .. }, Some(external_id)) => (version, external_id),
@@ -93,5 +127,42 @@ impl IssueSession for LiveSessions {
         let (partition, purpose) = (&role.partition, Purpose::Upload);
         let call = AssumeRole::of(destination, &external_id, partition, purpose, self.writes);
         grant::issued(self.sts.assume_role(call).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use futures::FutureExt as _;
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_namespace_whose_secrets_do_not_come_leaves_reads_to_others() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let paths = asked.clone();
+        let never = tower::service_fn(move |request: axum::http::Request<Body>| {
+            paths.lock().unwrap().push(request.uri().path().to_owned());
+            std::future::pending::<Result<axum::http::Response<Body>, Infallible>>()
+        });
+        let reads = SecretReads::new(Client::new(never, "default"));
+        let reference = ExternalIDSecretRef { name: "acme".into(), key: "externalID".into() };
+        let mut waiting = Vec::new();
+        for (namespace, secrets) in [("many", 500), ("one", 1)] {
+            for _ in 0..secrets {
+                let mut read = Box::pin(reads.external_id(namespace, &reference));
+                assert!((&mut read).now_or_never().is_none());
+                waiting.push(read);
+            }
+        }
+        tokio::task::yield_now().await;
+        waiting.iter_mut().for_each(|read| assert!(read.now_or_never().is_none()));
+        let asked = asked.lock().unwrap();
+        let of =
+            |namespace: &str| asked.iter().filter(|path| path.contains(&format!("/{namespace}/"))).count();
+        assert_eq!((of("many"), of("one")), (4, 1));
     }
 }

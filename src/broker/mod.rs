@@ -27,8 +27,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::api::DESTINATIONS_PER_NAMESPACE;
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
-use crate::cluster::{self, DestinationCache, Events, Pods, UndecodableObjects, compact};
+use crate::cluster::{self, DestinationCache, Events, NamespaceLimit, Pods, UndecodableObjects, compact};
 use crate::domain::trust::Writes;
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
@@ -68,6 +69,9 @@ pub struct Config {
     /// EKS Pod Identity.
     #[arg(long, default_value = "secret")]
     pub platform_credentials: CredentialsSource,
+    /// Destinations in one namespace, at most, as the controller has it. The newest beyond it are treated as absent.
+    #[arg(long, default_value_t = DESTINATIONS_PER_NAMESPACE)]
+    pub destinations_per_namespace: usize,
     /// Directory of the platform's access key.
     #[arg(long, default_value = "/var/run/secrets/recording-operator/aws")]
     pub platform_key_dir: PathBuf,
@@ -93,7 +97,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let tls = TlsDirectory::new(config.tls_dir);
     tls.register(&mut registry);
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
-    let (destinations, watch) = DestinationCache::watch(client.clone(), compact::grants, undecodable);
+    let limit = NamespaceLimit::new(config.destinations_per_namespace);
+    let (destinations, watch) =
+        DestinationCache::watch(client.clone(), compact::grants, Some(limit), undecodable);
 
     let endpoint = config.aws_endpoint.endpoint();
     let connection = Connection::new(endpoint.clone());
@@ -104,7 +110,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let events = Events::new(client.clone(), "recording-broker");
     let pods = Pods::new(client.clone());
     let cluster = LiveCluster { client: client.clone(), pods, destinations: destinations.clone(), events };
-    let sessions = LiveSessions { client, sts, writes: Writes::new(config.require_conditional_writes) };
+    let sessions = LiveSessions::new(client, sts, Writes::new(config.require_conditional_writes));
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);
     let broker = Arc::new(Broker { grants, requests });

@@ -59,6 +59,7 @@ impl NamespaceAccounts {
                     }
                     Change::Deleted(namespace) => {
                         let name = namespace.name_any();
+                        listed.remove(&name);
                         if set(&all, &name, None).is_some() {
                             changed(&name);
                         }

@@ -2,8 +2,9 @@
 
 use crate::api::{
     CheckResult, ConditionType, Encryption, ExternalIDSecretRef, ObjectACL, RecordingDestination,
-    RecordingDestinationSpec, Validation,
+    RecordingDestinationSpec, RoleARN, Validation,
 };
+use crate::domain::grant;
 
 /// For a process that only needs to know which destinations there are.
 pub fn existence(destination: &mut RecordingDestination) {
@@ -19,6 +20,8 @@ pub fn grants(destination: &mut RecordingDestination) {
         status.conditions.retain(|condition| condition.type_ == ready);
         status.checks = Vec::new();
     }
+    let accounts = std::mem::take(&mut destination.spec.service_account_names);
+    destination.spec.service_account_names = grant::compact_accounts(accounts);
     without_proofs(destination);
 }
 
@@ -31,6 +34,7 @@ pub fn verdicts(destination: &mut RecordingDestination) {
         }
         status.checks.shrink_to_fit();
     }
+    destination.spec.service_account_names = Vec::new();
     without_proofs(destination);
 }
 
@@ -41,6 +45,22 @@ fn without_proofs(destination: &mut RecordingDestination) {
         condition.message = String::new();
     }
     status.conditions.shrink_to_fit();
+}
+
+/// For a destination beyond the limit of its namespace: of its spec only what decides which of the reasons not to validate it
+/// comes first.
+pub(super) fn beyond_limit(destination: &mut RecordingDestination) {
+    let whole = std::mem::replace(&mut destination.spec, empty_spec());
+    destination.spec.suspend = whole.suspend;
+    if let Ok(RoleARN { partition, account, .. }) = whole.role_arn.parse() {
+        destination.spec.role_arn = format!("arn:{partition}:iam::{account}:role/any");
+    }
+}
+
+/// Whether the destination is Ready or has a claim.
+pub(super) fn is_proved(destination: &RecordingDestination) -> bool {
+    let has_claim = destination.status.as_ref().is_some_and(|status| status.established_time.is_some());
+    has_claim || destination.condition(ConditionType::Ready).is_some_and(|ready| ready.status == "True")
 }
 
 /// A spec for a destination of which the spec is not kept.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::ListParams;
-use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::destination_watch::{DestinationChange, changes};
+use super::destination_watch::{DestinationChange, changes, is_same, key_of};
 use super::keyed_changes::{Key, KeyedChanges, Subscription};
-use super::lenient::{name_of, namespace_of};
+use super::namespace_limit::NamespaceLimit;
 use super::undecodable::UndecodableObjects;
 use crate::api::RecordingDestination;
 
@@ -29,11 +29,20 @@ pub struct DestinationCache {
     shared: Arc<Shared>,
 }
 
+type Destinations = HashMap<Key, Arc<RecordingDestination>>;
+
 struct Shared {
-    all: RwLock<HashMap<Key, Arc<RecordingDestination>>>,
+    all: RwLock<Destinations>,
+    limit: Option<NamespaceLimit>,
     changes: KeyedChanges,
     is_filled: watch::Sender<bool>,
     seen: Mutex<Seen>,
+}
+
+/// A list that is under way.
+struct Listed {
+    began: Instant,
+    all: Destinations,
 }
 
 /// When the copy was last known to be current, and when the API server last answered.
@@ -54,14 +63,16 @@ pub struct CopyAge {
 
 impl DestinationCache {
     /// An empty cache, and the watch that fills it, to be polled for as long as the cache is read. Each destination is cut
-    /// down by `keep`.
+    /// down by `keep`; those beyond `limit` are left out.
     pub fn watch(
         client: Client,
         keep: fn(&mut RecordingDestination),
+        limit: Option<NamespaceLimit>,
         undecodable: UndecodableObjects,
     ) -> (Self, impl Future<Output = Infallible> + Send) {
         let shared = Arc::new(Shared {
             all: RwLock::default(),
+            limit,
             changes: KeyedChanges::default(),
             is_filled: watch::Sender::new(false),
             seen: Mutex::new(Seen { current: Instant::now(), answered: None }),
@@ -69,7 +80,7 @@ impl DestinationCache {
         let cache = DestinationCache { shared: shared.clone() };
         let feed = {
             let shared = shared.clone();
-            let mut listed = HashMap::new();
+            let mut listed = None;
             changes(client.clone(), keep, undecodable).for_each(move |change| {
                 shared.take(change, &mut listed);
                 std::future::ready(())
@@ -106,17 +117,25 @@ impl DestinationCache {
 }
 
 impl Shared {
-    fn take(&self, change: DestinationChange, listed: &mut HashMap<Key, Arc<RecordingDestination>>) {
+    /// Takes a change. `listed` is what the list that is under way has brought so far.
+    fn take(&self, change: DestinationChange, listed: &mut Option<Listed>) {
         match change {
-            DestinationChange::Restarted => *listed = HashMap::new(),
+            DestinationChange::Restarted => {
+                *listed = Some(Listed { began: Instant::now(), all: HashMap::new() });
+                self.limit.iter().for_each(NamespaceLimit::clear);
+            }
             DestinationChange::Listed(destination) => {
+                let Some(Listed { all, .. }) = listed else { return };
                 let (key, new) = (key_of(&destination.metadata), Arc::new(destination));
+                let other = self.limit.as_ref().and_then(|limit| limit.add(&new.metadata));
                 // What has not changed is not held twice.
                 let old = self.all.read().unwrap().get(&key).filter(|old| is_same(old, &new)).cloned();
-                listed.insert(key, old.unwrap_or(new));
+                all.insert(key.clone(), old.unwrap_or(new));
+                [Some(key), other].iter().flatten().for_each(|key| _ = self.drop_beyond_limit(all, key));
             }
             DestinationChange::Complete => {
-                let before = std::mem::replace(&mut *self.all.write().unwrap(), std::mem::take(listed));
+                let Some(Listed { began, all }) = listed.take() else { return };
+                let before = std::mem::replace(&mut *self.all.write().unwrap(), all);
                 let now = self.all.read().unwrap();
                 self.changes.notify_where(|key| match (before.get(key), now.get(key)) {
                     (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
@@ -124,30 +143,36 @@ impl Shared {
                 });
                 drop(now);
                 self.is_filled.send_replace(true);
-                self.seen.lock().unwrap().current = Instant::now();
+                // The list is as of its beginning at the earliest, however long it took.
+                self.seen.lock().unwrap().current = began;
             }
             DestinationChange::Applied(destination) => {
                 let key = key_of(&destination.metadata);
-                self.all.write().unwrap().insert(key.clone(), Arc::new(destination));
-                self.changes.notify(&key);
+                let other = self.limit.as_ref().and_then(|limit| limit.add(&destination.metadata));
+                let mut all = self.all.write().unwrap();
+                all.insert(key.clone(), Arc::new(destination));
+                self.drop_beyond_limit(&mut all, &key);
+                let other = other.filter(|other| self.drop_beyond_limit(&mut all, other));
+                drop(all);
+                [Some(key), other].iter().flatten().for_each(|key| self.changes.notify(key));
             }
             DestinationChange::Gone(metadata) => {
                 let key = key_of(&metadata);
+                listed.iter_mut().for_each(|listed| _ = listed.all.remove(&key));
+                self.limit.iter().for_each(|limit| _ = limit.remove(&metadata));
                 self.all.write().unwrap().remove(&key);
                 self.changes.notify(&key);
             }
             DestinationChange::Current => self.seen.lock().unwrap().current = Instant::now(),
         }
     }
-}
 
-fn key_of(metadata: &ObjectMeta) -> Key {
-    (namespace_of(metadata).to_owned(), name_of(metadata).to_owned())
-}
-
-fn is_same(one: &RecordingDestination, other: &RecordingDestination) -> bool {
-    let version = |of: &RecordingDestination| of.metadata.resource_version.clone();
-    one.metadata.uid == other.metadata.uid && version(one).is_some() && version(one) == version(other)
+    /// Drops a destination beyond the limit of its namespace. When it comes to be within, the controller writes its status, and
+    /// with that it is back before it can be Ready.
+    fn drop_beyond_limit(&self, all: &mut Destinations, key: &Key) -> bool {
+        let found = all.get(key).zip(self.limit.as_ref());
+        found.is_some_and(|(found, limit)| limit.cuts(found)) && all.remove(key).is_some()
+    }
 }
 
 /// While the copy is old, finds out whether the API server answers. Any answer counts that it could have given to the watch

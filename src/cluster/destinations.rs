@@ -15,6 +15,9 @@ use crate::api::{
 };
 
 const KIND: &str = "recordingdestination";
+/// Attempts to write a status while others keep changing the destination. The caller tries again later and meanwhile holds up
+/// no other destination.
+const ATTEMPTS: u32 = 5;
 
 /// The destination of that name; `None` when there is none.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
@@ -82,7 +85,8 @@ pub async fn fresh(client: &Client, seen: &RecordingDestination) -> Result<Optio
     Ok(found.filter(|found| found.metadata.uid == seen.metadata.uid))
 }
 
-/// Server-side-applies the controller's fields of the status; `None` when the destination is gone.
+/// Server-side-applies the controller's fields of the status; `None` when the destination is gone. After a few conflicts the
+/// error is the last one.
 pub async fn apply_status(
     client: &Client,
     destination: &RecordingDestination,
@@ -91,7 +95,9 @@ pub async fn apply_status(
     let params = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
     let name = destination.name_any();
     let mut version = destination.metadata.resource_version.clone();
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         let patch = json!({
             "apiVersion": <RecordingDestination as kube::Resource>::api_version(&()),
             "kind": <RecordingDestination as kube::Resource>::kind(&()),
@@ -108,7 +114,7 @@ pub async fn apply_status(
                     .map_err(|error| failed("patch status of", destination, error.into()));
             }
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
-            Err(kube::Error::Api(refusal)) if refusal.code == 409 => {
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 && attempt < ATTEMPTS => {
                 // The destination was edited, but the status is still true of the generation that it names.
                 let Some(now) = fresh(client, destination).await? else { return Ok(None) };
                 version = now.metadata.resource_version;
@@ -154,4 +160,51 @@ fn api(client: &Client, destination: &RecordingDestination) -> Api<LenientDestin
 
 fn failed(verb: &'static str, destination: &RecordingDestination, error: kube::Error) -> CallError {
     CallError::on(verb, KIND, namespace_of(&destination.metadata), &destination.name_any(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use axum::http::{Method, Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_status_is_written_despite_some_conflicts_but_not_tried_without_end() {
+        for (conflicts, writes, is_written) in [(0, 1, true), (4, 5, true), (1_000, 5, false)] {
+            let seen: Value = json!({
+                "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
+                "metadata": {"namespace": "tenant-acme", "name": "acme", "uid": "1", "resourceVersion": "7"},
+                "spec": {
+                    "bucket": "acme-recordings", "region": "us-east-1",
+                    "roleARN": "arn:aws:iam::111111111111:role/writer", "externalIDSecretRef": {"name": "acme"},
+                },
+            });
+            let patches = Arc::new(AtomicU32::new(0));
+            let (count, found) = (patches.clone(), seen.to_string());
+            let server = tower::service_fn(move |request: Request<Body>| {
+                let is_refused = request.method() == Method::PATCH && count.fetch_add(1, SeqCst) < conflicts;
+                let refusal =
+                    json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409});
+                let (code, body) = if is_refused { (409, refusal.to_string()) } else { (200, found.clone()) };
+                async move {
+                    Ok::<_, Infallible>(
+                        Response::builder().status(code).body(Body::from(body.into_bytes())).unwrap(),
+                    )
+                }
+            });
+            let client = Client::new(server, "default");
+            let destination = serde_json::from_value(seen).unwrap();
+            let result = apply_status(&client, &destination, &RecordingDestinationStatus::default()).await;
+            assert_eq!(patches.load(SeqCst), writes, "{conflicts} conflicts");
+            match result {
+                Ok(written) => assert!(is_written && written.is_some(), "{conflicts} conflicts"),
+                Err(error) => assert!(!is_written && error.is_conflict(), "{error}"),
+            }
+        }
+    }
 }

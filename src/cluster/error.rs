@@ -25,6 +25,11 @@ impl CallError {
         matches!(self.source, kube::Error::SerdeError(_))
     }
 
+    /// Whether the object was changed by somebody else meanwhile.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status) if status.code == 409)
+    }
+
     /// A call on an object that is in no namespace.
     pub fn cluster_wide(verb: &'static str, kind: &str, name: &str, source: kube::Error) -> Self {
         CallError { verb, object: format!("{kind} {name}").trim_end().to_owned(), source }

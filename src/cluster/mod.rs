@@ -13,8 +13,11 @@ mod events;
 mod keyed_changes;
 mod lenient;
 mod names;
+mod namespace_limit;
 mod pods;
 pub mod secrets;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -31,4 +34,5 @@ pub use error::{CallError, Result};
 pub use events::Events;
 pub use keyed_changes::{KeyedChanges, Subscription};
 pub use pods::Pods;
+pub use namespace_limit::NamespaceLimit;
 pub use undecodable::UndecodableObjects;

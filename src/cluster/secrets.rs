@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::GetParams;
 use kube::core::Request;
 use kube::{Client, Resource as _};
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretSlice, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use super::error::{CallError, Result};
 use super::lenient::or_none;
 use super::names;
 use crate::api::{EXTERNAL_ID_SECRET_TYPE, ExternalIDSecretRef};
-use crate::domain::verdict::SecretObservation;
+use crate::domain::verdict::{LARGEST_SECRET, SecretObservation};
 use crate::secret::{ExternalID, MalformedExternalID};
 
 /// A Secret, as far as it is read. Its metadata is a tenant's, as is whatever else it holds: none of it can fail to be
@@ -47,7 +48,8 @@ pub async fn external_id(
     let not_a_name = |error| CallError::on("get", "secret", namespace, &reference.name, error);
     names::check(namespace, &reference.name).map_err(not_a_name)?;
     let body = match get(client, namespace, &reference.name).await {
-        Ok(body) => body,
+        Ok(Some(body)) => body,
+        Ok(None) => return Ok((SecretObservation::TooLarge, None)),
         Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
             return Ok((SecretObservation::NotFound, None));
         }
@@ -70,11 +72,24 @@ pub async fn external_id(
     })
 }
 
-async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Body> {
+/// The Secret; `None` where it is too large.
+async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<Body>> {
     let request = Request::new(Secret::url_path(&(), Some(namespace)));
     let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
-    let text = SecretString::from(client.request_text(request).await?);
-    serde_json::from_str(text.expose_secret()).map_err(kube::Error::SerdeError)
+    let mut answer = std::pin::pin!(client.request_stream(request).await?.take(LARGEST_SECRET + 1));
+    // A buffer that grew would leave copies of the Secret behind.
+    let mut bytes = SecretSlice::from(vec![0; LARGEST_SECRET as usize + 1]);
+    let mut read = 0;
+    loop {
+        match answer.read(&mut bytes.expose_secret_mut()[read..]).await.map_err(kube::Error::ReadEvents)? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    if read as u64 > LARGEST_SECRET {
+        return Ok(None);
+    }
+    serde_json::from_slice(&bytes.expose_secret()[..read]).map(Some).map_err(kube::Error::SerdeError)
 }
 
 /// The External ID in a value of `data`.
@@ -149,6 +164,32 @@ mod tests {
         }
     }
 
+    /// One that sends a Secret without end, as a tenant's of 1.4 MiB is to a process that reads hundreds.
+    #[tokio::test]
+    async fn of_a_large_secret_no_more_is_read_than_of_one_that_is_used() {
+        for (filler, expected) in [(60_000, true), (70_000, false)] {
+            let sent = Arc::new(Mutex::new(0));
+            let count = sent.clone();
+            let text = secret(json!({"data": {"filler": "x".repeat(filler)}})).to_string();
+            let server = tower::service_fn(move |_: axum::http::Request<Body>| {
+                let spaces = if expected { 0 } else { usize::MAX };
+                let chunks = std::iter::once(text.clone()).chain((0..spaces).map(|_| " ".repeat(4096)));
+                let count = count.clone();
+                let chunks = chunks.map(move |chunk| {
+                    *count.lock().unwrap() += chunk.len();
+                    Ok::<_, Infallible>(chunk)
+                });
+                let body = axum::body::Body::from_stream(futures::stream::iter(chunks));
+                async move { Ok::<_, Infallible>(axum::http::Response::new(body)) }
+            });
+            let reference = ExternalIDSecretRef { name: "acme".into(), key: "externalID".into() };
+            let read = external_id(&Client::new(server, "default"), "tenant-acme", &reference).await;
+            let (observation, id) = read.unwrap();
+            assert_eq!((id.is_some(), observation == SecretObservation::TooLarge), (expected, !expected));
+            assert!(*sent.lock().unwrap() < 80_000, "{sent:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_secret_that_cannot_be_decoded_leaves_nothing_in_the_log() {
         let malformed = || SecretObservation::Malformed(MalformedExternalID::Character);
@@ -167,7 +208,17 @@ mod tests {
             ("no type", text(json!({"type": [ID]})), Some(SecretObservation::TypeMismatch)),
             ("not JSON", format!("{ID} {cut}"), None),
             ("cut off", cut, None),
-            ("huge", text(json!({"data": {"externalID": ID.repeat(30_000)}})), Some(malformed())),
+            ("long", text(json!({"data": {"externalID": ID.repeat(1_000)}})), Some(malformed())),
+            (
+                "huge",
+                text(json!({"data": {"externalID": ID.repeat(30_000)}})),
+                Some(SecretObservation::TooLarge),
+            ),
+            (
+                "huge beside the External ID",
+                text(json!({"data": {"other": ID.repeat(3_000)}})),
+                Some(SecretObservation::TooLarge),
+            ),
             (
                 "a list of Secrets",
                 json!([secret(json!({}))]).to_string(),

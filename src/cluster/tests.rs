@@ -21,7 +21,7 @@ use crate::api::RecordingDestination;
 
 /// How an answer goes on after its lines.
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+pub(super) enum Then {
     Ends,
     /// Nothing comes any more, not even the end of the connection.
     IsSilent,
@@ -29,7 +29,7 @@ enum Then {
 
 /// An API server that gives these answers, one to a watch or list after the other, and then none.
 #[derive(Clone, Default)]
-struct ApiServer {
+pub(super) struct ApiServer {
     asked: Arc<Mutex<Vec<String>>>,
     answers: Arc<Mutex<VecDeque<Answer>>>,
 }
@@ -38,13 +38,13 @@ struct ApiServer {
 type Answer = (u16, Vec<String>, Then);
 
 impl ApiServer {
-    fn answering(answers: impl IntoIterator<Item = (u16, Vec<Value>, Then)>) -> Self {
+    pub(super) fn answering(answers: impl IntoIterator<Item = (u16, Vec<Value>, Then)>) -> Self {
         let text = |lines: Vec<Value>| lines.iter().map(|line| format!("{line}\n")).collect();
         let answers = answers.into_iter().map(|(status, lines, then)| (status, text(lines), then));
         ApiServer { answers: Arc::new(Mutex::new(answers.collect())), ..ApiServer::default() }
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
@@ -71,7 +71,7 @@ impl ApiServer {
     }
 }
 
-fn destination(name: &str, version: &str) -> Value {
+pub(super) fn destination(name: &str, version: &str) -> Value {
     json!({
         "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
         "metadata": {"namespace": "tenant-acme", "name": name, "uid": format!("uid-{name}"), "resourceVersion": version},
@@ -89,15 +89,15 @@ fn undecodable(name: &str, version: &str) -> Value {
     destination
 }
 
-fn event(kind: &str, object: Value) -> Value {
+pub(super) fn event(kind: &str, object: Value) -> Value {
     json!({"type": kind, "object": object})
 }
 
-fn bookmark(version: &str) -> Value {
+pub(super) fn bookmark(version: &str) -> Value {
     event("BOOKMARK", json!({"apiVersion": "v", "kind": "k", "metadata": {"resourceVersion": version}}))
 }
 
-fn end_of_list(version: &str) -> Value {
+pub(super) fn end_of_list(version: &str) -> Value {
     let mut mark = bookmark(version);
     mark["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     mark
@@ -168,6 +168,37 @@ async fn a_server_that_streams_no_lists_is_read_in_pages_and_large_ones_in_halve
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_to_stream_a_list_holds_for_that_list_alone() {
+    let refusal = json!({"kind": "Status", "status": "Failure", "message": "no", "code": 400});
+    let page = json!({"metadata": {"resourceVersion": "10"}, "items": [destination("one", "1")]});
+    let server = ApiServer::answering([
+        (400, vec![refusal], Then::Ends),
+        (200, vec![page], Then::Ends),
+        (410, vec![json!({"kind": "Status", "status": "Failure", "code": 410})], Then::Ends),
+        (200, added(&["one"]), Then::IsSilent),
+    ]);
+    let seen = seen_within(10, &server).await;
+    assert_eq!(seen, ["restarted", "one", "complete", "restarted", "one", "complete"]);
+    let asked = server.asked.lock().unwrap();
+    assert!(asked[3].contains("sendInitialEvents"), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_deleted_during_a_list_does_not_end_the_list() {
+    let deleted = vec![
+        event("ADDED", destination("one", "1")),
+        event("ADDED", destination("two", "1")),
+        event("DELETED", destination("one", "9")),
+        end_of_list("10"),
+    ];
+    let server = ApiServer::answering([(200, deleted.clone(), Then::IsSilent)]);
+    assert_eq!(seen_within(10, &server).await, ["restarted", "one", "two", "-one", "complete"]);
+    let server = ApiServer::answering([(200, deleted, Then::IsSilent)]);
+    let (cache, _) = cache(&server, 1).await;
+    assert!(cache.get("tenant-acme", "one").is_none() && cache.get("tenant-acme", "two").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_whose_packets_are_lost_is_followed_by_a_new_list() {
     let server = ApiServer::answering([
         (200, added(&["one"]), Then::Ends),
@@ -199,7 +230,7 @@ async fn a_list_that_ends_early_or_a_version_that_is_too_old_lists_again() {
 /// A cache over such a server, after so many seconds; its watch goes on.
 async fn cache(server: &ApiServer, seconds: u64) -> (DestinationCache, UndecodableObjects) {
     let undecodable = UndecodableObjects::register(&mut Registry::default(), "RecordingDestination");
-    let (cache, watch) = DestinationCache::watch(server.client(), verdicts, undecodable.clone());
+    let (cache, watch) = DestinationCache::watch(server.client(), verdicts, None, undecodable.clone());
     tokio::spawn(watch);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     (cache, undecodable)

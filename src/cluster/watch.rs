@@ -40,6 +40,7 @@ pub(super) enum Change<K> {
     /// The list is complete.
     Complete,
     Applied(K),
+    /// Deleted, which can happen during a list.
     Deleted(K),
     /// A bookmark: there are no other changes so far.
     Current,
@@ -92,7 +93,7 @@ struct Watcher<K> {
     api: Api<K>,
     kind: &'static str,
     state: State<K>,
-    /// Whether the server streams lists, as far as is known.
+    /// Whether the server is to stream the next list. It is asked again after each list that it did not stream.
     streams: bool,
     page: u32,
     /// Consecutive ones.
@@ -141,6 +142,8 @@ where
                 }
                 (None, None, Some(version)) => {
                     self.state = State::Listed { version };
+                    // What refused to stream may have been a proxy, or a server that is upgraded.
+                    self.streams = true;
                     Ok(Some(Change::Complete))
                 }
                 (None, next, _) => self.next_page(next).await,
@@ -199,7 +202,7 @@ where
                 return Ok(Some(Change::Complete));
             }
             WatchEvent::Bookmark(_) => None,
-            WatchEvent::Deleted(_) => return Err("an object was deleted within the list".to_owned()),
+            WatchEvent::Deleted(object) => Some(Change::Deleted(object)),
             WatchEvent::Error(status) => return Err(came_back(&kube::Error::Api(status))),
         };
         self.state = State::Streaming(events);

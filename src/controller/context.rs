@@ -8,11 +8,10 @@ use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::claims::Claims;
-use super::limit::NamespaceLimit;
 use super::metrics::{LimitedExternalIDs, ValidationDurations};
 use crate::api::{Objection, RecordingDestination};
 use crate::aws::Examiner;
-use crate::cluster::Events;
+use crate::cluster::{Events, NamespaceLimit};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::verdict::{Due, Recent, Rules, due, next_validation};
 

@@ -4,7 +4,6 @@ mod certificates;
 mod claims;
 mod context;
 mod gather;
-mod limit;
 mod metrics;
 mod reconcile;
 mod secret_reads;
@@ -15,14 +14,14 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use futures::channel::mpsc;
-use futures::{StreamExt as _, TryStreamExt as _};
 use kube::runtime::Controller;
 use prometheus_client::registry::Registry;
 
 use crate::api::DESTINATIONS_PER_NAMESPACE;
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
-use crate::cluster::{self, Events, NamespaceAccounts, UndecodableObjects, compact};
+use crate::cluster::{self, Events, NamespaceAccounts, NamespaceLimit, UndecodableObjects, compact};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::trust::Writes;
@@ -31,7 +30,6 @@ use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
 use context::Context;
-use limit::NamespaceLimit;
 use metrics::{LimitedExternalIDs, ValidationDurations};
 use reconcile::{on_error, reconcile};
 
@@ -120,13 +118,13 @@ pub async fn run(
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
     let (gone, mut ended) = mpsc::unbounded::<String>();
     let namespace_limit = Arc::new(NamespaceLimit::new(config.destinations_per_namespace));
-    let (listed, limited, admit) = (namespace_limit.clone(), namespace_limit.clone(), wake.clone());
+    let (limited, admit) = (namespace_limit.clone(), wake.clone());
+    let limit = namespace_limit.clone();
     let (store, changes) =
-        cluster::reflect(client.clone(), compact::verdicts, undecodable, move |metadata| {
+        cluster::reflect(client.clone(), compact::verdicts, limit, undecodable, move |metadata| {
             _ = gone.unbounded_send(metadata.uid.clone().unwrap_or_default());
             limited.remove(metadata).into_iter().for_each(|admitted| _ = admit.unbounded_send(admitted));
         });
-    let changes = changes.inspect_ok(move |destination| listed.add(destination));
     let controller = Controller::for_stream(changes, store).reconcile_on(woken);
     let listed = controller.store();
     let mut large = Registry::default();

@@ -46,7 +46,11 @@ pub(super) fn on_error(
     context: Arc<Context>,
 ) -> Action {
     let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
-    tracing::error!(namespace, name, %error, "reconciling a destination failed; trying again");
+    // Whoever edits a destination without end fills no log.
+    match error.is_conflict() {
+        true => tracing::debug!(namespace, name, %error, "the destination keeps changing; trying again"),
+        false => tracing::error!(namespace, name, %error, "reconciling a destination failed; trying again"),
+    }
     let mut failures = context.failures.lock().unwrap();
     // The controller is not notified of deletions.
     if failures.len() > context.destinations.len() + 64 {

@@ -88,7 +88,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let tls = TlsDirectory::new(config.tls_dir);
     tls.register(&mut registry);
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
-    let (cache, watch) = DestinationCache::watch(client.clone(), compact::existence, undecodable);
+    let (cache, watch) = DestinationCache::watch(client.clone(), compact::existence, None, undecodable);
 
     let (present, follow) = match config.webhook_configuration {
         Some(name) => {

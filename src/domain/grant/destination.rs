@@ -1,5 +1,6 @@
 //! From a pod to its destination: whether the pod may use it, and what it may have.
 
+use super::accounts::is_allowed;
 use super::denial::Denial;
 use super::identity::PodIdentity;
 use crate::api::{ConditionType, DeliveryState, DestinationDocument, Endpoint, RecordingDestination};
@@ -11,8 +12,7 @@ where
     T: AsRef<RecordingDestination>,
 {
     let found = destination.ok_or(Denial::DestinationNotFound)?;
-    let allowed = &found.as_ref().spec.service_account_names;
-    if allowed.is_empty() || allowed.contains(&identity.service_account) {
+    if is_allowed(&found.as_ref().spec.service_account_names, &identity.service_account) {
         Ok(found)
     } else {
         Err(Denial::ServiceAccountNotAllowed)

@@ -3,6 +3,7 @@
 //! A token leads to a pod, the pod to a destination, the destination to a session. Each link is a function here, and each
 //! can only be reached through the one before it.
 
+mod accounts;
 mod copy_age;
 mod denial;
 mod destination;
@@ -13,6 +14,7 @@ mod session;
 mod tests;
 mod token;
 
+pub use accounts::compact_accounts;
 pub use copy_age::may_use_copy;
 pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};

@@ -14,8 +14,13 @@ pub struct ByAge {
 }
 
 impl ByAge {
-    pub fn add(&mut self, created: Option<Timestamp>, uid: &str, name: &str) {
-        self.all.insert((created, uid.to_owned()), name.to_owned());
+    /// Adds a destination. If it is new, returns the oldest one beyond the limit: no other can be beyond only since now.
+    pub fn add(&mut self, created: Option<Timestamp>, uid: &str, name: &str, limit: usize) -> Option<&str> {
+        let known = self.all.insert((created, uid.to_owned()), name.to_owned());
+        if known.is_some() || self.all.len() <= limit {
+            return None;
+        }
+        self.all.values().nth(limit).map(String::as_str)
     }
 
     /// Removes a destination. Returns the one that is within the limit now and was not before, if there is one.
@@ -62,7 +67,7 @@ mod tests {
     fn by_age(count: i64) -> ByAge {
         let mut all = ByAge::default();
         for number in (0..count).rev() {
-            all.add(Some(at(number / 2)), &format!("uid-{number}"), &format!("name-{number}"));
+            all.add(Some(at(number / 2)), &format!("uid-{number}"), &format!("name-{number}"), 6);
         }
         all
     }
@@ -83,6 +88,15 @@ mod tests {
         assert_eq!(beyond(5), [5]);
         assert_eq!(beyond(6), [0; 0]);
         assert_eq!(beyond(500), [0; 0]);
+    }
+
+    #[test]
+    fn an_older_destination_puts_the_newest_within_the_limit_beyond_it() {
+        let mut all = by_age(3);
+        assert_eq!(all.add(Some(at(0)), "uid-0", "name-0", 3), None, "it is known");
+        assert_eq!(all.add(Some(at(-1)), "older", "older", 4), None, "there is room");
+        assert_eq!(all.add(Some(at(-2)), "oldest", "oldest", 4), Some("name-2"));
+        assert_eq!(all.add(Some(at(9)), "newest", "newest", 5), Some("newest"));
     }
 
     #[test]

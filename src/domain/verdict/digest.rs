@@ -6,7 +6,8 @@ use crate::api::{RecordingDestinationSpec, Validation};
 
 pub(super) type Digest = [u8; 16];
 
-/// A spec, as far as it matters whether another one equals it.
+/// A spec, as far as it matters whether another one equals it: without the service accounts, on which no validation
+/// depends and which the watch's copy lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecDigest {
     whole: Digest,
@@ -20,13 +21,10 @@ pub struct SpecDigest {
 
 impl SpecDigest {
     pub fn of(spec: &RecordingDestinationSpec) -> Self {
-        let proved = RecordingDestinationSpec {
-            validation: Validation::default(),
-            service_account_names: Vec::new(),
-            ..spec.clone()
-        };
+        let whole = RecordingDestinationSpec { service_account_names: Vec::new(), ..spec.clone() };
+        let proved = RecordingDestinationSpec { validation: Validation::default(), ..whole.clone() };
         let json = |spec| digest(&serde_json::to_vec(spec).expect("texts and numbers serialize"));
-        SpecDigest { whole: json(spec), proved: json(&proved), target: target(spec), secret: secret(spec) }
+        SpecDigest { whole: json(&whole), proved: json(&proved), target: target(spec), secret: secret(spec) }
     }
 
     /// Whether only fields that no proof depends on differ.

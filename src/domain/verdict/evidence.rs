@@ -28,6 +28,9 @@ pub enum Evidence {
     },
 }
 
+/// Bytes of a Secret, as the API server sends it, that are read at most.
+pub const LARGEST_SECRET: u64 = 64 * 1024;
+
 /// What reading the Secret reference came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretObservation {
@@ -41,6 +44,8 @@ pub enum SecretObservation {
     /// A Secret of another type, whose value was dropped unread.
     TypeMismatch,
     KeyMissing,
+    /// A Secret of more than [`LARGEST_SECRET`] bytes, of which no value was read.
+    TooLarge,
     /// A value that is not an External ID.
     Malformed(MalformedExternalID),
     /// The API server refused it, with this HTTP status.

@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use evidence::{
-    BucketEvidence, Enforcement, EnforcementMode, Evidence, NegativeAnswer, Platform, RoleEvidence, Rules,
-    SecretObservation, Texts,
+    BucketEvidence, Enforcement, EnforcementMode, Evidence, LARGEST_SECRET, NegativeAnswer, Platform,
+    RoleEvidence, Rules, SecretObservation, Texts,
 };
 pub use recent::{Recent, is_new_external_id};
 pub use schedule::{Due, Work, bucket_is_due, due, next_validation};

@@ -1,6 +1,6 @@
 //! The Secret → the `SecretResolved` finding.
 
-use super::evidence::SecretObservation;
+use super::evidence::{LARGEST_SECRET, SecretObservation};
 use super::findings::{CheckOutcome, Conclusion};
 use crate::api::{Reason, RecordingDestination};
 
@@ -38,6 +38,16 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
             Reason::SecretKeyMissing,
             format!("Secret {name} has no key {key}"),
             format!("Put the External ID under {key}, or name the right key in spec.externalIDSecretRef.key"),
+        ),
+        SecretObservation::TooLarge => failed(
+            Reason::ExternalIDMalformed,
+            format!(
+                "Secret {name} has more than {} KiB with its metadata, the most that is read; its value was not used",
+                LARGEST_SECRET / 1024
+            ),
+            format!(
+                "Keep the External ID in a Secret of its own:\nkubectl delete secret {name} --namespace {namespace}\n{create}"
+            ),
         ),
         SecretObservation::Unreadable(status) => CheckOutcome::new(
             Conclusion::Inconclusive,

@@ -29,6 +29,7 @@ fn each_failure_has_its_own_reason() {
             ExternalIDsLimited,
         ),
         ("no such key", secret(SecretObservation::KeyMissing), "False", SecretKeyMissing),
+        ("a large Secret", secret(SecretObservation::TooLarge), "False", ExternalIDMalformed),
         ("not an External ID", secret(SecretObservation::Malformed(malformed)), "False", ExternalIDMalformed),
         (
             "denied, and the key is ours",
