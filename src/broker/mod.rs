@@ -30,11 +30,14 @@ use jiff::Timestamp;
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
 use crate::cluster::{self, DestinationCache, Events, UndecodableObjects, compact};
 use crate::serve::{self, Readiness, TlsDirectory};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, LineLimit, Metrics};
 use grants::Grants;
 use live::{LiveCluster, LiveSessions};
 use metrics::Requests;
 use routes::{Broker, router};
+
+/// Log lines about strangers in ten seconds.
+const STRANGERS_LINES: u64 = 100;
 
 /// How the broker is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -102,7 +105,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let sessions = LiveSessions { client, sts };
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);
-    let broker = Arc::new(Broker { grants, requests });
+    let broker = Arc::new(Broker { grants, requests, strangers: LineLimit::new(STRANGERS_LINES) });
     let app = router(broker.clone());
 
     let listed = readiness.part("destinations");

@@ -96,3 +96,54 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_must_be_complete_ten_seconds_after_its_first_byte() {
+        let (mut client, server) = duplex(1024);
+        let answer = tower::service_fn(async |_: Request<()>| Ok::<_, Infallible>(()));
+        let (mut stream, mut service) = timed(server, answer, HEAD);
+        let began = tokio::time::Instant::now();
+        let (mut buffer, idle) = ([0; 64], Duration::from_secs(100));
+        for request in 1..=3 {
+            // The peer is idle for longer, and then sends a head in two parts.
+            let sent = async {
+                tokio::time::sleep(idle).await;
+                client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+                tokio::time::sleep(HEAD / 2).await;
+                client.write_all(b"\r\n").await.unwrap();
+            };
+            let read = async {
+                assert_eq!(stream.read(&mut buffer).await.unwrap(), 16);
+                assert_eq!(stream.read(&mut buffer).await.unwrap(), 2);
+            };
+            tokio::join!(sent, read);
+            service.call(Request::new(())).await.unwrap();
+            assert_eq!(began.elapsed(), request * (idle + HEAD / 2));
+        }
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
+        let begun = tokio::time::Instant::now();
+        let sent = async {
+            for _ in 0..30 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                _ = client.write_all(b"G").await;
+            }
+        };
+        let read = async {
+            while stream.read(&mut buffer).await.is_ok() {}
+            begun.elapsed()
+        };
+        let ((), took) = tokio::join!(sent, read);
+        assert!((HEAD..HEAD + Duration::from_secs(1)).contains(&took), "{took:?}");
+    }
+}

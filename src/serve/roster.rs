@@ -333,7 +333,8 @@ mod tests {
             assert_eq!(roster.identify(number, pod("calls", "a")), None);
         }
         assert!(roster.members.is_empty() && roster.pods.is_empty());
-        for tree in [&roster.strangers, &roster.answered, &roster.idle_api_servers, &roster.busy_api_servers] {
+        for tree in [&roster.strangers, &roster.answered, &roster.idle_api_servers, &roster.busy_api_servers]
+        {
             assert!(tree.is_empty());
         }
     }

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::api::LEAST_BANDWIDTH_LIMIT;
 use crate::cluster::{self, DestinationCache, UndecodableObjects, compact, webhook_paths};
@@ -89,9 +89,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
     let (cache, watch) = DestinationCache::watch(client.clone(), compact::existence, undecodable);
 
+    let unknown = Arc::new(Notify::new());
     let (present, follow) = match config.webhook_configuration {
         Some(name) => {
-            let (present, follow) = webhook_paths::follow(client.clone(), &name);
+            let (present, follow) = webhook_paths::follow(client.clone(), &name, unknown.clone());
             (present, follow.boxed())
         }
         None => {
@@ -99,7 +100,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             (present, std::future::pending().boxed())
         }
     };
-    let paths = Arc::new(AcceptedPaths::new(present));
+    let paths = Arc::new(AcceptedPaths::new(present, unknown));
 
     let webhook = Webhook {
         destinations: LiveDestinations { client, cache: cache.clone() },

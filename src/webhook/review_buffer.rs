@@ -18,6 +18,8 @@ const SMALL: usize = 64 * 1024;
 const DECODED_PER_BYTE: usize = 32;
 /// Time for a review to arrive. The API server sends it at once and waits ten seconds for the answer.
 const ARRIVAL: Duration = Duration::from_secs(5);
+/// The same for a small one, which needs few packets.
+const ARRIVAL_OF_SMALL: Duration = Duration::from_secs(2);
 /// Time for other reviews to be decoded first.
 const QUEUE: Duration = Duration::from_secs(5);
 
@@ -68,11 +70,11 @@ impl Lanes {
     ) -> Result<T, Unread> {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
-        let lane = match length {
-            Some(length) if length <= SMALL => &self.small,
-            _ => &self.large,
+        let (lane, time) = match length {
+            Some(length) if length <= SMALL => (&self.small, ARRIVAL_OF_SMALL),
+            _ => (&self.large, ARRIVAL),
         };
-        let arrival = timeout(ARRIVAL, lane.arrive(body)).await;
+        let arrival = timeout(time, lane.arrive(body)).await;
         let (review, _arrived) = arrival.unwrap_or(Err(Unread::Incomplete))?;
         let decoded_kib = review.len().div_ceil(1024) * DECODED_PER_BYTE;
         let decoding = timeout(QUEUE, lane.decoding.acquire_many(decoded_kib as u32)).await;
