@@ -51,7 +51,20 @@ impl ConcurrencyLimiter {
 
     /// Waits for a permit: first for one of the key, then for the key's turn among all.
     pub async fn acquire(&self, key: &str) -> Permit {
+        self.permit(self.key(key)).await
+    }
+
+    /// The same, unless `most` calls of the key hold or await a permit already.
+    pub async fn acquire_unless_crowded(&self, key: &str, most: usize) -> Option<Permit> {
         let key = self.key(key);
+        // Each of them holds a clone, as do the map and this call.
+        match Arc::strong_count(&key) < most + 2 + 1 {
+            true => Some(self.permit(key).await),
+            false => None,
+        }
+    }
+
+    async fn permit(&self, key: Arc<Key>) -> Permit {
         let of_key = key.permits.clone().acquire_owned().await.expect("it is never closed");
         let of_total = match self.total.clone() {
             Some(total) => {
@@ -130,6 +143,20 @@ mod tests {
         let last = order.iter().rposition(|key| *key != "many").unwrap();
         assert!(last <= 3, "after one of the many: {:?}", &order[..8]);
         assert_eq!(order.len(), 43);
+    }
+
+    #[tokio::test]
+    async fn a_crowded_key_is_turned_away_and_another_is_not() {
+        let limiter = ConcurrencyLimiter::per_key(1).with_total(2);
+        let mut calls: Vec<_> = (0..5).map(|_| Box::pin(limiter.acquire_unless_crowded("many", 3))).collect();
+        let mut seen: Vec<_> = calls.iter_mut().map(|call| call.now_or_never()).collect();
+        let is_refused = |seen: &Option<Option<Permit>>| matches!(seen, Some(None));
+        assert!(matches!(seen[0], Some(Some(_))) && seen[1].is_none() && seen[2].is_none());
+        assert!(is_refused(&seen[3]) && is_refused(&seen[4]));
+        let other = limiter.acquire_unless_crowded("one", 3).now_or_never();
+        assert!(matches!(other, Some(Some(_))));
+        drop((seen.drain(..), calls.drain(..)));
+        assert!(matches!(limiter.acquire_unless_crowded("many", 3).now_or_never(), Some(Some(_))));
     }
 
     #[tokio::test]

@@ -211,8 +211,11 @@ pub async fn shutdown() {
 }
 
 /// Limits log lines that a stranger can cause.
-#[derive(Debug, Default)]
-pub struct LineLimit(Mutex<Lines>);
+#[derive(Debug)]
+pub struct LineLimit {
+    most: u64,
+    lines: Mutex<Lines>,
+}
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -222,22 +225,25 @@ struct Lines {
 }
 
 impl LineLimit {
-    /// Lines in each interval.
-    const MOST: u64 = 20;
     const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// At most so many lines in ten seconds.
+    pub fn new(most: u64) -> Self {
+        LineLimit { most, lines: Mutex::default() }
+    }
 
     /// Whether a line may be written, and then how many before it were not.
     pub fn next(&self) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now())
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).next(self.most, Instant::now())
     }
 }
 
 impl Lines {
-    fn next(&mut self, now: Instant) -> Option<u64> {
+    fn next(&mut self, most: u64, now: Instant) -> Option<u64> {
         if self.began.is_none_or(|began| now.duration_since(began) >= LineLimit::INTERVAL) {
             (self.began, self.written) = (Some(now), 0);
         }
-        if self.written == LineLimit::MOST {
+        if self.written == most {
             self.suppressed += 1;
             return None;
         }
@@ -282,9 +288,9 @@ mod tests {
     #[test]
     fn of_many_lines_some_are_written_and_the_others_counted() {
         let (mut lines, began) = (Lines::default(), Instant::now());
-        let written = (0..1000).filter_map(|_| lines.next(began)).count();
-        assert_eq!(written as u64, LineLimit::MOST);
-        assert_eq!(lines.next(began + LineLimit::INTERVAL), Some(1000 - LineLimit::MOST));
-        assert_eq!(lines.next(began + LineLimit::INTERVAL), Some(0));
+        let written = (0..1000).filter_map(|_| lines.next(20, began)).count();
+        assert_eq!(written, 20);
+        assert_eq!(lines.next(20, began + LineLimit::INTERVAL), Some(980));
+        assert_eq!(lines.next(20, began + LineLimit::INTERVAL), Some(0));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{AnswerCache, Cached};
@@ -17,6 +17,7 @@ use super::reports::Reports;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
 use crate::cluster::{self, CopyAge};
+use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::delivery::PodReport;
 use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
 use crate::secret::SessionCredentials;
@@ -32,6 +33,10 @@ const DECISIONS: u64 = 20_000;
 const UNKNOWN_TOKENS: u64 = 2_000;
 /// Reviews of such tokens under way at the same time.
 const REVIEWS_OF_UNKNOWN_TOKENS: usize = 16;
+/// Of these, reviews of one caller: an address, or the namespace of a pod.
+const REVIEWS_OF_ONE_CALLER: usize = 4;
+/// Tokens of one caller that are under review or wait for it.
+const QUEUE_OF_ONE_CALLER: usize = 16;
 /// The longest session that a destination can ask for.
 const SESSION_LIFE: Duration = Duration::from_secs(3600);
 /// Cached sessions: one for each destination.
@@ -94,7 +99,7 @@ pub(super) struct Grants<C, I> {
     clock: fn() -> Timestamp,
     decisions: AnswerCache<TokenHash, Decision, Undecided>,
     unknown_tokens: AnswerCache<TokenHash, Decision, Undecided>,
-    reviews_of_unknown_tokens: Semaphore,
+    reviews_of_unknown_tokens: ConcurrencyLimiter,
     sessions: Arc<Sessions>,
     issuing: Flights<SessionKey, Issued>,
     reports: Reports,
@@ -116,7 +121,8 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             clock,
             decisions: AnswerCache::new(DECISIONS, DECISION_LIFE_WITHOUT_API_SERVER),
             unknown_tokens: AnswerCache::new(UNKNOWN_TOKENS, DECISION_LIFE),
-            reviews_of_unknown_tokens: Semaphore::new(REVIEWS_OF_UNKNOWN_TOKENS),
+            reviews_of_unknown_tokens: ConcurrencyLimiter::per_key(REVIEWS_OF_ONE_CALLER)
+                .with_total(REVIEWS_OF_UNKNOWN_TOKENS),
             sessions: Arc::new(AnswerCache::new(SESSIONS, SESSION_LIFE)),
             issuing: Flights::new(),
             reports: Reports::default(),
@@ -203,12 +209,21 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
 
     /// The pod behind a token. Decisions are cached, and an accepted pod stays accepted for a while when the API server
     /// cannot be reached.
-    pub(super) async fn identify(&self, token: &SecretString) -> Result<Arc<PodIdentity>, Unserved> {
+    async fn identify(&self, token: &SecretString) -> Result<Arc<PodIdentity>, Unserved> {
+        self.identify_for("", token).await
+    }
+
+    /// The same for a token that has just come from this caller.
+    pub(super) async fn identify_for(
+        &self,
+        caller: &str,
+        token: &SecretString,
+    ) -> Result<Arc<PodIdentity>, Unserved> {
         grant::may_pass(token.expose_secret(), (self.clock)())?;
         let key = hash(token);
         let known = match self.decisions.contains(&key) {
             true => self.decisions.get_or_ask(key, self.review(token)).await,
-            false => self.review_unknown(token, key).await,
+            false => self.review_unknown(caller, token, key).await,
         };
         match (known.last, known.failure) {
             (Some(decision), None) => {
@@ -229,15 +244,24 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
     }
 
     /// Decides about a token that is in no cache. Such tokens share a few reviews at a time, so that forged ones delay no
-    /// known pod.
-    async fn review_unknown(&self, token: &SecretString, key: TokenHash) -> Cached<Decision, Undecided> {
+    /// known pod; callers take turns, so that they delay no newcomer for long.
+    async fn review_unknown(
+        &self,
+        caller: &str,
+        token: &SecretString,
+        key: TokenHash,
+    ) -> Cached<Decision, Undecided> {
         let review = async {
-            let (until, reviews) = (Instant::now() + CLUSTER_TIMEOUT, &self.reviews_of_unknown_tokens);
-            let too_many = |_| Undecided::TooManyUnknownTokens;
-            let Ok(_permit) = reviews.try_acquire() else {
-                let _permit = timeout_at(until, reviews.acquire()).await.map_err(too_many)?;
-                return timeout_at(until, self.review(token)).await.map_err(too_many)?;
+            let until = Instant::now() + CLUSTER_TIMEOUT;
+            let turn = self.reviews_of_unknown_tokens.acquire_unless_crowded(caller, QUEUE_OF_ONE_CALLER);
+            let mut turn = std::pin::pin!(turn);
+            let too_many = Undecided::TooManyUnknownTokens;
+            let Some(permit) = turn.as_mut().now_or_never() else {
+                let permit = timeout_at(until, turn).await.ok().flatten();
+                let _permit = permit.ok_or(too_many.clone())?;
+                return timeout_at(until, self.review(token)).await.unwrap_or(Err(too_many));
             };
+            let _permit = permit.ok_or(too_many)?;
             self.review(token).await
         };
         let known = self.unknown_tokens.get_or_ask(key, review).await;

@@ -32,11 +32,14 @@ use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
 use crate::cluster::{self, DestinationCache, Events, NamespaceLimit, Pods, UndecodableObjects, compact};
 use crate::domain::trust::Writes;
 use crate::serve::{self, Readiness, TlsDirectory};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, LineLimit, Metrics};
 use grants::Grants;
 use live::{LiveCluster, LiveSessions};
 use metrics::Requests;
 use routes::{Broker, router};
+
+/// Log lines about strangers in ten seconds.
+const STRANGERS_LINES: u64 = 100;
 
 /// How the broker is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -113,7 +116,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let sessions = LiveSessions::new(client, sts, Writes::new(config.require_conditional_writes));
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);
-    let broker = Arc::new(Broker { grants, requests });
+    let broker = Arc::new(Broker { grants, requests, strangers: LineLimit::new(STRANGERS_LINES) });
     let app = router(broker.clone());
 
     let listed = readiness.part("destinations");

@@ -1,7 +1,7 @@
 //! Responses of the broker. There is one refusal, whatever the cause.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
@@ -13,7 +13,13 @@ use crate::api::DestinationDocument;
 
 /// The refusal, with the fields that AWS SDKs read from a credentials provider's error.
 pub(super) fn refusal() -> Response {
-    json(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"The request is refused."}"#)
+    closing(json(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"The request is refused."}"#))
+}
+
+/// The answer after which the connection ends: who has proved nothing keeps none.
+pub(super) fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The request could not be decided. Unlike a refusal, it is worth another attempt.

@@ -12,7 +12,7 @@ use axum::routing::any;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::grants::{Grants, Subject, Unserved};
+use super::grants::{Grants, Subject, Undecided, Unserved};
 use super::metrics::Requests;
 use super::ports::{Cluster, IssueSession};
 use super::responses;
@@ -20,6 +20,7 @@ use super::token::bearer;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
 use crate::domain::grant::Denial;
 use crate::serve::Caller;
+use crate::telemetry::LineLimit;
 
 /// Longest long poll. It is shorter than the drain of a server that ends.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -31,6 +32,8 @@ const LARGEST_REPORT: usize = 4096;
 pub(super) struct Broker<C, I> {
     pub(super) grants: Grants<C, I>,
     pub(super) requests: Requests,
+    /// Lines about callers of whom nothing is known.
+    pub(super) strangers: LineLimit,
 }
 
 /// The broker's routes. Every other request gets the refusal too: `any` catches other methods, because axum's own
@@ -115,7 +118,7 @@ impl<C: Cluster, I: IssueSession> Broker<C, I> {
     /// The token of a request, once its pod is known: from then on the connection is counted as the pod's.
     async fn token(&self, caller: &Caller, request: &HeaderMap) -> Result<SecretString, Unserved> {
         let token = bearer(request)?;
-        let identity = self.grants.identify(&token).await?;
+        let identity = self.grants.identify_for(&caller.key(), &token).await?;
         caller.is_pod(&identity.namespace, &identity.pod);
         Ok(token)
     }
@@ -138,16 +141,32 @@ impl<C, I> Broker<C, I> {
         };
         let (result, response, namespace) = match served {
             Unserved::Refused(denial, Subject { namespace, pod, name }) => {
-                tracing::warn!(%denial, namespace, pod, name, "request refused");
+                if let Some(suppressed) = self.line(&namespace) {
+                    tracing::warn!(%denial, namespace, pod, name, suppressed, "request refused");
+                }
                 (denial.into(), responses::refusal(), namespace)
             }
             Unserved::Undecided(error, Subject { namespace, pod, name }) => {
-                tracing::error!(namespace, pod, name, %error, "deciding a request failed");
-                ((&error).into(), responses::unavailable(), namespace)
+                if let Some(suppressed) = self.line(&namespace) {
+                    tracing::error!(namespace, pod, name, %error, suppressed, "deciding a request failed");
+                }
+                let response = match error {
+                    Undecided::TooManyUnknownTokens => responses::closing(responses::unavailable()),
+                    _ => responses::unavailable(),
+                };
+                ((&error).into(), response, namespace)
             }
         };
         self.requests.count_unserved(result, namespace);
         response
+    }
+
+    /// Whether a line may be written about a caller of this namespace, and how many before it were not.
+    fn line(&self, namespace: &str) -> Option<u64> {
+        match namespace {
+            "" => self.strangers.next(),
+            _ => Some(0),
+        }
     }
 }
 

@@ -3,23 +3,31 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::error::{CallError, Result};
 
 const KIND: &str = "mutatingwebhookconfiguration";
 /// Longest duration of one watch call, in seconds. It bounds how long a dead connection hides a new path.
 const WATCH_SECONDS: u32 = 30;
+/// Time between two reads at least, whatever number of strangers asks for them.
+const BETWEEN_READS: Duration = Duration::from_secs(1);
+/// Time between two reads at most.
+const REREAD: Duration = Duration::from_secs(60);
+const READ: Duration = Duration::from_secs(5);
 
 /// What is held in place of a path, so that it is never shown and compared in constant time.
 pub type PathHash = [u8; 32];
@@ -75,36 +83,136 @@ pub async fn is_rolled_out(client: &Client, namespace: &str, deployment: &str) -
         && [status.replicas, status.updated_replicas, status.available_replicas].iter().all(|n| *n == wanted))
 }
 
-/// The paths of a configuration by their hashes, updated for as long as the future is polled; empty until it was read.
+/// The paths of a configuration by their hashes, updated for as long as the future is polled; empty until it was read. It is
+/// watched, and read again from time to time, in case that the watch hangs, and when `unknown` is notified of a call at a path
+/// that is not among them.
 pub fn follow(
     client: Client,
     configuration: &str,
+    unknown: Arc<Notify>,
 ) -> (watch::Receiver<BTreeSet<PathHash>>, impl Future<Output = Infallible> + Send + use<>) {
     let (sender, receiver) = watch::channel(BTreeSet::new());
-    let only = watcher::Config::default().timeout(WATCH_SECONDS);
-    let only = only.fields(&format!("metadata.name={configuration}"));
-    let events =
-        watcher(Api::<MutatingWebhookConfiguration>::all(client), only).default_backoff().applied_objects();
+    let name = format!("metadata.name={configuration}");
+    let only = watcher::Config::default().timeout(WATCH_SECONDS).fields(&name);
+    let api = Api::<MutatingWebhookConfiguration>::all(client);
+    let events = watcher(api.clone(), only).default_backoff().applied_objects();
     let follow = async move {
         let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(configuration) => {
-                    let now = paths(&configuration).iter().map(|path| hash(path)).collect();
-                    sender.send_if_modified(|known| std::mem::replace(known, now) != *known);
+        let mut read = Instant::now();
+        loop {
+            let is_asked = async {
+                sleep_until(read + BETWEEN_READS).await;
+                _ = timeout_at(read + REREAD, unknown.notified()).await;
+            };
+            let found = tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(configuration)) => Some(configuration),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "watching the webhook configuration was interrupted; trying again");
+                        None
+                    }
+                    None => unreachable!("a watch begins again whenever it ends"),
+                },
+                () = is_asked => {
+                    read = Instant::now();
+                    reread(&api, &name).await
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "watching the webhook configuration was interrupted; trying again");
-                }
+            };
+            if let Some(configuration) = found {
+                let now = paths(&configuration).iter().map(|path| hash(path)).collect();
+                sender.send_if_modified(|known| std::mem::replace(known, now) != *known);
             }
         }
-        unreachable!("a watch begins again whenever it ends")
     };
     (receiver, follow)
+}
+
+/// The configuration as it is now.
+async fn reread(api: &Api<MutatingWebhookConfiguration>, name: &str) -> Option<MutatingWebhookConfiguration> {
+    let only = ListParams::default().fields(name);
+    match timeout(READ, api.list(&only)).await {
+        Ok(Ok(listed)) => listed.items.into_iter().next(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "reading the webhook configuration failed; the known path stays");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("reading the webhook configuration took too long; the known path stays");
+            None
+        }
+    }
 }
 
 /// The paths that the API server calls: `/` where none is named.
 fn paths(configuration: &MutatingWebhookConfiguration) -> BTreeSet<String> {
     let services = configuration.webhooks.iter().flatten().filter_map(|it| it.client_config.service.as_ref());
     services.map(|service| service.path.clone().unwrap_or_else(|| "/".to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::http::{Request, Response};
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_path_that_the_watch_hides_is_read_at_most_once_a_second() {
+        let served = Arc::new(Mutex::new(("/inject/a", 0)));
+        let api_server = served.clone();
+        let client = Client::new(
+            tower::service_fn(move |request: Request<kube::client::Body>| {
+                let api_server = api_server.clone();
+                async move {
+                    if request.uri().query().unwrap_or_default().contains("watch=") {
+                        std::future::pending::<()>().await;
+                    }
+                    let mut served = api_server.lock().unwrap();
+                    served.1 += 1;
+                    let service = json!({"name": "webhook", "namespace": "operator", "path": served.0});
+                    let webhook = json!({
+                        "name": "pods.recordings.revenue.io", "admissionReviewVersions": ["v1"],
+                        "sideEffects": "None", "clientConfig": {"service": service},
+                    });
+                    let body = json!({
+                        "apiVersion": "admissionregistration.k8s.io/v1",
+                        "kind": "MutatingWebhookConfigurationList",
+                        "metadata": {"resourceVersion": "1"},
+                        "items": [{"metadata": {"name": "webhook"}, "webhooks": [webhook]}],
+                    });
+                    Ok::<_, std::io::Error>(Response::new(kube::client::Body::from(
+                        body.to_string().into_bytes(),
+                    )))
+                }
+            }),
+            "default",
+        );
+        let unknown = Arc::new(Notify::new());
+        let (paths, follow) = follow(client, "webhook", unknown.clone());
+        let checked = async {
+            let wait = |path| {
+                let mut paths = paths.clone();
+                async move { _ = paths.wait_for(|known| known.contains(&hash(path))).await }
+            };
+            wait("/inject/a").await;
+            *served.lock().unwrap() = ("/inject/b", 0);
+            let began = Instant::now();
+            for _ in 0..50 {
+                unknown.notify_one();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            assert!(wait("/inject/b").now_or_never().is_some());
+            let reads = served.lock().unwrap().1;
+            assert!((4..=6).contains(&reads), "{reads} in {:?}", began.elapsed());
+            served.lock().unwrap().0 = "/inject/c";
+            wait("/inject/c").await;
+            assert!(began.elapsed() < 2 * REREAD, "without a call, too");
+        };
+        tokio::select! {
+            never = follow => match never {},
+            () = checked => {}
+        }
+    }
 }

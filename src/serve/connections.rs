@@ -10,18 +10,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::Request;
 use axum::http::request::Parts;
 use axum_server::accept::Accept;
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep, timeout};
+use tower_service::Service;
 
-use super::roster::{Limits, Number, Party, Roster};
+use super::groups::Number;
+use super::roster::{Limits, Party, Roster};
 
 /// Bytes that a connection may buffer before its request is parsed. Tokens and their headers take a few thousand; with
 /// hyper's own limit, 400 KiB, few callers could fill the memory of a small process.
-pub(super) const LARGEST_BUFFER: usize = 32 * 1024;
+pub(super) const LARGEST_BUFFER: usize = 16 * 1024;
+/// Longest answer to a stranger that is not interrupted.
+const LONGEST_ANSWER: Duration = Duration::from_secs(10);
+/// How long the end of an answer may take to leave once all of it is written.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Admits every newcomer, and ends another connection for it where there are too many.
 #[derive(Clone, Debug)]
@@ -67,6 +75,17 @@ pub struct Caller {
     connection: Option<(Arc<Mutex<OpenConnections>>, Number)>,
 }
 
+/// A request is being answered until this is dropped.
+#[must_use]
+pub struct Answering(Option<Box<dyn FnOnce() + Send>>);
+
+/// A service whose requests tell by which connection they came.
+#[derive(Clone)]
+pub(super) struct WithCaller<S> {
+    pub(super) caller: Caller,
+    pub(super) service: S,
+}
+
 impl Admission {
     /// A connection whose peer reads nothing for `unread` is closed.
     pub(super) fn new(limits: Limits, unread: Duration) -> Self {
@@ -105,9 +124,44 @@ impl Caller {
         self.is(|| Party::Pod { namespace: namespace.to_owned(), pod: pod.to_owned() });
     }
 
-    /// The connection is the API server's.
-    pub fn is_api_server(&self) {
-        self.is(|| Party::ApiServer);
+    /// The connection is the API server's, which is being answered until the guard is dropped.
+    pub fn is_api_server(&self) -> Answering {
+        self.is(|| Party::ApiServer { is_busy: true });
+        let caller = self.clone();
+        Answering(Some(Box::new(move || caller.is(|| Party::ApiServer { is_busy: false }))))
+    }
+
+    /// A stranger that is being answered until the guard is dropped; meanwhile its connection makes room for no other's.
+    /// An answer that takes too long is cut off.
+    pub(super) fn is_answered(&self) -> Answering {
+        self.is(|| Party::Answered);
+        let (answered, end) = oneshot::channel::<()>();
+        let caller = self.clone();
+        tokio::spawn(async move {
+            if timeout(LONGEST_ANSWER, end).await.is_err() {
+                return caller.end();
+            }
+            sleep(FLUSH).await;
+            caller.is(|| Party::Stranger);
+        });
+        Answering(Some(Box::new(|| drop(answered))))
+    }
+
+    /// Who asks, as far as it is known: a namespace, or an address. Callers that share limits take turns by it.
+    pub fn key(&self) -> String {
+        let Some((open, number)) = &self.connection else { return String::new() };
+        match lock(open).roster.party(*number) {
+            Some((_, Party::Pod { namespace, .. })) => namespace.clone(),
+            // A whole address, as all pods of a node can be of one /64. None is the name of a namespace.
+            Some((address, _)) => format!("@{address}"),
+            None => String::new(),
+        }
+    }
+
+    /// Whether nothing is known of the caller.
+    pub fn is_stranger(&self) -> bool {
+        let Some((open, number)) = &self.connection else { return true };
+        matches!(lock(open).roster.party(*number), Some((_, Party::Stranger)) | None)
     }
 
     fn is(&self, party: impl FnOnce() -> Party) {
@@ -115,6 +169,20 @@ impl Caller {
             let mut open = lock(open);
             let evicted = open.roster.identify(*number, party());
             open.end(evicted);
+        }
+    }
+
+    fn end(&self) {
+        if let Some((open, number)) = &self.connection {
+            lock(open).end(Some(*number));
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
         }
     }
 }
@@ -137,17 +205,35 @@ impl Drop for Slot {
     }
 }
 
+impl<S: Service<Request<B>>, B> Service<Request<B>> for WithCaller<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        request.extensions_mut().insert(self.caller.clone());
+        self.service.call(request)
+    }
+}
+
 fn lock(open: &Mutex<OpenConnections>) -> MutexGuard<'_, OpenConnections> {
     open.lock().expect("no thread panics while holding the lock")
 }
 
 impl<S> Accept<TcpStream, S> for Admission {
     type Stream = Counted;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(Counted, S)>>;
+    type Service = WithCaller<S>;
+    type Future = std::future::Ready<io::Result<(Counted, WithCaller<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        std::future::ready(self.count(stream).map(|counted| (counted, service)))
+        std::future::ready(self.count(stream).map(|counted| {
+            let caller = counted.caller();
+            (counted, WithCaller { caller, service })
+        }))
     }
 }
 

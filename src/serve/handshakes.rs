@@ -4,17 +4,16 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use axum::http::Request;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tower_service::Service;
 
-use super::connections::{Admission, Caller, Counted};
+use super::connections::{Admission, Counted, WithCaller};
+use super::heads::{Timed, TimedService, timed};
 
 /// Counts a connection, and then does its handshake.
 #[derive(Clone)]
@@ -22,25 +21,20 @@ pub(super) struct Handshakes {
     admission: Admission,
     tls: RustlsAcceptor,
     turns: Arc<Semaphore>,
-}
-
-/// A service whose requests tell by which connection they came.
-#[derive(Clone)]
-pub(super) struct WithCaller<S> {
-    caller: Caller,
-    service: S,
+    /// Time for the head of a request, from its first byte.
+    head: Duration,
 }
 
 impl Handshakes {
-    pub(super) fn new(admission: Admission, config: RustlsConfig, timeout: Duration) -> Self {
+    pub(super) fn new(admission: Admission, config: RustlsConfig, timeout: Duration, head: Duration) -> Self {
         let tls = RustlsAcceptor::new(config).handshake_timeout(timeout);
-        Handshakes { admission, tls, turns: Arc::new(Semaphore::new(1)) }
+        Handshakes { admission, tls, turns: Arc::new(Semaphore::new(1)), head }
     }
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Handshakes {
-    type Stream = <RustlsAcceptor as Accept<Counted, WithCaller<S>>>::Stream;
-    type Service = <RustlsAcceptor as Accept<Counted, WithCaller<S>>>::Service;
+    type Stream = Timed<<RustlsAcceptor as Accept<Counted, WithCaller<S>>>::Stream>;
+    type Service = TimedService<<RustlsAcceptor as Accept<Counted, WithCaller<S>>>::Service>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
@@ -50,7 +44,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Handshakes {
         };
         let (ending, caller) = (counted.ending(), counted.caller());
         let mut handshake = Box::pin(self.tls.accept(counted, WithCaller { caller, service }));
-        let (turns, mut queued) = (self.turns.clone(), None);
+        let (turns, mut queued, head) = (self.turns.clone(), None, self.head);
         Box::pin(std::future::poll_fn(move |cx| {
             // Also while it is queued: those that must make room must not pile up.
             ending.check(cx)?;
@@ -58,22 +52,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Handshakes {
             // Held while the handshake computes, and not while it waits for its peer.
             let _turn = ready!(turn.as_mut().poll(cx)).expect("it is never closed");
             queued = None;
-            handshake.as_mut().poll(cx)
+            let (stream, service) = ready!(handshake.as_mut().poll(cx))?;
+            Poll::Ready(Ok(timed(stream, service, head)))
         }))
-    }
-}
-
-impl<S: Service<Request<B>>, B> Service<Request<B>> for WithCaller<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        request.extensions_mut().insert(self.caller.clone());
-        self.service.call(request)
     }
 }

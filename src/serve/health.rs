@@ -12,13 +12,14 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use futures::StreamExt as _;
 
-use super::connections::{Admission, LARGEST_BUFFER};
+use super::connections::{Admission, Caller, LARGEST_BUFFER};
 use super::error::Error;
 use super::roster::Limits;
 use crate::telemetry::Metrics;
 
-/// Open connections. Prometheus has one.
+/// Open connections, and as many that are being answered. Prometheus has one.
 const CONNECTIONS: usize = 64;
+const LIMITS: Limits = Limits { strangers: CONNECTIONS, answered: CONNECTIONS, api_servers: 0, pods: 0 };
 /// Time for a connection's first request, and for the peer to read an answer.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Time between the requests of a connection.
@@ -70,7 +71,7 @@ impl Part {
 /// Serves `/metrics` and the process's health for as long as it is polled. Probes do not use it: any peer can occupy it.
 pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(), Error> {
     let mut server = axum_server::bind(listen)
-        .acceptor(Admission::new(Limits { strangers: CONNECTIONS, pods: 0 }, FIRST_REQUEST))
+        .acceptor(Admission::new(LIMITS, FIRST_REQUEST))
         .first_request_timeout(FIRST_REQUEST)
         .http1_only();
     server.http_builder().http1().header_read_timeout(IDLE).max_buf_size(LARGEST_BUFFER);
@@ -79,8 +80,12 @@ pub async fn health(listen: SocketAddr, metrics: Metrics, readiness: Readiness) 
 }
 
 fn routes(metrics: Metrics, readiness: Readiness) -> Router {
-    let metrics = get(async move || {
-        let text = metrics.chunks().map(Ok::<_, Infallible>);
+    let metrics = get(async move |caller: Caller| {
+        let answering = caller.is_answered();
+        let text = metrics.chunks().map(move |chunk| {
+            _ = &answering;
+            Ok::<_, Infallible>(chunk)
+        });
         ([(header::CONTENT_TYPE, OPENMETRICS)], Body::from_stream(text))
     });
     readiness.routes().route("/metrics", metrics)

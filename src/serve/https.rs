@@ -24,10 +24,14 @@ use super::tls::{POLL, TlsDirectory, UnusableCertificate};
 
 /// Open connections of callers that have proved nothing yet.
 const STRANGERS: usize = 1000;
+/// Open connections of API servers: a few hundred for each of several.
+const API_SERVERS: usize = 1000;
 /// Memory of an idle connection, in bytes.
-const OF_A_CONNECTION: u64 = 40 * 1024;
-/// Memory for all but the connections of pods, in bytes.
-const OF_THE_REST: u64 = 64 * 1024 * 1024;
+const OF_AN_IDLE: u64 = 40 * 1024;
+/// Memory of a connection with as much of a request as it may buffer, in bytes.
+const OF_A_FULL: u64 = OF_AN_IDLE + LARGEST_BUFFER as u64;
+/// Memory for the process, its caches and its sessions at 10,000 destinations, in bytes.
+const RESERVE: u64 = 64 * 1024 * 1024;
 /// Connections of pods where the memory is not limited.
 const PODS: usize = 10_000;
 
@@ -36,6 +40,8 @@ pub(super) struct Timeouts {
     pub(super) handshake: Duration,
     /// For the first request, after the handshake.
     pub(super) first_request: Duration,
+    /// For the head of a request, from its first byte.
+    pub(super) head: Duration,
     /// Between two requests.
     pub(super) idle: Duration,
     /// For one request, with its body and the answer.
@@ -47,6 +53,7 @@ pub(super) struct Timeouts {
 pub(super) const TIMEOUTS: Timeouts = Timeouts {
     handshake: Duration::from_secs(5),
     first_request: Duration::from_secs(10),
+    head: Duration::from_secs(10),
     // The API server's HTTP client, Go's, closes an idle connection after 90 s. If the server closed it first, a call just
     // sent on it would fail.
     idle: Duration::from_secs(120),
@@ -68,13 +75,16 @@ pub async fn https(
 ) -> Result<(), Error> {
     let memory = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let memory = memory.and_then(|limit| limit.trim().parse().ok());
-    let limits = Limits { strangers: STRANGERS, pods: pods_within(memory) };
+    let limits =
+        Limits { strangers: STRANGERS, answered: 0, api_servers: API_SERVERS, pods: pods_within(memory) };
     serve(listen, tls, app, readiness, shutdown, (TIMEOUTS, limits)).await
 }
 
-/// How many connections of pods fit into the container's memory, so that no number of them ends the process.
+/// How many connections of pods fit into the container's memory beside the reserve and the most that strangers take, so
+/// that no number of them ends the process.
 pub(super) fn pods_within(memory: Option<u64>) -> usize {
-    memory.map_or(PODS, |memory| (memory.saturating_sub(OF_THE_REST) / OF_A_CONNECTION).max(500) as usize)
+    let rest = RESERVE + STRANGERS as u64 * OF_A_FULL;
+    memory.map_or(PODS, |memory| (memory.saturating_sub(rest) / OF_AN_IDLE).max(200) as usize)
 }
 
 pub(super) async fn serve(
@@ -96,7 +106,7 @@ pub(super) async fn serve(
 
     let handle = Handle::new();
     let admission = Admission::new(limits, timeouts.request);
-    let acceptor = Handshakes::new(admission, config.clone(), timeouts.handshake);
+    let acceptor = Handshakes::new(admission, config.clone(), timeouts.handshake, timeouts.head);
     let mut server = axum_server::bind(listen)
         .handle(handle.clone())
         .acceptor(acceptor)

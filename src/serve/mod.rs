@@ -4,7 +4,9 @@ mod ask;
 mod client;
 mod connections;
 mod error;
+mod groups;
 mod handshakes;
+mod heads;
 mod health;
 mod https;
 mod probe;
@@ -15,7 +17,7 @@ mod tls;
 
 pub use ask::{NoAnswer, ask};
 pub use client::{connector, with_causes};
-pub use connections::Caller;
+pub use connections::{Answering, Caller};
 pub use error::Error;
 pub use health::{Part, Readiness, health};
 pub use https::https;

@@ -1,48 +1,60 @@
 //! Which connections are open, whose they are, and which must end when there are too many.
 //!
 //! Strangers, callers that have proved nothing yet, are counted by address. Pods, which have shown a valid token, are
-//! counted by namespace and pod, and no number of strangers takes a place of theirs. The API server is not counted. All
-//! that is decided takes a time that grows with the logarithm of the number of connections.
+//! counted by namespace and pod, and no number of strangers takes a place of theirs. API servers are counted by address:
+//! whoever has seen the webhook's path passes for one. All that is decided takes a time that grows with the logarithm of
+//! the number of connections.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Names a connection; a later one has a larger number.
-pub(super) type Number = u64;
+use super::groups::{Entry, Number, Tree};
+
+/// Connections of one pod. A sidecar has two, and for a moment those of the process before.
+const OF_ONE_POD: usize = 8;
 
 /// How many connections may be open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) strangers: usize,
+    /// Strangers that are being answered, beside those.
+    pub(super) answered: usize,
+    pub(super) api_servers: usize,
     pub(super) pods: usize,
 }
 
 /// Whose a connection is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Party {
-    Stranger(IpAddr),
-    Pod { namespace: String, pod: String },
-    ApiServer,
+    Stranger,
+    /// A stranger that must not be interrupted: a scrape.
+    Answered,
+    ApiServer {
+        is_busy: bool,
+    },
+    Pod {
+        namespace: String,
+        pod: String,
+    },
 }
 
 #[derive(Debug)]
 pub(super) struct Roster {
     limits: Limits,
     latest: Number,
-    parties: HashMap<Number, Party>,
-    strangers: Groups<IpAddr>,
-    namespaces: Groups<String>,
-    pods: HashMap<String, Groups<String>>,
+    members: HashMap<Number, Member>,
+    strangers: Tree<IpAddr>,
+    answered: Tree<IpAddr>,
+    idle_api_servers: Tree<IpAddr>,
+    busy_api_servers: Tree<IpAddr>,
+    pods: Tree<String>,
 }
 
-/// Connections by a key, in the order in which they must end: the oldest of the key with the most.
 #[derive(Debug)]
-struct Groups<K> {
-    members: HashMap<K, BTreeSet<Number>>,
-    by_weight: BTreeSet<(usize, Reverse<Number>, K)>,
-    total: usize,
+struct Member {
+    address: IpAddr,
+    party: Party,
+    entry: Entry,
 }
 
 impl Roster {
@@ -50,113 +62,111 @@ impl Roster {
         Roster {
             limits,
             latest: 0,
-            parties: HashMap::new(),
-            strangers: Groups::default(),
-            namespaces: Groups::default(),
-            pods: HashMap::new(),
+            members: HashMap::new(),
+            strangers: Tree::default(),
+            answered: Tree::default(),
+            idle_api_servers: Tree::default(),
+            busy_api_servers: Tree::default(),
+            pods: Tree::default(),
         }
     }
 
     /// Enters a new connection, and names the one that must end for it.
     pub(super) fn admit(&mut self, address: IpAddr) -> (Number, Option<Number>) {
-        let evicted = match self.strangers.total >= self.limits.strangers {
-            true => self.strangers.first_to_end().map(|(_, number)| number),
-            false => None,
-        };
+        let is_full = self.strangers.total() >= self.limits.strangers;
+        let evicted = is_full.then(|| self.strangers.first_to_end()).flatten();
         evicted.inspect(|number| self.remove(*number));
-        self.latest += 1;
-        self.enter(self.latest, Party::Stranger(network_of(address)));
-        (self.latest, evicted)
+        let number = self.tick();
+        self.enter(number, address.to_canonical(), Party::Stranger);
+        (number, evicted)
     }
 
-    /// Enters a connection as that of a party which has proved itself, and names the one that must end for it. What is
-    /// known of a connection does not change any more.
+    /// Enters a connection as that of another party, and names the one that must end for it. Whose connection it is does
+    /// not change once that is proved.
     pub(super) fn identify(&mut self, number: Number, party: Party) -> Option<Number> {
-        if !matches!(self.parties.get(&number), Some(Party::Stranger(_))) {
+        let Member { address, party: before, .. } = self.members.get(&number)?;
+        let may_become = match (before, &party) {
+            (Party::Stranger, Party::Stranger) => false,
+            (Party::Stranger, _) => true,
+            (Party::Answered, Party::Stranger) | (Party::ApiServer { .. }, Party::ApiServer { .. }) => true,
+            _ => false,
+        };
+        if !may_become {
             return None;
         }
+        let address = *address;
         self.remove(number);
-        self.enter(number, party);
-        let evicted = (self.namespaces.total > self.limits.pods).then(|| self.first_of_pods()).flatten();
+        self.enter(number, address, party);
+        let evicted = self.too_many(number);
         evicted.inspect(|number| self.remove(*number))
+    }
+
+    pub(super) fn party(&self, number: Number) -> Option<(IpAddr, &Party)> {
+        self.members.get(&number).map(|member| (member.address, &member.party))
     }
 
     /// Forgets a connection that ended.
     pub(super) fn remove(&mut self, number: Number) {
-        match self.parties.remove(&number) {
-            Some(Party::Stranger(address)) => self.strangers.remove(&address, number),
-            Some(Party::Pod { namespace, pod }) => {
-                self.namespaces.remove(&namespace, number);
-                if let Some(pods) = self.pods.get_mut(&namespace) {
-                    pods.remove(&pod, number);
-                    if pods.total == 0 {
-                        self.pods.remove(&namespace);
-                    }
-                }
-            }
-            Some(Party::ApiServer) | None => {}
-        }
-    }
-
-    fn enter(&mut self, number: Number, party: Party) {
+        let Some(Member { address, party, entry }) = self.members.remove(&number) else { return };
         match &party {
-            Party::Stranger(address) => self.strangers.add(address, number),
-            Party::Pod { namespace, pod } => {
-                self.namespaces.add(namespace, number);
-                self.pods.entry(namespace.clone()).or_default().add(pod, number);
+            Party::Pod { namespace, pod } => self.pods.remove(namespace, pod, entry),
+            other => self.addresses(other).remove(&network_of(address), &address, entry),
+        }
+    }
+
+    fn enter(&mut self, number: Number, address: IpAddr, party: Party) {
+        let entry = (self.tick(), number);
+        match &party {
+            Party::Pod { namespace, pod } => self.pods.add(namespace, pod, entry),
+            other => self.addresses(other).add(&network_of(address), &address, entry),
+        }
+        self.members.insert(number, Member { address, party, entry });
+    }
+
+    fn addresses(&mut self, party: &Party) -> &mut Tree<IpAddr> {
+        match party {
+            Party::Answered => &mut self.answered,
+            Party::ApiServer { is_busy: true } => &mut self.busy_api_servers,
+            Party::ApiServer { is_busy: false } => &mut self.idle_api_servers,
+            Party::Stranger | Party::Pod { .. } => &mut self.strangers,
+        }
+    }
+
+    /// The connection that must end after this one has changed its party.
+    fn too_many(&self, newcomer: Number) -> Option<Number> {
+        match &self.members.get(&newcomer)?.party {
+            Party::Stranger => {
+                let is_over = self.strangers.total() > self.limits.strangers;
+                is_over.then(|| self.strangers.first_to_end()).flatten()
             }
-            Party::ApiServer => {}
+            Party::Answered => {
+                let is_over = self.answered.total() > self.limits.answered;
+                is_over.then(|| self.answered.last_of_several().unwrap_or(newcomer))
+            }
+            Party::ApiServer { .. } => {
+                let (idle, busy) = (&self.idle_api_servers, &self.busy_api_servers);
+                let is_over = idle.total() + busy.total() > self.limits.api_servers;
+                is_over.then(|| idle.first_to_end().or_else(|| busy.first_to_end())).flatten()
+            }
+            Party::Pod { namespace, pod } => {
+                if let Some(oldest) = self.pods.first_above(OF_ONE_POD, namespace, pod) {
+                    return Some(oldest);
+                }
+                let is_over = self.pods.total() > self.limits.pods;
+                is_over.then(|| self.pods.first_to_end()).flatten()
+            }
         }
-        self.parties.insert(number, party);
     }
 
-    fn first_of_pods(&self) -> Option<Number> {
-        let (namespace, _) = self.namespaces.first_to_end()?;
-        let (_, number) = self.pods.get(namespace)?.first_to_end()?;
-        Some(number)
+    fn tick(&mut self) -> u64 {
+        self.latest += 1;
+        self.latest
     }
 }
 
-impl<K> Default for Groups<K> {
-    fn default() -> Self {
-        Groups { members: HashMap::new(), by_weight: BTreeSet::new(), total: 0 }
-    }
-}
-
-impl<K: Clone + Hash + Ord> Groups<K> {
-    fn add(&mut self, key: &K, number: Number) {
-        let added = self.change(key, |members| members.insert(number));
-        self.total += usize::from(added);
-    }
-
-    fn remove(&mut self, key: &K, number: Number) {
-        let removed = self.change(key, |members| members.remove(&number));
-        self.total -= usize::from(removed);
-    }
-
-    fn change(&mut self, key: &K, change: impl FnOnce(&mut BTreeSet<Number>) -> bool) -> bool {
-        let members = self.members.entry(key.clone()).or_default();
-        let weight =
-            |members: &BTreeSet<Number>| Some((members.len(), Reverse(*members.first()?), key.clone()));
-        if let Some(before) = weight(members) {
-            self.by_weight.remove(&before);
-        }
-        let changed = change(members);
-        match weight(members) {
-            Some(after) => drop(self.by_weight.insert(after)),
-            None => drop(self.members.remove(key)),
-        }
-        changed
-    }
-
-    fn first_to_end(&self) -> Option<(&K, Number)> {
-        self.by_weight.last().map(|(_, Reverse(oldest), key)| (key, *oldest))
-    }
-}
-
-/// What one peer can choose its addresses from: a network of 64 bits in IPv6.
+/// The network of 64 bits in IPv6: a peer can have all of its addresses, as can the pods of a node.
 fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+    match address {
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
         address => address,
     }
@@ -174,8 +184,8 @@ mod tests {
         Party::Pod { namespace: namespace.to_owned(), pod: pod.to_owned() }
     }
 
-    fn roster(strangers: usize, pods: usize) -> Roster {
-        Roster::new(Limits { strangers, pods })
+    fn roster(strangers: usize, others: usize) -> Roster {
+        Roster::new(Limits { strangers, answered: others, api_servers: others, pods: others })
     }
 
     #[test]
@@ -199,21 +209,86 @@ mod tests {
     }
 
     #[test]
-    fn strangers_take_no_place_of_pods_and_the_api_server_is_never_counted() {
+    fn a_neighbour_in_the_same_ipv6_network_makes_no_room() {
+        let neighbour: IpAddr = "fd00:1:2:3::1".parse().unwrap();
+        let attacker: IpAddr = "fd00:1:2:3::2".parse().unwrap();
+        let elsewhere: IpAddr = "fd00:1:2:4::1".parse().unwrap();
+        let mut roster = roster(5, 0);
+        let first = roster.admit(neighbour).0;
+        let flood: Vec<_> = (0..20).filter_map(|_| roster.admit(attacker).1).collect();
+        assert_eq!(flood.len(), 16);
+        assert!(!flood.contains(&first));
+        assert!(roster.admit(elsewhere).1.is_some_and(|ended| ended != first));
+        // A peer with many addresses of one network still makes room for all others.
+        let of_network = |n: u16| IpAddr::from([0xfd00, 9, 9, 9, 0, 0, 0, n]);
+        let last = (0..20).map(|n| roster.admit(of_network(n)).0).last().unwrap();
+        let ended = roster.admit(elsewhere).1.unwrap();
+        assert!(ended <= last && roster.party(first).is_some());
+    }
+
+    #[test]
+    fn strangers_take_no_place_of_pods() {
         let mut roster = roster(2, 2);
         let identified = |roster: &mut Roster, party| {
             let number = roster.admit(address(1)).0;
             (number, roster.identify(number, party))
         };
         let first = identified(&mut roster, pod("calls", "a"));
-        for _ in 0..10 {
-            assert_eq!(identified(&mut roster, Party::ApiServer).1, None, "all from one address");
-        }
         let second = identified(&mut roster, pod("calls", "b"));
         assert_eq!((first.1, second.1), (None, None));
         let ended: Vec<_> = (0..20).filter_map(|n| roster.admit(address(n)).1).collect();
         assert_eq!(ended.len(), 18);
         assert!(!ended.contains(&first.0) && !ended.contains(&second.0));
+    }
+
+    #[test]
+    fn one_pod_has_eight_connections_however_much_room_there_is() {
+        let mut roster = roster(10, 1000);
+        let identify = |roster: &mut Roster, name| {
+            let number = roster.admit(address(1)).0;
+            (number, roster.identify(number, pod("calls", name)))
+        };
+        let other = identify(&mut roster, "other");
+        let mine: Vec<_> = (0..10).map(|_| identify(&mut roster, "a")).collect();
+        assert!(other.1.is_none() && mine[..8].iter().all(|(_, evicted)| evicted.is_none()));
+        assert_eq!([mine[8].1, mine[9].1], [Some(mine[0].0), Some(mine[1].0)]);
+    }
+
+    #[test]
+    fn above_the_limit_an_idle_api_server_of_the_heaviest_address_makes_room() {
+        let mut roster = roster(10, 4);
+        let (busy, idle) = (Party::ApiServer { is_busy: true }, Party::ApiServer { is_busy: false });
+        let mut call = |from| {
+            let number = roster.admit(address(from)).0;
+            (number, roster.identify(number, busy.clone()))
+        };
+        let api_server = call(1);
+        let flood: Vec<_> = (0..3).map(|_| call(2)).collect();
+        assert!(api_server.1.is_none() && flood.iter().all(|(_, evicted)| evicted.is_none()));
+        let all_busy = call(2);
+        assert_eq!(all_busy.1, Some(flood[0].0), "the heaviest address's, as none is idle");
+        roster.identify(flood[2].0, idle.clone());
+        roster.identify(flood[1].0, idle.clone());
+        let newcomer = roster.admit(address(3)).0;
+        assert_eq!(roster.identify(newcomer, busy.clone()), Some(flood[2].0), "idle for longest");
+        assert!(roster.party(api_server.0).is_some());
+        assert_eq!(roster.identify(api_server.0, pod("calls", "a")), None, "it stays the API server's");
+    }
+
+    #[test]
+    fn a_scrape_that_is_answered_ends_for_no_other_address() {
+        let mut roster = roster(4, 4);
+        let scrape = roster.admit(address(1)).0;
+        assert_eq!(roster.identify(scrape, Party::Answered), None);
+        let mut ended = Vec::new();
+        for n in 0..100 {
+            let (number, evicted) = roster.admit(address(2 + n));
+            ended.extend(evicted.into_iter().chain(roster.identify(number, Party::Answered)));
+        }
+        assert!(!ended.contains(&scrape) && ended.len() == 97, "{}", ended.len());
+        assert_eq!(roster.identify(scrape, Party::Stranger), None);
+        let ended: Vec<_> = (0..4).filter_map(|n| roster.admit(address(2 + n)).1).collect();
+        assert_eq!(ended, [scrape], "once it is answered");
     }
 
     #[test]
@@ -250,22 +325,17 @@ mod tests {
         let mut roster = roster(10, 10);
         let numbers: Vec<_> = (0..6).map(|n| roster.admit(address(n % 2)).0).collect();
         roster.identify(numbers[0], pod("calls", "a"));
-        roster.identify(numbers[1], Party::ApiServer);
+        roster.identify(numbers[1], Party::ApiServer { is_busy: true });
+        roster.identify(numbers[2], Party::Answered);
         assert_eq!(roster.identify(numbers[0], pod("other", "b")), None, "a connection stays its pod's");
         for number in numbers {
             roster.remove(number);
             assert_eq!(roster.identify(number, pod("calls", "a")), None);
         }
-        assert!(roster.parties.is_empty() && roster.pods.is_empty());
-        assert!(roster.strangers.by_weight.is_empty() && roster.strangers.members.is_empty());
-        assert!(roster.namespaces.by_weight.is_empty() && roster.namespaces.total == 0);
-    }
-
-    #[test]
-    fn a_peer_with_a_network_of_addresses_counts_as_one() {
-        let network = |text: &str| network_of(text.parse().unwrap()).to_string();
-        assert_eq!(network("::ffff:10.0.0.1"), "10.0.0.1");
-        assert_eq!(network("fd00:1:2:3:4:5:6:7"), "fd00:1:2:3::");
-        assert_ne!(network("fd00:1:2:3::1"), network("fd00:1:2:4::1"));
+        assert!(roster.members.is_empty() && roster.pods.is_empty());
+        for tree in [&roster.strangers, &roster.answered, &roster.idle_api_servers, &roster.busy_api_servers]
+        {
+            assert!(tree.is_empty());
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::api::LEAST_BANDWIDTH_LIMIT;
 use crate::cluster::{self, DestinationCache, UndecodableObjects, compact, webhook_paths};
@@ -90,9 +90,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let undecodable = UndecodableObjects::register(&mut registry, "RecordingDestination");
     let (cache, watch) = DestinationCache::watch(client.clone(), compact::existence, None, undecodable);
 
+    let unknown = Arc::new(Notify::new());
     let (present, follow) = match config.webhook_configuration {
         Some(name) => {
-            let (present, follow) = webhook_paths::follow(client.clone(), &name);
+            let (present, follow) = webhook_paths::follow(client.clone(), &name, unknown.clone());
             (present, follow.boxed())
         }
         None => {
@@ -100,7 +101,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             (present, std::future::pending().boxed())
         }
     };
-    let paths = Arc::new(AcceptedPaths::new(present));
+    let paths = Arc::new(AcceptedPaths::new(present, unknown));
 
     let webhook = Webhook {
         destinations: LiveDestinations { client, cache: cache.clone() },

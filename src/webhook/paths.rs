@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::cluster::webhook_paths::{PathHash, hash};
@@ -15,13 +15,12 @@ use crate::cluster::webhook_paths::{PathHash, hash};
 const FORMER: Duration = Duration::from_secs(300);
 /// How long a call at an unknown path waits for the configuration: the API server can know of a change before we do.
 const LAG: Duration = Duration::from_secs(2);
-/// Calls that wait for that at the same time; others are refused at once.
-const WAITING: usize = 64;
 
 pub(super) struct AcceptedPaths {
     present: watch::Receiver<BTreeSet<PathHash>>,
     former: Mutex<Former>,
-    waiting: Semaphore,
+    /// Notified of a call at an unknown path, for which the configuration is read again.
+    unknown: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -31,8 +30,8 @@ struct Former {
 }
 
 impl AcceptedPaths {
-    pub(super) fn new(present: watch::Receiver<BTreeSet<PathHash>>) -> Self {
-        AcceptedPaths { present, former: Mutex::default(), waiting: Semaphore::new(WAITING) }
+    pub(super) fn new(present: watch::Receiver<BTreeSet<PathHash>>, unknown: Arc<Notify>) -> Self {
+        AcceptedPaths { present, former: Mutex::default(), unknown }
     }
 
     /// Whether it is the API server that calls at this path.
@@ -42,10 +41,13 @@ impl AcceptedPaths {
         if is_present(&self.present.borrow()) || self.lock().accepts(&path_hash, Instant::now()) {
             return true;
         }
-        let Ok(_permit) = self.waiting.try_acquire() else { return false };
         let could_be_next = path == "/" || path.starts_with("/inject");
-        could_be_next
-            && timeout(LAG, self.present.clone().wait_for(is_present)).await.is_ok_and(|it| it.is_ok())
+        if !could_be_next {
+            return false;
+        }
+        // Any number of calls costs one read a second, and each waits for one that began after it came.
+        self.unknown.notify_one();
+        timeout(LAG, self.present.clone().wait_for(is_present)).await.is_ok_and(|it| it.is_ok())
     }
 
     /// Remembers former paths for as long as it is polled.
@@ -89,13 +91,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_path_of_the_configuration_is_accepted_as_soon_as_it_is_known() {
         let (sender, present) = watch::channel(BTreeSet::from([hash("/inject/a")]));
-        let paths = AcceptedPaths::new(present);
+        let unknown = Arc::new(Notify::new());
+        let paths = AcceptedPaths::new(present, unknown.clone());
         assert!(paths.accepts("/inject/a").await);
         let began = tokio::time::Instant::now();
         assert!(!paths.accepts("/metrics").await && !paths.accepts("/v1/credentials").await);
         assert_eq!(began.elapsed(), Duration::ZERO, "refused at once");
+        assert!(futures::FutureExt::now_or_never(unknown.notified()).is_none(), "nobody is asked");
         assert!(!paths.accepts("/inject/b").await);
         assert_eq!(began.elapsed(), LAG);
+        assert!(
+            futures::FutureExt::now_or_never(unknown.notified()).is_some(),
+            "the configuration is read again"
+        );
 
         let called_early = async { (paths.accepts("/inject/b").await, began.elapsed()) };
         let changed = async {
@@ -104,6 +112,19 @@ mod tests {
         };
         let (called_early, ()) = tokio::join!(called_early, changed);
         assert_eq!(called_early, (true, LAG + LAG / 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_at_unknown_paths_keep_no_new_path_from_being_known() {
+        let (sender, present) = watch::channel(BTreeSet::from([hash("/inject/a")]));
+        let paths = AcceptedPaths::new(present, Arc::default());
+        let strangers = futures::future::join_all((0..500).map(|_| paths.accepts("/inject/x")));
+        let changed = async {
+            tokio::time::sleep(LAG / 2).await;
+            sender.send(BTreeSet::from([hash("/inject/b")])).unwrap();
+        };
+        let (strangers, accepted, ()) = tokio::join!(strangers, paths.accepts("/inject/b"), changed);
+        assert!(accepted && !strangers.contains(&true));
     }
 
     #[test]

@@ -19,6 +19,8 @@ const SMALL: usize = 64 * 1024;
 const LIGHT: usize = 2 * 1024;
 /// Time for a review to arrive. The API server sends it at once and waits ten seconds for the answer.
 const ARRIVAL: Duration = Duration::from_secs(5);
+/// The same for a small one, which needs few packets.
+const ARRIVAL_OF_SMALL: Duration = Duration::from_secs(2);
 /// Time for other reviews to arrive first, and for others to be decoded first.
 const QUEUE: Duration = Duration::from_secs(4);
 
@@ -71,9 +73,9 @@ impl Lanes {
     ) -> Result<T, Unread> {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
-        let lane = match length {
-            Some(length) if length <= SMALL => &self.small,
-            _ => &self.large,
+        let (lane, time) = match length {
+            Some(length) if length <= SMALL => (&self.small, ARRIVAL_OF_SMALL),
+            _ => (&self.large, ARRIVAL),
         };
         let expected = length.unwrap_or(LARGEST);
         if expected > LARGEST {
@@ -83,7 +85,7 @@ impl Lanes {
         let arrived = lane.arrived.acquire_many(expected.div_ceil(1024) as u32);
         let arrived = timeout(QUEUE, arrived).await.map_err(|_| Unread::TooMuch)?;
         let _arrived = arrived.expect("it is never closed");
-        let review = timeout(ARRIVAL, arrive(body, expected)).await.unwrap_or(Err(Unread::Incomplete))?;
+        let review = timeout(time, arrive(body, expected)).await.unwrap_or(Err(Unread::Incomplete))?;
         let decoded_kib = weigh(&review).div_ceil(1024);
         let lane = if decoded_kib <= LIGHT { lane } else { &self.large };
         if decoded_kib > lane.decoding_kib {

@@ -1,7 +1,7 @@
 //! The route of the API server: the AdmissionReview in and out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -11,6 +11,7 @@ use json_patch::Patch;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::admit::{AdmissionOutcome, Webhook};
 use super::destinations::Destinations;
@@ -18,12 +19,19 @@ use super::paths::AcceptedPaths;
 use super::review_buffer::{Lanes, Unread};
 use super::unambiguous::Unambiguous;
 use crate::api::is_namespace_name;
+use crate::concurrency::ConcurrencyLimiter;
 use crate::printable::printable;
 use crate::serve::Caller;
 use crate::telemetry::LineLimit;
 
 /// Longest sentence in an answer or a log line, in characters; names of the pod's are in it.
 const LONGEST_SENTENCE: usize = 1024;
+/// Log lines of one kind in ten seconds.
+const LINES: u64 = 20;
+/// Reviews of one address that are read at a time, half of what the lane of small ones has room for. Others wait, so that no one
+/// address that has seen the path takes all of the memory for reviews.
+const REVIEWS_OF_ONE_ADDRESS: usize = 64;
+const QUEUE: Duration = Duration::from_secs(4);
 
 /// The webhook's only service. Who calls at another path is not the API server, and learns nothing.
 pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>, paths: Arc<AcceptedPaths>) -> Router {
@@ -31,8 +39,9 @@ pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>, paths: Arc<Accep
         webhook,
         paths,
         lanes: Lanes::default(),
-        strangers: LineLimit::default(),
-        refused: LineLimit::default(),
+        arriving: ConcurrencyLimiter::per_key(REVIEWS_OF_ONE_ADDRESS),
+        strangers: LineLimit::new(LINES),
+        refused: LineLimit::new(LINES),
     };
     Router::new().fallback(answer::<D>).with_state(Arc::new(state))
 }
@@ -42,6 +51,8 @@ struct AppState<D> {
     webhook: Arc<Webhook<D>>,
     paths: Arc<AcceptedPaths>,
     lanes: Lanes,
+    /// Reviews that are read, by the address that they come from.
+    arriving: ConcurrencyLimiter,
     strangers: LineLimit,
     refused: LineLimit,
 }
@@ -71,14 +82,17 @@ async fn answer<D: Destinations>(
         }
         return refuse_stranger();
     }
-    if path.starts_with("/inject/") {
-        caller.is_api_server();
-    }
+    let _answering = path.starts_with("/inject/").then(|| caller.is_api_server());
     if request.method() != Method::POST {
         return refuse_stranger();
     }
     let (head, body) = request.into_parts();
-    match state.lanes.read(&head.headers, body, async |review| state.webhook.review(review).await).await {
+    let read = async {
+        let turn = timeout(QUEUE, state.arriving.acquire(&caller.key())).await;
+        let _turn = turn.map_err(|_| Unread::TooMuch)?;
+        state.lanes.read(&head.headers, body, async |review| state.webhook.review(review).await).await
+    };
+    match read.await {
         Err(unread) => {
             admissions.count("Malformed", began.elapsed());
             refuse_unread(unread)
@@ -129,7 +143,7 @@ fn refuse_unread(unread: Unread) -> Response {
             (StatusCode::PAYLOAD_TOO_LARGE, "the pod has too many entries in its lists; give it fewer\n")
         }
         Unread::TooMuch => (StatusCode::TOO_MANY_REQUESTS, "too many reviews at a time; try again\n"),
-        Unread::Incomplete => (StatusCode::REQUEST_TIMEOUT, "the review did not arrive within 5 s\n"),
+        Unread::Incomplete => (StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time\n"),
     };
     (status, message).into_response()
 }

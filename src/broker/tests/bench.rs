@@ -27,7 +27,7 @@ use crate::cluster::{self, CallError, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, BoundPod, NotIssued};
 use crate::secret::SessionCredentials;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LineLimit, Metrics};
 
 /// The API server and STS of a test. [`spelled`] makes the tokens.
 #[derive(Default)]
@@ -55,7 +55,7 @@ pub(super) struct World {
     pub(super) sts_takes: Mutex<Duration>,
 }
 
-struct Fake(Arc<World>);
+pub(super) struct Fake(Arc<World>);
 
 /// Namespace and name of the destination.
 pub(super) fn acme() -> (String, String) {
@@ -202,6 +202,7 @@ pub(super) struct Seen {
 }
 
 pub(super) struct Bench {
+    pub(super) broker: Arc<Broker<Fake, Fake>>,
     pub(super) world: Arc<World>,
     app: Router,
     pub(super) metrics: Metrics,
@@ -222,10 +223,11 @@ impl Bench {
         let requests = Requests::register(&mut registry);
         let fake = || Fake(world.clone());
         let grants = Grants::new(fake(), fake(), receiver, None, now);
-        let broker = Arc::new(Broker { grants, requests });
+        let broker = Arc::new(Broker { grants, requests, strangers: LineLimit::new(100) });
         let app = router(broker.clone());
-        tokio::spawn(async move { broker.grants.write_reports().await });
-        let bench = Bench { world, app, metrics: Metrics::new(registry), authorities };
+        let reporting = broker.clone();
+        tokio::spawn(async move { reporting.grants.write_reports().await });
+        let bench = Bench { world, broker, app, metrics: Metrics::new(registry), authorities };
         bench.set_pod("recorder-0", json!({}));
         bench.set_destination(json!({}));
         bench

@@ -1,11 +1,13 @@
 //! Floods from many addresses: all of 127.0.0.0/8 is ours.
 
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::super::connections::{Admission, Counted};
 use super::*;
 use crate::telemetry::Metrics;
 
@@ -47,6 +49,38 @@ fn pod(address: SocketAddr, trusted: &str) -> impl FnMut() -> Duration + Send + 
         assert!(String::from_utf8_lossy(&answer[..length]).ends_with("served"));
         began.elapsed()
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_a_scrape_outlast_a_flood_of_new_ones_and_of_other_scrapes() {
+    let admission =
+        Admission::new(Limits { strangers: 4, answered: 4, api_servers: 0, pods: 0 }, TIMEOUTS.request);
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut flood = Vec::new();
+    let mut connected = async |source| {
+        flood.push(connect_from(source, address).await.unwrap());
+        admission.count(listener.accept().await.unwrap().0).unwrap()
+    };
+    let scrape = connected(0).await;
+    let answering = scrape.caller().is_answered();
+    let mut others = Vec::new();
+    for source in 1..50 {
+        let other = connected(source).await;
+        others.push((other.caller().is_answered(), other));
+        others.push((connected(source).await.caller().is_answered(), connected(source).await));
+    }
+    let is_open = |counted: &Counted| {
+        let ending = counted.ending();
+        ending.check(&Context::from_waker(Waker::noop())).is_ok()
+    };
+    assert!(is_open(&scrape));
+    drop(answering);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for source in 100..110 {
+        others.push((connected(source).await.caller().is_answered(), connected(source).await));
+    }
+    assert!(others.iter().filter(|(_, other)| is_open(other)).count() <= 8);
 }
 
 async fn newcomer(address: SocketAddr, trusted: &str) -> Duration {
@@ -182,8 +216,13 @@ async fn a_flood_of_the_metrics_port_stops_no_scrape_and_no_probe() {
 
 #[test]
 fn connections_of_pods_fit_into_the_containers_memory() {
-    for (memory, pods) in [(None, 10_000), (Some(0), 500), (Some(128 << 20), 1638), (Some(512 << 20), 11_468)]
-    {
+    for (memory, pods) in [
+        (None, 10_000),
+        (Some(0), 200),
+        (Some(128 << 20), 238),
+        (Some(256 << 20), 3_515),
+        (Some(512 << 20), 10_069),
+    ] {
         assert_eq!(pods_within(memory), pods, "{memory:?}");
     }
 }

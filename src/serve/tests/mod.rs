@@ -17,7 +17,7 @@ use super::https::{TIMEOUTS, Timeouts, load, pods_within, serve};
 use super::roster::Limits;
 use super::*;
 
-const LIMITS: Limits = Limits { strangers: 1000, pods: 1000 };
+const LIMITS: Limits = Limits { strangers: 1000, answered: 0, api_servers: 1000, pods: 1000 };
 const NAME: &str = "broker.test.svc";
 
 /// Writes a new self-signed certificate into the directory and returns it.

@@ -49,7 +49,7 @@ fn bench() -> Bench {
         bandwidth_limit: None,
         admissions: Admissions::register(&mut registry),
     };
-    let app = router(Arc::new(webhook), Arc::new(AcceptedPaths::new(present)));
+    let app = router(Arc::new(webhook), Arc::new(AcceptedPaths::new(present, Arc::default())));
     Bench { app, metrics: Metrics::new(registry), tls }
 }
 
