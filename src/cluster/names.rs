@@ -21,7 +21,7 @@ mod tests {
     use kube::client::Body;
 
     use crate::api::ExternalIDSecretRef;
-    use crate::cluster::{destinations, pods, secrets};
+    use crate::cluster::{Pods, destinations, secrets};
 
     /// Every function that takes a name from outside, with a client that fails the test when it is called.
     #[tokio::test]
