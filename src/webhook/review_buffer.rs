@@ -15,8 +15,8 @@ use super::weight::weigh;
 pub(super) const LARGEST: usize = 2 * 1024 * 1024;
 /// Largest review in the lane of small ones, in bytes. Most have some 10 KiB.
 const SMALL: usize = 64 * 1024;
-/// Most KiB that a review in the lane of small ones takes when it is decoded.
-const LIGHT: usize = 2 * 1024;
+/// Most KiB that a review in the lane of small ones takes when it is decoded. A pod of a service mesh takes 2 MiB.
+const LIGHT: usize = 4 * 1024;
 /// Time for a review to arrive. The API server sends it at once and waits ten seconds for the answer.
 const ARRIVAL: Duration = Duration::from_secs(5);
 /// The same for a small one, which needs few packets.
@@ -73,10 +73,8 @@ impl Lanes {
     ) -> Result<T, Unread> {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
-        let (lane, time) = match length {
-            Some(length) if length <= SMALL => (&self.small, ARRIVAL_OF_SMALL),
-            _ => (&self.large, ARRIVAL),
-        };
+        let is_small = length.is_some_and(|length| length <= SMALL);
+        let (mut lane, time) = if is_small { (&self.small, ARRIVAL_OF_SMALL) } else { (&self.large, ARRIVAL) };
         let expected = length.unwrap_or(LARGEST);
         if expected > LARGEST {
             return Err(Unread::TooLarge);
@@ -84,10 +82,14 @@ impl Lanes {
         // All of it is booked before any of it is read, so that no two reviews wait for what the other has.
         let arrived = lane.arrived.acquire_many(expected.div_ceil(1024) as u32);
         let arrived = timeout(QUEUE, arrived).await.map_err(|_| Unread::TooMuch)?;
-        let _arrived = arrived.expect("it is never closed");
+        let mut _arrived = arrived.expect("it is never closed");
         let review = timeout(time, arrive(body, expected)).await.unwrap_or(Err(Unread::Incomplete))?;
         let decoded_kib = weigh(&review).div_ceil(1024);
-        let lane = if decoded_kib <= LIGHT { lane } else { &self.large };
+        if is_small && decoded_kib > LIGHT {
+            lane = &self.large;
+            let moved = lane.arrived.try_acquire_many(review.len().div_ceil(1024) as u32);
+            _arrived = moved.map_err(|_| Unread::TooMuch)?;
+        }
         if decoded_kib > lane.decoding_kib {
             return Err(Unread::TooManyEntries);
         }
@@ -187,6 +189,25 @@ mod tests {
         let many = join_all((0..24).map(|_| lanes.read(&many, Body::from(vec![b' '; large]), decode)));
         let (many, one) = tokio::join!(many, lanes.read(&one, Body::from(vec![b' '; other]), decode));
         assert_eq!((many, one), (vec![Ok(large); 24], Ok(other)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reviews_of_few_bytes_and_many_entries_never_fill_the_lane_of_small_ones() {
+        let lanes = Lanes::default();
+        let text = format!("[{}0]", "{},".repeat(5_000));
+        let stuck = async |_| std::future::pending::<()>().await;
+        let declared = of_length(SMALL);
+        let flood = join_all((0..400).map(|_| lanes.read(&declared, Body::from(text.clone()), stuck)));
+        let small = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            lanes.read(&of_length(SMALL), Body::from(vec![b' '; SMALL]), length).await
+        };
+        let began = tokio::time::Instant::now();
+        let small = async { (small.await, began.elapsed()) };
+        tokio::select! {
+            _ = flood => unreachable!("one of them is decoded for ever"),
+            small = small => assert_eq!(small, (Ok(SMALL), Duration::from_secs(1))),
+        }
     }
 
     #[tokio::test(start_paused = true)]
