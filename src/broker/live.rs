@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt as _};
 use secrecy::SecretString;
 
@@ -11,16 +10,17 @@ use super::ports::{Cluster, IssueSession};
 use crate::api::{RecordingDestination, RoleARN, Transition};
 use crate::aws::{AssumeRole, Sts};
 use crate::cluster::{
-    self, CopyAge, DestinationCache, Events, Subscription, destinations, pods, secrets, tokens,
+    self, CopyAge, DestinationCache, Events, Pods, Subscription, destinations, secrets, tokens,
 };
 use crate::domain::delivery::StatusUpdate;
-use crate::domain::grant::{self, Denial, NotIssued};
+use crate::domain::grant::{self, BoundPod, Denial, NotIssued};
 use crate::domain::trust::Purpose;
 use crate::domain::verdict::SecretObservation;
 use crate::secret::SessionCredentials;
 
 pub(super) struct LiveCluster {
     pub(super) client: Client,
+    pub(super) pods: Pods,
     pub(super) destinations: DestinationCache,
     pub(super) events: Events,
 }
@@ -30,8 +30,8 @@ impl Cluster for LiveCluster {
         tokens::review(&self.client, token).await
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
-        pods::get(&self.client, namespace, name).await
+    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<BoundPod>> {
+        self.pods.get(namespace, name).await
     }
 
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, NoRole, Sts};
-use crate::cluster::{self, DestinationCache, Events, UndecodableObjects, compact};
+use crate::cluster::{self, DestinationCache, Events, Pods, UndecodableObjects, compact};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
 use grants::Grants;
@@ -98,7 +98,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let key = source.provider(&connection, &config.aws_region, directory)?;
     let sts = Sts::new(&connection, &config.aws_region, key, config.sts_calls_per_second);
     let events = Events::new(client.clone(), "recording-broker");
-    let cluster = LiveCluster { client: client.clone(), destinations: destinations.clone(), events };
+    let pods = Pods::new(client.clone());
+    let cluster = LiveCluster { client: client.clone(), pods, destinations: destinations.clone(), events };
     let sessions = LiveSessions { client, sts };
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);

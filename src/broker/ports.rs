@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
 
 use crate::api::{RecordingDestination, Transition};
 use crate::cluster::{self, CopyAge, Subscription};
 use crate::domain::delivery::StatusUpdate;
-use crate::domain::grant::NotIssued;
+use crate::domain::grant::{BoundPod, NotIssued};
 use crate::secret::SessionCredentials;
 
 /// The Kubernetes API, as far as the broker needs it.
@@ -19,7 +18,11 @@ pub(super) trait Cluster: Send + Sync + 'static {
     -> impl Future<Output = cluster::Result<TokenReviewStatus>> + Send;
 
     /// The pod as the API server has it now.
-    fn pod(&self, namespace: &str, name: &str) -> impl Future<Output = cluster::Result<Option<Pod>>> + Send;
+    fn pod(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = cluster::Result<Option<BoundPod>>> + Send;
 
     /// The destination as the watch last saw it. It is read at every request, so it must not wait.
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;

@@ -13,7 +13,7 @@ mod events;
 mod keyed_changes;
 mod lenient;
 mod names;
-pub mod pods;
+mod pods;
 pub mod secrets;
 #[cfg(test)]
 mod tests;
@@ -30,4 +30,5 @@ pub use destination_watch::reflect;
 pub use error::{CallError, Result};
 pub use events::Events;
 pub use keyed_changes::{KeyedChanges, Subscription};
+pub use pods::Pods;
 pub use undecodable::UndecodableObjects;

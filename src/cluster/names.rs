@@ -21,7 +21,7 @@ mod tests {
     use kube::client::Body;
 
     use crate::api::ExternalIDSecretRef;
-    use crate::cluster::{destinations, pods, secrets};
+    use crate::cluster::{Pods, destinations, secrets};
 
     /// Every function that takes a name from outside, with a client that fails the test when it is called.
     #[tokio::test]
@@ -36,7 +36,7 @@ mod tests {
         for (namespace, name) in [(injected, "acme"), ("calls", injected), ("..", "acme"), ("", "acme")] {
             assert!(destinations::exists(&client, namespace, name).await.is_err(), "{namespace:?} {name:?}");
             assert!(destinations::get(&client, namespace, name).await.is_err(), "{namespace:?} {name:?}");
-            assert!(pods::get(&client, namespace, name).await.is_err(), "{namespace:?} {name:?}");
+            assert!(Pods::new(client.clone()).get(namespace, name).await.is_err(), "{namespace:?} {name:?}");
             let reference = ExternalIDSecretRef { name: name.to_owned(), key: "externalID".to_owned() };
             assert!(
                 secrets::external_id(&client, namespace, &reference).await.is_err(),

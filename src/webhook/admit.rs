@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use json_patch::Patch;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -16,6 +15,8 @@ use crate::serve::TlsDirectory;
 pub(super) const LOOKUPS: usize = 4;
 /// Longest wait for a lookup; the API server waits ten seconds for the review.
 const LOOKUP: Duration = Duration::from_secs(7);
+/// Largest patch, in bytes, because it is held during the lookup. Most have some 5 KiB.
+const LARGEST_PATCH: usize = 256 * 1024;
 
 pub(super) struct Webhook<D> {
     pub(super) destinations: D,
@@ -31,7 +32,8 @@ pub(super) struct Webhook<D> {
 
 #[derive(Debug, strum::IntoStaticStr)]
 pub(super) enum AdmissionOutcome {
-    Injected(Patch),
+    /// Holds the JSON patch.
+    Injected(Vec<u8>),
     /// The pod asks for no sidecar, or has it already.
     Unchanged,
     /// The pod must change first.
@@ -64,7 +66,15 @@ impl<D: Destinations> Webhook<D> {
         };
         let outcome = match injection.inject(&settings) {
             Ok(injected) if injected == *pod => AdmissionOutcome::Unchanged,
-            Ok(injected) => AdmissionOutcome::Injected(json_patch::diff(pod, &injected)),
+            Ok(injected) => {
+                let patch = json_patch::diff(pod, &injected);
+                match serde_json::to_vec(&patch).expect("a patch serializes") {
+                    patch if patch.len() > LARGEST_PATCH => {
+                        AdmissionOutcome::Refused(Refusal::TooManyChanges)
+                    }
+                    patch => AdmissionOutcome::Injected(patch),
+                }
+            }
             Err(refusal) => AdmissionOutcome::Refused(refusal),
         };
         (Some(injection.request().destination.clone()), outcome)

@@ -14,6 +14,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod unambiguous;
+mod weight;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,25 +1,26 @@
 //! Limits the memory for reviews. Large ones have a lane of their own, so that no number of them delays the small ones, which
 //! nearly all are.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use super::weight::weigh;
 
 /// Largest review, in bytes. etcd stores objects of up to 1.5 MiB, which are larger as JSON.
 pub(super) const LARGEST: usize = 2 * 1024 * 1024;
 /// Largest review in the lane of small ones, in bytes. Most have some 10 KiB.
 const SMALL: usize = 64 * 1024;
-/// How many times its own size a review may take when decoded, as a list of many small values does.
-const DECODED_PER_BYTE: usize = 32;
+/// Most KiB that a review in the lane of small ones takes when it is decoded. A pod of a service mesh takes 2 MiB.
+const LIGHT: usize = 4 * 1024;
 /// Time for a review to arrive. The API server sends it at once and waits ten seconds for the answer.
 const ARRIVAL: Duration = Duration::from_secs(5);
-/// Time for other reviews to be decoded first.
-const QUEUE: Duration = Duration::from_secs(5);
+/// Time for other reviews to arrive first, and for others to be decoded first.
+const QUEUE: Duration = Duration::from_secs(4);
 
 /// The memory for reviews. With all of it in use the container, which may use 256 MiB, has half of that left.
 #[derive(Debug)]
@@ -31,16 +32,18 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 struct Lane {
     /// KiB of reviews that have arrived, whole or in part.
-    arrived: Arc<Semaphore>,
+    arrived: Semaphore,
     /// KiB of reviews that are being decoded.
     decoding: Semaphore,
-    largest: usize,
+    decoding_kib: usize,
 }
 
 /// Why a review is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     TooLarge,
+    /// Its lists would fill the memory when they are decoded.
+    TooManyEntries,
     /// Too much is read already.
     TooMuch,
     /// It did not arrive in time, or was cut off.
@@ -49,12 +52,12 @@ pub(super) enum Unread {
 
 impl Default for Lanes {
     fn default() -> Self {
-        let lane = |largest, arrived_mib: usize, decoding_mib: usize| Lane {
-            arrived: Arc::new(Semaphore::new(arrived_mib * 1024)),
+        let lane = |arrived_mib: usize, decoding_mib: usize| Lane {
+            arrived: Semaphore::new(arrived_mib * 1024),
             decoding: Semaphore::new(decoding_mib * 1024),
-            largest,
+            decoding_kib: decoding_mib * 1024,
         };
-        Lanes { small: lane(SMALL, 8, 32), large: lane(LARGEST, 16, 72) }
+        Lanes { small: lane(8, 32), large: lane(16, 72) }
     }
 }
 
@@ -68,39 +71,43 @@ impl Lanes {
     ) -> Result<T, Unread> {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
-        let lane = match length {
-            Some(length) if length <= SMALL => &self.small,
-            _ => &self.large,
-        };
-        let arrival = timeout(ARRIVAL, lane.arrive(body)).await;
-        let (review, _arrived) = arrival.unwrap_or(Err(Unread::Incomplete))?;
-        let decoded_kib = review.len().div_ceil(1024) * DECODED_PER_BYTE;
+        let is_small = length.is_some_and(|length| length <= SMALL);
+        let mut lane = if is_small { &self.small } else { &self.large };
+        let expected = length.unwrap_or(LARGEST);
+        if expected > LARGEST {
+            return Err(Unread::TooLarge);
+        }
+        // All of it is booked before any of it is read, so that no two reviews wait for what the other has.
+        let arrived = lane.arrived.acquire_many(expected.div_ceil(1024) as u32);
+        let arrived = timeout(QUEUE, arrived).await.map_err(|_| Unread::TooMuch)?;
+        let mut _arrived = arrived.expect("it is never closed");
+        let review = timeout(ARRIVAL, arrive(body, expected)).await.unwrap_or(Err(Unread::Incomplete))?;
+        let decoded_kib = weigh(&review).div_ceil(1024);
+        if is_small && decoded_kib > LIGHT {
+            lane = &self.large;
+            let moved = lane.arrived.try_acquire_many(review.len().div_ceil(1024) as u32);
+            _arrived = moved.map_err(|_| Unread::TooMuch)?;
+        }
+        if decoded_kib > lane.decoding_kib {
+            return Err(Unread::TooManyEntries);
+        }
         let decoding = timeout(QUEUE, lane.decoding.acquire_many(decoded_kib as u32)).await;
         let _permit = decoding.map_err(|_| Unread::TooMuch)?.expect("it is never closed");
         Ok(decode(review).await)
     }
 }
 
-impl Lane {
-    async fn arrive(&self, mut body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Unread> {
-        let (mut review, mut held) = (Vec::new(), None::<OwnedSemaphorePermit>);
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return Err(Unread::Incomplete) };
-            let Ok(data) = frame.into_data() else { continue };
-            review.extend_from_slice(&data);
-            if review.len() > self.largest {
-                return Err(Unread::TooLarge);
-            }
-            let missing = review.len().div_ceil(1024) - held.as_ref().map_or(0, |held| held.num_permits());
-            let more = self.arrived.clone().try_acquire_many_owned(missing as u32);
-            let more = more.map_err(|_| Unread::TooMuch)?;
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
-            }
+async fn arrive(mut body: Body, expected: usize) -> Result<Vec<u8>, Unread> {
+    let mut review = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Unread::Incomplete) };
+        let Ok(data) = frame.into_data() else { continue };
+        if review.len() + data.len() > expected {
+            return Err(Unread::TooLarge);
         }
-        Ok((review, held))
+        review.extend_from_slice(&data);
     }
+    Ok(review)
 }
 
 #[cfg(test)]
@@ -143,15 +150,20 @@ mod tests {
         assert_eq!(lanes.large.arrived.available_permits(), 16 * 1024, "all is released");
     }
 
+    /// A review that takes more than half of the lane's memory.
+    fn heavy() -> Vec<u8> {
+        format!("[{}0]", "0,".repeat(80_000)).into_bytes()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn large_reviews_are_decoded_one_after_the_other_and_small_ones_beside_them() {
         let lanes = Lanes::default();
         let slow = async |review: Vec<u8>| {
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_millis(1500)).await;
             review.len()
         };
         let declared = of_length(LARGEST);
-        let large = join_all((0..4).map(|_| lanes.read(&declared, Body::from(vec![b' '; LARGEST]), slow)));
+        let large = join_all((0..4).map(|_| lanes.read(&declared, Body::from(heavy()), slow)));
         let began = tokio::time::Instant::now();
         let small = async {
             let small = Body::from(vec![b' '; 1024]);
@@ -160,6 +172,52 @@ mod tests {
         let (large, small) = tokio::join!(large, small);
         assert_eq!(small, (Ok(1024), Duration::ZERO));
         let count = |read| large.iter().filter(|large| **large == read).count();
-        assert_eq!((count(Ok(LARGEST)), count(Err(Unread::TooMuch))), (3, 1));
+        assert_eq!((count(Ok(heavy().len())), count(Err(Unread::TooMuch))), (3, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_reviews_wait_for_room_instead_of_being_refused_at_once() {
+        let lanes = Lanes::default();
+        let decode = async |review: Vec<u8>| {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            review.len()
+        };
+        let (large, other) = (1400 * 1024, 100 * 1024);
+        let (many, one) = (of_length(large), of_length(other));
+        let many = join_all((0..24).map(|_| lanes.read(&many, Body::from(vec![b' '; large]), decode)));
+        let (many, one) = tokio::join!(many, lanes.read(&one, Body::from(vec![b' '; other]), decode));
+        assert_eq!((many, one), (vec![Ok(large); 24], Ok(other)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reviews_of_few_bytes_and_many_entries_never_fill_the_lane_of_small_ones() {
+        let lanes = Lanes::default();
+        let text = format!("[{}0]", "{},".repeat(5_000));
+        let stuck = async |_| std::future::pending::<()>().await;
+        let declared = of_length(SMALL);
+        let flood = join_all((0..400).map(|_| lanes.read(&declared, Body::from(text.clone()), stuck)));
+        let small = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            lanes.read(&of_length(SMALL), Body::from(vec![b' '; SMALL]), length).await
+        };
+        let began = tokio::time::Instant::now();
+        let small = async { (small.await, began.elapsed()) };
+        tokio::select! {
+            _ = flood => unreachable!("one of them is decoded for ever"),
+            small = small => assert_eq!(small, (Ok(SMALL), Duration::from_secs(1))),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_review_of_few_bytes_is_booked_with_what_its_lists_take() {
+        let lanes = Lanes::default();
+        for (entries, large_is_used, expected) in
+            [(10, false, Ok(())), (2_000, true, Ok(())), (20_000, false, Err(Unread::TooManyEntries))]
+        {
+            let text = format!("[{}0]", "{},".repeat(entries));
+            let decode = async |_| lanes.large.decoding.available_permits() < 72 * 1024;
+            let read = lanes.read(&of_length(text.len()), Body::from(text), decode).await;
+            assert_eq!(read, expected.map(|()| large_is_used), "{entries} entries");
+        }
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
+use json_patch::Patch;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use serde_json::Value;
@@ -124,6 +125,9 @@ fn refuse_stranger() -> Response {
 fn refuse_unread(unread: Unread) -> Response {
     let (status, message) = match unread {
         Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the review has more than 2 MiB\n"),
+        Unread::TooManyEntries => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the pod has too many entries in its lists; give it fewer\n")
+        }
         Unread::TooMuch => (StatusCode::TOO_MANY_REQUESTS, "too many reviews at a time; try again\n"),
         Unread::Incomplete => (StatusCode::REQUEST_TIMEOUT, "the review did not arrive within 5 s\n"),
     };
@@ -154,7 +158,11 @@ pub(super) fn read(body: &[u8]) -> Result<(AdmissionRequest<DynamicObject>, Valu
 fn respond(mut response: AdmissionResponse, outcome: AdmissionOutcome) -> AdmissionResponse {
     let (sentence, code, reason) = match outcome {
         AdmissionOutcome::Unchanged => return response,
-        AdmissionOutcome::Injected(patch) => return response.with_patch(patch).expect("a patch serializes"),
+        AdmissionOutcome::Injected(patch) => {
+            response = response.with_patch(Patch::default()).expect("a patch serializes");
+            response.patch = Some(patch);
+            return response;
+        }
         AdmissionOutcome::Refused(refusal) => (capped(&refusal.to_string()), 403, "Forbidden"),
         AdmissionOutcome::Failed(reason) => {
             let sentence = format!(

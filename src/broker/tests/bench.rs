@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use k8s_openapi::api::core::v1::Pod;
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -26,7 +25,7 @@ use super::super::routes::{Broker, router};
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
 use crate::cluster::{self, CallError, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::StatusUpdate;
-use crate::domain::grant::{self, NotIssued};
+use crate::domain::grant::{self, BoundPod, NotIssued};
 use crate::secret::SessionCredentials;
 use crate::telemetry::Metrics;
 
@@ -93,7 +92,7 @@ impl Cluster for Fake {
         .unwrap())
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<Pod>> {
+    async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<BoundPod>> {
         assert_eq!(namespace, "tenant-acme");
         let pods = self.0.pods.lock().unwrap();
         let pod = pods.get(name).map(|pod| serde_json::from_value(pod.clone())).transpose();

@@ -53,7 +53,7 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
     assert_eq!(example.status, StatusCode::FORBIDDEN);
 
     bench.set_pod("finished", json!({"status": {"phase": "Failed"}}));
-    bench.set_pod("undecodable", json!({"metadata": {"creationTimestamp": "+10000-01-01T00:00:00Z"}}));
+    bench.set_pod("undecodable", json!({"spec": {"initContainers": "none"}}));
     bench.set_pod("replaced", json!({"metadata": {"uid": "another"}}));
     bench.set_pod("plain", json!({"metadata": {"labels": null}}));
     bench.set_pod("no-sidecar", json!({"spec": {"initContainers": null}}));
@@ -149,7 +149,7 @@ async fn only_a_failure_of_the_platform_counts_as_unavailable() {
         format!("recording_operator_broker_unserved_namespaces{{result=\"{result}\"}} {count}\n")
     };
     let bench = Bench::new();
-    bench.set_pod("undecodable", json!({"metadata": {"creationTimestamp": "+10000-01-01T00:00:00Z"}}));
+    bench.set_pod("undecodable", json!({"spec": {"initContainers": "none"}}));
     bench.get(CREDENTIALS_PATH, "token-of-undecodable").await;
     *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Unavailable("throttled".into()));
     assert_eq!(bench.key().await, UNDECIDED);

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
 use tokio::time::sleep;
 
@@ -13,6 +12,7 @@ use super::*;
 use crate::api::{RecordingDestination, Transition};
 use crate::cluster::{self, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::{PodReport, StatusUpdate};
+use crate::domain::grant::BoundPod;
 
 /// One that is late, at any time of the tests.
 const LATE: &str = r#"{"pendingFiles": 3, "oldestPendingTime": "2026-01-01T00:00:00Z", "quarantined": 0}"#;
@@ -131,7 +131,7 @@ impl Cluster for Stuck {
         unreachable!("reports come from known pods")
     }
 
-    async fn pod(&self, _: &str, _: &str) -> cluster::Result<Option<Pod>> {
+    async fn pod(&self, _: &str, _: &str) -> cluster::Result<Option<BoundPod>> {
         unreachable!("reports come from known pods")
     }
 

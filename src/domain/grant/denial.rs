@@ -28,7 +28,7 @@ pub enum Denial {
 
     /// The pod does not exist.
     PodGone,
-    /// The pod holds a value that cannot be decoded.
+    /// The pod is too large, or a field that is read has another type.
     PodUndecodable,
     /// Another pod of the same name.
     PodReplaced,

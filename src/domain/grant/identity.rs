@@ -1,10 +1,10 @@
 //! From a token to the pod that it is bound to.
 
 use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use super::denial::Denial;
-use crate::api::{DESTINATION_ANNOTATION, INJECT_LABEL, TOKEN_AUDIENCE, UPLOADER_BINARY, UPLOADER_CONTAINER};
+use super::pod::BoundPod;
+use crate::api::TOKEN_AUDIENCE;
 
 /// The pod that the API server says a token is bound to. The pod itself has not been read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ fn bound(user: &UserInfo, key: &str) -> Result<String, Denial> {
 ///
 /// Of the sidecar only the command is checked. The ValidatingAdmissionPolicy keeps the rest unaltered; the pod is the
 /// boundary.
-pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<PodIdentity, Denial> {
+pub fn identify(claim: PodClaim, pod: Option<&BoundPod>) -> Result<PodIdentity, Denial> {
     let pod = pod.ok_or(Denial::PodGone)?;
     if pod.metadata.uid.as_ref() != Some(&claim.uid) {
         return Err(Denial::PodReplaced);
@@ -81,14 +81,14 @@ pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<PodIdentity, Denia
     if spec.service_account_name.as_ref() != Some(&claim.service_account) {
         return Err(Denial::ServiceAccountMismatch);
     }
-    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(INJECT_LABEL));
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.inject.as_ref());
     if label.is_none_or(|value| value != "true") {
         return Err(Denial::NotInjected);
     }
-    if !has_sidecar(spec) {
+    if !spec.has_sidecar {
         return Err(Denial::NoSidecar);
     }
-    let destination = pod.metadata.annotations.as_ref().and_then(|all| all.get(DESTINATION_ANNOTATION));
+    let destination = pod.metadata.annotations.as_ref().and_then(|all| all.destination.as_ref());
     match destination {
         Some(name) if !name.is_empty() => Ok(PodIdentity {
             namespace: claim.namespace,
@@ -99,15 +99,4 @@ pub fn identify(claim: PodClaim, pod: Option<&Pod>) -> Result<PodIdentity, Denia
         }),
         _ => Err(Denial::NoDestinationNamed),
     }
-}
-
-/// Whether the operator's native sidecar is among the init containers. Any image is accepted, so that running pods keep
-/// their rights when the operator is upgraded.
-fn has_sidecar(spec: &PodSpec) -> bool {
-    spec.init_containers.iter().flatten().any(|container| {
-        container.name == UPLOADER_CONTAINER
-            && container.restart_policy.as_deref() == Some("Always")
-            && container.command.as_deref().is_some_and(|command| command == [UPLOADER_BINARY])
-            && container.args.as_deref().unwrap_or_default().is_empty()
-    })
 }

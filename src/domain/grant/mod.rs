@@ -7,6 +7,7 @@ mod copy_age;
 mod denial;
 mod destination;
 mod identity;
+mod pod;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -16,5 +17,6 @@ pub use copy_age::may_use_copy;
 pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};
 pub use identity::{PodClaim, PodIdentity, claimed_pod, identify};
+pub use pod::BoundPod;
 pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renewal_time};
 pub use token::may_pass;

@@ -81,6 +81,12 @@ pub enum Refusal {
          as whom the recorder also runs"
     )]
     Root(String),
+    /// The patch is larger than any pod needs.
+    #[error(
+        "the sidecar would change more than 256 KiB of the pod, as it does where a pod has hundreds of containers: give \
+         the pod fewer containers"
+    )]
+    TooManyChanges,
     /// An ordinary container has the sidecar's name.
     #[error(
         "the container name {UPLOADER_CONTAINER} is the sidecar's: rename the container in spec.containers"

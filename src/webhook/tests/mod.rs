@@ -1,4 +1,5 @@
 mod anything;
+mod memory;
 
 use axum::Router;
 use axum::body::Body;

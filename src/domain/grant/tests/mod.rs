@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::Denial::*;
@@ -101,7 +100,7 @@ impl World {
     /// The way that the broker goes for credentials.
     fn credentials(&self) -> Result<PodIdentity, Denial> {
         let review: TokenReviewStatus = serde_json::from_value(self.review.clone()).unwrap();
-        let pod: Option<Pod> = serde_json::from_value(self.pod.clone()).unwrap();
+        let pod: Option<BoundPod> = serde_json::from_value(self.pod.clone()).unwrap();
         let identity = identify(claimed_pod(&review)?, pod.as_ref())?;
         let destination = may_use(&identity, self.destination())?;
         may_have_credentials(&destination)?;
