@@ -58,7 +58,7 @@ impl ConcurrencyLimiter {
     pub async fn acquire_unless_crowded(&self, key: &str, most: usize) -> Option<Permit> {
         let key = self.key(key);
         // Each of them holds a clone, as do the map and this call.
-        match Arc::strong_count(&key) < most + 2 + 1 {
+        match Arc::strong_count(&key) < most + 2 {
             true => Some(self.permit(key).await),
             false => None,
         }

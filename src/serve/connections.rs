@@ -147,6 +147,15 @@ impl Caller {
         Answering(Some(Box::new(|| drop(answered))))
     }
 
+    /// A stranger's connection from this address.
+    #[cfg(test)]
+    pub fn stranger(address: std::net::IpAddr) -> Self {
+        let limits = Limits { strangers: 1, answered: 0, api_servers: 1, pods: 1 };
+        let admission = Admission::new(limits, Duration::ZERO);
+        let number = lock(&admission.open).roster.admit(address).0;
+        Caller { connection: Some((admission.open, number)) }
+    }
+
     /// Who asks, as far as it is known: a namespace, or an address. Callers that share limits take turns by it.
     pub fn key(&self) -> String {
         let Some((open, number)) = &self.connection else { return String::new() };
@@ -156,12 +165,6 @@ impl Caller {
             Some((address, _)) => format!("@{address}"),
             None => String::new(),
         }
-    }
-
-    /// Whether nothing is known of the caller.
-    pub fn is_stranger(&self) -> bool {
-        let Some((open, number)) = &self.connection else { return true };
-        matches!(lock(open).roster.party(*number), Some((_, Party::Stranger)) | None)
     }
 
     fn is(&self, party: impl FnOnce() -> Party) {

@@ -1,7 +1,8 @@
 //! A broker whose cluster and STS the test controls. Time is tokio's, paused.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::cluster::{self, CallError, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::StatusUpdate;
 use crate::domain::grant::{self, BoundPod, NotIssued};
 use crate::secret::SessionCredentials;
+use crate::serve::Caller;
 use crate::telemetry::{LineLimit, Metrics};
 
 /// The API server and STS of a test. [`spelled`] makes the tokens.
@@ -280,7 +282,11 @@ impl Bench {
         self.world.changed.notify(&acme());
     }
 
-    pub(super) async fn send(&self, request: Request<Body>) -> Seen {
+    /// Sends it on a connection of its own, from an address of its own.
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Seen {
+        static ADDRESSES: AtomicU32 = AtomicU32::new(0);
+        let address = Ipv4Addr::from_bits(ADDRESSES.fetch_add(1, SeqCst));
+        request.extensions_mut().insert(Caller::stranger(address.into()));
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();

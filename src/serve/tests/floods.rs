@@ -221,7 +221,7 @@ fn connections_of_pods_fit_into_the_containers_memory() {
         (Some(0), 200),
         (Some(128 << 20), 238),
         (Some(256 << 20), 3_515),
-        (Some(512 << 20), 10_069),
+        (Some(512 << 20), 10_068),
     ] {
         assert_eq!(pods_within(memory), pods, "{memory:?}");
     }
