@@ -33,6 +33,6 @@ pub use destination_watch::reflect;
 pub use error::{CallError, Result};
 pub use events::Events;
 pub use keyed_changes::{KeyedChanges, Subscription};
-pub use pods::Pods;
 pub use namespace_limit::NamespaceLimit;
+pub use pods::Pods;
 pub use undecodable::UndecodableObjects;

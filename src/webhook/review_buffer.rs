@@ -74,7 +74,8 @@ impl Lanes {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
         let is_small = length.is_some_and(|length| length <= SMALL);
-        let (mut lane, time) = if is_small { (&self.small, ARRIVAL_OF_SMALL) } else { (&self.large, ARRIVAL) };
+        let (mut lane, time) =
+            if is_small { (&self.small, ARRIVAL_OF_SMALL) } else { (&self.large, ARRIVAL) };
         let expected = length.unwrap_or(LARGEST);
         if expected > LARGEST {
             return Err(Unread::TooLarge);

@@ -7,10 +7,10 @@ use crate::environment_or_skip;
 use crate::logs::aws_calls;
 use crate::support::Tenant;
 
-/// To each of the two replicas.
-const CONNECTIONS: usize = 25;
+/// To each of the two replicas, which accept eight of one pod.
+const CONNECTIONS: usize = 5;
 /// Over each of these.
-const REQUESTS: usize = 20;
+const REQUESTS: usize = 100;
 
 /// Asks for credentials over one connection, again and again; tells how often it got them.
 fn ask_on(broker: &BrokerClient, token: &str) -> usize {

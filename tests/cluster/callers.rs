@@ -59,7 +59,8 @@ fn a_stranger_at_the_webhook_is_told_nothing_and_the_api_server_is_answered() {
     };
     let pods = get(&[NAMESPACE, "pods", "--selector=app.kubernetes.io/component=webhook"]).unwrap();
     for pod in pods["items"].as_array().unwrap() {
-        for wrong in ["/inject", "/", "/inject/0123456789abcdef0123456789abcdef"] {
+        // Not `/`: the API server calls it until the controller has written a path, and for some minutes it is accepted.
+        for wrong in ["/inject", "/inject/0123456789abcdef0123456789abcdef"] {
             for namespace in [tenant.namespace.as_str(), injected] {
                 let began = Instant::now();
                 let answer = post(pod, wrong, &review(namespace));
