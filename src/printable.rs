@@ -12,9 +12,17 @@ const LONGEST: usize = 1024;
 
 /// A name or text on one line, of at most 1,024 characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
+    match shortened(text) {
+        Cow::Owned(text) => Cow::Owned(escape(&text, |_| false).into_owned()),
+        Cow::Borrowed(text) => escape(text, |_| false),
+    }
+}
+
+/// The first 1,024 characters of a text.
+pub fn shortened(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => Cow::Owned(escape(&text[..end], |_| false).into_owned() + "…"),
-        None => escape(text, |_| false),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }
 

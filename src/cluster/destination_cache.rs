@@ -12,8 +12,8 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::destination_watch::{DestinationChange, changes, is_same, key_of};
-use super::keyed_changes::{Key, KeyedChanges, Subscription};
+use super::destination_watch::{DestinationChange, changes, is_same};
+use super::keyed_changes::{Key, KeyedChanges, Subscription, key_of};
 use super::namespace_limit::NamespaceLimit;
 use super::undecodable::UndecodableObjects;
 use crate::api::RecordingDestination;

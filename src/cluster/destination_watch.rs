@@ -11,8 +11,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource as _};
 
 use super::compact::{beyond_limit, empty_spec};
-use super::keyed_changes::Key;
-use super::lenient::{LenientDestination, name_of, namespace_of};
+use super::keyed_changes::{Key, key_of};
+use super::lenient::LenientDestination;
 use super::namespace_limit::NamespaceLimit;
 use super::undecodable::UndecodableObjects;
 use super::watch::{Change, watch};
@@ -182,11 +182,7 @@ impl<G: Fn(&ObjectMeta)> Mirror<G> {
     }
 }
 
-pub(super) fn key_of(metadata: &ObjectMeta) -> Key {
-    (namespace_of(metadata).to_owned(), name_of(metadata).to_owned())
-}
-
 pub(super) fn is_same(one: &RecordingDestination, other: &RecordingDestination) -> bool {
-    let version = |of: &RecordingDestination| of.metadata.resource_version.clone();
-    one.metadata.uid == other.metadata.uid && version(one).is_some() && version(one) == version(other)
+    let (one, other) = (&one.metadata, &other.metadata);
+    one.uid == other.uid && one.resource_version.is_some() && one.resource_version == other.resource_version
 }

@@ -3,10 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use kube::core::ObjectMeta;
 use tokio::sync::watch;
+
+use super::lenient::{name_of, namespace_of};
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
+
+pub(super) fn key_of(metadata: &ObjectMeta) -> Key {
+    (namespace_of(metadata).to_owned(), name_of(metadata).to_owned())
+}
 
 /// The waiters of all objects.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::keyed_changes::Key;
+use super::keyed_changes::{Key, key_of};
 use super::lenient::{Undecodable, name_of, namespace_of};
 use crate::printable::printable;
 
@@ -63,7 +63,7 @@ impl UndecodableObjects {
     pub(super) fn add(&self, undecodable: &Undecodable) {
         let Undecodable { metadata, error } = undecodable;
         let (namespace, name) = (namespace_of(metadata), name_of(metadata));
-        let key = (namespace.to_owned(), name.to_owned());
+        let key = key_of(metadata);
         let mut known = self.known.lock().unwrap();
         let is_known = [&known.now, &known.before].iter().any(|known| known.get(&key) == Some(error));
         known.now.insert(key, error.clone());
@@ -79,7 +79,7 @@ impl UndecodableObjects {
     pub(super) fn remove(&self, metadata: &ObjectMeta) {
         let mut known = self.known.lock().unwrap();
         if !known.now.is_empty() {
-            known.now.remove(&(namespace_of(metadata).to_owned(), name_of(metadata).to_owned()));
+            known.now.remove(&key_of(metadata));
             self.count.set(known.now.len() as i64);
         }
     }

@@ -157,10 +157,11 @@ impl Claims {
 
     /// How the destination's claim stands, given the status that it has.
     pub(super) fn standing(&self, destination: &RecordingDestination) -> Result<(), Objection> {
-        let status = destination.status.clone().unwrap_or_default();
+        let unwritten = RecordingDestinationStatus::default();
+        let status = destination.status.as_ref().unwrap_or(&unwritten);
         let mut index = self.index.lock().unwrap();
         self.hold(&mut index, destination);
-        let mine = claim_of(&index, destination, &status, None);
+        let mine = claim_of(&index, destination, status, None);
         let standing = index.standing(&mine, |claim| self.is_alive(claim));
         self.wake_changed(&mut index);
         standing

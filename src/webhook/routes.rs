@@ -20,12 +20,10 @@ use super::review_buffer::{Lanes, Unread};
 use super::unambiguous::Unambiguous;
 use crate::api::is_namespace_name;
 use crate::concurrency::ConcurrencyLimiter;
-use crate::printable::printable;
+use crate::printable::{printable, shortened};
 use crate::serve::Caller;
 use crate::telemetry::LineLimit;
 
-/// Longest sentence in an answer or a log line, in characters; names of the pod's are in it.
-const LONGEST_SENTENCE: usize = 1024;
 /// Log lines of one kind in ten seconds.
 const LINES: u64 = 20;
 /// Reviews of one address that are read at a time, half of what the lane of small ones has room for. Others wait, so that no one
@@ -177,7 +175,10 @@ fn respond(mut response: AdmissionResponse, outcome: AdmissionOutcome) -> Admiss
             response.patch = Some(patch);
             return response;
         }
-        AdmissionOutcome::Refused(refusal) => (capped(&refusal.to_string()), 403, "Forbidden"),
+        // Names of the pod's are in it.
+        AdmissionOutcome::Refused(refusal) => {
+            (shortened(&refusal.to_string()).into_owned(), 403, "Forbidden")
+        }
         AdmissionOutcome::Failed(reason) => {
             let sentence = format!(
                 "the recording operator cannot tell whether the pod may be injected: {reason}; nothing is wrong with \
@@ -191,13 +192,6 @@ fn respond(mut response: AdmissionResponse, outcome: AdmissionOutcome) -> Admiss
     response
 }
 
-fn capped(sentence: &str) -> String {
-    match sentence.char_indices().nth(LONGEST_SENTENCE) {
-        Some((end, _)) => format!("{}…", &sentence[..end]),
-        None => sentence.to_owned(),
-    }
-}
-
 impl<D> AppState<D> {
     fn report(&self, namespace: &str, pod: &str, outcome: &AdmissionOutcome) {
         match outcome {
@@ -205,8 +199,9 @@ impl<D> AppState<D> {
             AdmissionOutcome::Unchanged => tracing::debug!(namespace, pod, "changed nothing"),
             AdmissionOutcome::Refused(refusal) => {
                 if let Some(suppressed) = self.refused.next() {
-                    let refusal = capped(&refusal.to_string());
-                    tracing::info!(namespace, pod, refusal, suppressed, "refused a pod");
+                    let refusal = refusal.to_string();
+                    let refusal = shortened(&refusal);
+                    tracing::info!(namespace, pod, refusal = &*refusal, suppressed, "refused a pod");
                 }
             }
             AdmissionOutcome::Failed(error) => {

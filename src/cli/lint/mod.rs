@@ -16,7 +16,7 @@ use super::files::{self, Source};
 use super::output::Failure;
 use super::pods;
 use super::yaml::{Content, Node};
-use crate::api::RecordingDestination;
+use crate::api::{RecordingDestination, is_object_name};
 use crate::secret::ExternalID;
 use findings::{Document, Finding, KIND, Severity, did_you_mean};
 
@@ -158,13 +158,6 @@ fn destination(document: &Document, findings: &mut Findings) -> Option<Recording
             );
         }
     }
-    let is_object_name = |name: &str| {
-        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        name.len() <= 253
-            && name.split('.').all(|label| {
-                label.starts_with(edge) && label.ends_with(edge) && label.chars().all(|c| edge(c) || c == '-')
-            })
-    };
     if !document.node.text(&["metadata", "name"]).is_some_and(is_object_name) {
         let message = "it must be a name of lower-case letters, digits, - and ., in quotes if it looks like a number, e.g. acme";
         findings.error(document, document.line(&["metadata", "name"]), "metadata.name", message.to_owned());

@@ -1,5 +1,6 @@
 //! All claims, and which of them comes first.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct ClaimIndex {
     /// Boxed, because a table has room for up to twice as many.
     claims: HashMap<Arc<str>, Box<Held>>,
     contests: Contests,
+    /// How many proved claims each namespace has on each External ID, by the names of both.
+    proved_ids: HashMap<u64, usize>,
     /// Names contests. Two of a hundred thousand have the same name with a probability of one in a thousand million.
     names: RandomState,
     /// The refused destinations, by UID.
@@ -61,6 +64,7 @@ impl ClaimIndex {
             bindings: HashMap::new(),
             claims: HashMap::new(),
             contests: Contests::default(),
+            proved_ids: HashMap::new(),
             names: RandomState::new(),
             refused: HashMap::new(),
             refused_for: BTreeSet::new(),
@@ -82,10 +86,7 @@ impl ClaimIndex {
 
     /// Whether a destination of the namespace has proved the External ID.
     pub fn has_proved(&self, namespace: &str, id: Fingerprint) -> bool {
-        let claims = self.claims.values().map(|held| &held.claim);
-        claims
-            .filter(|claim| claim.proved.is_some() && claim.external_id == Some(id))
-            .any(|claim| claim.namespace == namespace)
+        self.proved_ids.contains_key(&self.names.hash_one((id, namespace)))
     }
 
     /// Adds a claim, or replaces that of the same destination.
@@ -96,8 +97,10 @@ impl ClaimIndex {
             Some(_) => (self.held_by(&claim), self.needed_by(&claim)),
             None => Default::default(),
         };
+        self.count_proof(&claim);
         let held = Box::new(Held { claim, seniority: seniority.clone() });
         let before = self.claims.insert(uid.clone(), held);
+        before.iter().for_each(|before| self.discount_proof(&before.claim));
         if let Some(Held { claim: before, seniority: Some(rank) }) = before.as_deref() {
             let mut ended = self.held_by(before);
             if seniority.as_ref() == Some(rank) {
@@ -122,6 +125,7 @@ impl ClaimIndex {
         self.forget_refusal(uid);
         let Some((uid, held)) = self.claims.remove_entry(uid) else { return };
         let Held { claim, seniority } = *held;
+        self.discount_proof(&claim);
         let Some(seniority) = seniority else { return };
         for stake in self.held_by(&claim) {
             self.contests.leave(stake, &seniority);
@@ -186,6 +190,27 @@ impl ClaimIndex {
     /// The destinations whose standing may have changed since this was last called.
     pub fn take_woken(&mut self) -> BTreeSet<Woken> {
         std::mem::take(&mut self.woken)
+    }
+
+    fn proved_id(&self, claim: &Claim) -> Option<u64> {
+        let id = claim.external_id.filter(|_| claim.proved.is_some());
+        id.map(|id| self.names.hash_one((id, claim.namespace.as_str())))
+    }
+
+    fn count_proof(&mut self, claim: &Claim) {
+        if let Some(id) = self.proved_id(claim) {
+            *self.proved_ids.entry(id).or_default() += 1;
+        }
+    }
+
+    fn discount_proof(&mut self, claim: &Claim) {
+        let Some(id) = self.proved_id(claim) else { return };
+        if let Entry::Occupied(mut count) = self.proved_ids.entry(id) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     fn binding_of(&self, namespace: &str) -> &Binding {

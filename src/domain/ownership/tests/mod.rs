@@ -360,3 +360,26 @@ fn of_two_that_are_proved_within_a_second_the_first_stays_the_first() {
         assert_eq!(index(&others, &unbound, RULE).proof_date(now, &mine), at(expected), "{what}");
     }
 }
+
+#[test]
+fn a_namespace_has_proved_an_external_id_until_its_last_claim_on_it_ends() {
+    let (mine, theirs) = apart();
+    let id = mine.external_id.unwrap();
+    let second = Claim { uid: "uid-second".into(), ..mine.clone() };
+    let mut index = ClaimIndex::new(RULE);
+    index.put(Claim { proved: None, ..mine.clone() });
+    assert!(!index.has_proved(&mine.namespace, id), "it is only tried");
+    for claim in [&mine, &mine, &second, &theirs] {
+        index.put(claim.clone());
+    }
+    let proved = |index: &ClaimIndex| index.has_proved(&mine.namespace, id);
+    assert!(proved(&index) && !index.has_proved(&theirs.namespace, id));
+    index.remove(&mine.uid);
+    assert!(proved(&index), "the second claim is left");
+    index.put(Claim { external_id: None, ..second.clone() });
+    assert!(!proved(&index), "it has another now");
+    index.put(second.clone());
+    assert!(proved(&index));
+    index.remove(&second.uid);
+    assert!(!proved(&index));
+}
