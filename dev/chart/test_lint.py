@@ -27,6 +27,8 @@ VALUES = {
         "--set=rbac.aggregateClusterRoles=false",
         "--set=crds.keep=false",
         "--set=monitoring.runbookURL=https://wiki.example/operations",
+        "--set=uploader.resources.limits.cpu=1",
+        "--set=uploader.resourceBounds.min=null",
         *(
             f"--set-json={it}="
             '{"extraArgs": ["--a"], "extraEnv": [{"name": "A", "value": "b"}], "podLabels": {"a": "b"}, "deploymentAnnotations": {"a": "b"},'

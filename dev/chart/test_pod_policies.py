@@ -3,7 +3,8 @@
 import copy
 import unittest
 
-from . import NAME, judged, render
+from ..paths import ROOT
+from . import NAME, judged, read, render
 
 LABEL = "recordings.revenue.io/inject"
 DESTINATION = "recordings.revenue.io/destination"
@@ -102,3 +103,127 @@ class LabelTest(unittest.TestCase):
         without = made("Pod", metadata({"app": "a"}, {DESTINATION: "acme"}))
         excluded = [made("Pod", metadata({LABEL: "yes"}, {}), namespace=it) for it in ("kube-system", NAME)]
         self.assertEqual(found("label", *((None, it) for it in [without, *excluded])), [[], [], []])
+
+
+GOLDEN = ROOT / "src" / "domain" / "injection" / "golden"
+AS_GOLDEN = ("--set=image.repository=registry.example/recording-operator", "--set-string=image.tag=1")
+
+
+def golden(name):
+    """A pod as the webhook leaves it."""
+    (pod,) = read((GOLDEN / f"{name}.out.yaml").read_text())
+    pod["metadata"].setdefault("namespace", "calls")
+    return pod
+
+
+def sidecar(pod):
+    (found_,) = (it for it in pod["spec"]["initContainers"] if it["name"] == "recording-uploader")
+    return found_
+
+
+def changed(pod, change):
+    pod = copy.deepcopy(pod)
+    change(sidecar(pod))
+    return pod
+
+
+def with_resources(pod, requests, limits):
+    def change(container):
+        container["resources"]["requests"].update(requests)
+        container["resources"]["limits"].update(limits)
+
+    return changed(pod, change)
+
+
+class SidecarTest(unittest.TestCase):
+    def test_every_pod_that_the_webhook_makes_is_admitted(self):
+        names = [it.name.removesuffix(".out.yaml") for it in sorted(GOLDEN.glob("*.out.yaml"))]
+        pods = {it: golden(it) for it in names if it != "not-labelled"}
+        self.assertGreater(len(pods), 9)
+        answers = found("sidecar", *((None, it) for it in pods.values()), settings=AS_GOLDEN)
+        self.assertEqual(dict(zip(pods, answers, strict=True)), {name: [] for name in pods})
+
+    def test_the_sidecar_of_the_release_before_is_admitted(self):
+        def change(container):
+            container["env"] = [it for it in container["env"] if it["name"] in ("RECORDINGS_BROKER_URL", "RECORDINGS_BROKER_CA")]
+
+        pod = with_resources(golden("recorder"), {"cpu": "10m", "memory": "32Mi"}, {"memory": "256Mi"})
+        self.assertEqual(found("sidecar", (None, changed(pod, change)), settings=AS_GOLDEN), [[]])
+
+    def test_requests_and_limits_are_admitted_up_to_the_charts_bounds_and_no_further(self):
+        pod = golden("recorder")
+        narrow = (
+            "--set=uploader.resourceBounds.min.memory=128Mi",
+            "--set=uploader.resourceBounds.max.memory=512Mi",
+            "--set=uploader.resourceBounds.max.cpu=1",
+        )
+        unbounded = ("--set=uploader.resourceBounds.min=null", "--set=uploader.resourceBounds.max=null")
+        beyond = ({"cpu": "64", "memory": "64Gi"}, {"cpu": "64", "memory": "64Gi", "ephemeral-storage": "1Ti"})
+        for settings, requests, limits, is_admitted in (
+            ((), {}, {"cpu": "50m"}, True),
+            ((), {}, {"cpu": "49m"}, False),
+            ((), {}, {"cpu": "4"}, True),
+            ((), {}, {"cpu": "4001m"}, False),
+            ((), {"cpu": "4"}, {}, True),
+            ((), {"cpu": "5"}, {}, False),
+            ((), {"cpu": "1m", "memory": "1Mi"}, {}, True),
+            ((), {}, {"memory": "2Gi"}, True),
+            ((), {}, {"memory": "2049Mi"}, False),
+            ((), {}, {"memory": "63Mi"}, False),
+            ((), {}, {"ephemeral-storage": "4Gi"}, True),
+            ((), {}, {"ephemeral-storage": "5Gi"}, False),
+            ((), {}, {"hugepages-2Mi": "2Mi"}, True),
+            (narrow, {}, {"memory": "512Mi"}, True),
+            (narrow, {}, {"memory": "513Mi"}, False),
+            (narrow, {}, {"memory": "127Mi"}, False),
+            (narrow, {}, {"cpu": "2"}, False),
+            (unbounded, *beyond, True),
+        ):
+            with self.subTest(f"{settings} {requests} {limits}"):
+                (answer,) = found("sidecar", (None, with_resources(pod, requests, limits)), settings=(*AS_GOLDEN, *settings))
+                self.assertEqual(not answer, is_admitted, answer)
+                self.assertTrue(all("(the chart's value uploader.resourceBounds)" in it for it in answer), answer)
+
+    def test_what_the_chart_gives_each_sidecar_is_admitted_beyond_the_bounds(self):
+        settings = (*AS_GOLDEN, "--set=uploader.resources.limits.cpu=8", "--set=uploader.resources.limits.memory=4Gi")
+        for limits, is_admitted in (({"cpu": "8", "memory": "4096Mi"}, True), ({"cpu": "7"}, False)):
+            (answer,) = found("sidecar", (None, with_resources(golden("recorder"), {}, limits)), settings=settings)
+            self.assertEqual(not answer, is_admitted, answer)
+
+    def test_only_variables_of_ours_with_values_that_the_webhook_writes_are_admitted(self):
+        pod = golden("recorder")
+        for name, value, is_admitted in (
+            ("RUST_LOG", "debug", True),
+            ("RUST_LOG", "trace", False),
+            ("RUST_LOG", "info,aws_smithy=trace", False),
+            ("RECORDINGS_SPOOL_VOLUME", "hostPath", True),
+            ("RECORDINGS_SPOOL_VOLUME", "persistentVolumeClaim/calls-0", True),
+            ("RECORDINGS_SPOOL_VOLUME", "persistentVolumeClaim/../x", False),
+            ("RECORDINGS_SPOOL_VOLUME", "a\nb", False),
+            ("RECORDINGS_SPOOL_SIZE_LIMIT", "1073741824", True),
+            ("RECORDINGS_SPOOL_SIZE_LIMIT", "1Gi", False),
+            ("RECORDINGS_SPOOL", "/", False),
+        ):
+            with self.subTest(f"{name}={value}"):
+
+                def change(container, entry={"name": name, "value": value}):
+                    container["env"] = [it for it in container["env"] if it["name"] != entry["name"]] + [entry]
+
+                (answer,) = found("sidecar", (None, changed(pod, change)), settings=AS_GOLDEN)
+                self.assertEqual(not answer, is_admitted, answer)
+
+
+class IdentityTest(unittest.TestCase):
+    def test_no_annotation_of_ours_can_be_changed_on_a_running_pod(self):
+        before = golden("recorder")
+        before["metadata"]["annotations"] |= {"example.com/note": "a"}
+        resources = [f"sidecar-{of}-{part}" for of in ("cpu", "memory", "ephemeral-storage") for part in ("request", "limit")]
+        for name in ("destination", "spool-volume", "spool-path", "credentials", "sidecar-log-level", *resources):
+            with self.subTest(name):
+                after = copy.deepcopy(before)
+                after["metadata"]["annotations"][f"recordings.revenue.io/{name}"] = "x"
+                noted = copy.deepcopy(before)
+                noted["metadata"]["annotations"]["example.com/note"] = "b"
+                refused, admitted = found("identity", (before, after), (before, noted))
+                self.assertEqual((len(refused), admitted), (1, []))
+                self.assertIn(f"recordings.revenue.io/{name} cannot be changed", refused[0])

@@ -193,6 +193,44 @@ class BandwidthTest(unittest.TestCase):
         self.assertIn("/uploader/bandwidthLimit", refused.stderr)
 
 
+class SidecarSettingsTest(unittest.TestCase):
+    def arguments(self, *settings):
+        container = render(*settings)["Deployment", f"{NAME}-webhook"]["spec"]["template"]["spec"]["containers"][0]
+        return dict(it.removeprefix("--").split("=", 1) for it in container["args"] if it.startswith("--"))
+
+    def test_what_each_sidecar_is_given_reaches_the_webhook(self):
+        usual = self.arguments()
+        self.assertEqual((usual["uploader-image-pull-policy"], usual["uploader-log-level"]), ("IfNotPresent", "info"))
+        resources = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
+        self.assertEqual(json.loads(usual["uploader-resources"]), resources)
+        own = self.arguments(
+            "--set=image.pullPolicy=Always",
+            "--set=uploader.imagePullPolicy=Never",
+            "--set=uploader.logLevel=warn",
+            "--set=uploader.resources.limits.cpu=1",
+            "--set=uploader.resourceBounds.max.cpu=2",
+            "--set=uploader.resourceBounds.min=null",
+        )
+        self.assertEqual((own["uploader-image-pull-policy"], own["uploader-log-level"]), ("Never", "warn"))
+        resources["limits"]["cpu"] = "1"
+        self.assertEqual(json.loads(own["uploader-resources"]), resources)
+        bounds = {"max": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "4Gi"}}
+        self.assertEqual(json.loads(own["uploader-resource-bounds"]), bounds)
+        self.assertEqual(self.arguments("--set=image.pullPolicy=Always")["uploader-image-pull-policy"], "Always")
+
+    def test_what_is_no_level_policy_or_amount_is_refused(self):
+        for setting, names in (
+            ("uploader.logLevel=trace", "/uploader/logLevel"),
+            ("uploader.imagePullPolicy=Sometimes", "/uploader/imagePullPolicy"),
+            ("uploader.resources.limits.cpu=much", "/uploader/resources/limits/cpu"),
+            ("uploader.resources.limits.gpu=1", "/uploader/resources/limits"),
+            ("uploader.resourceBounds.least.cpu=1", "/uploader/resourceBounds"),
+        ):
+            refused = helm("template", f"--set={setting}")
+            self.assertNotEqual(refused.returncode, 0, setting)
+            self.assertIn(names, refused.stderr)
+
+
 def mounted(objects, deployment):
     """Keys by Secret of a Deployment's volume `tls`; None for all."""
     volumes = objects["Deployment", deployment]["spec"]["template"]["spec"]["volumes"]

@@ -52,6 +52,17 @@ pub const DEFAULT_SPOOL_VOLUME: &str = "recordings";
 pub const SPOOL_PATH_ANNOTATION: &str = "recordings.revenue.io/spool-path";
 /// Annotation on a pod: `loopback` offers the credentials to the pod's other containers.
 pub const CREDENTIALS_ANNOTATION: &str = "recordings.revenue.io/credentials";
+/// Annotations on a pod: requests and limits of its sidecar, within the operator's bounds.
+pub const SIDECAR_CPU_REQUEST_ANNOTATION: &str = "recordings.revenue.io/sidecar-cpu-request";
+pub const SIDECAR_CPU_LIMIT_ANNOTATION: &str = "recordings.revenue.io/sidecar-cpu-limit";
+pub const SIDECAR_MEMORY_REQUEST_ANNOTATION: &str = "recordings.revenue.io/sidecar-memory-request";
+pub const SIDECAR_MEMORY_LIMIT_ANNOTATION: &str = "recordings.revenue.io/sidecar-memory-limit";
+pub const SIDECAR_EPHEMERAL_STORAGE_REQUEST_ANNOTATION: &str =
+    "recordings.revenue.io/sidecar-ephemeral-storage-request";
+pub const SIDECAR_EPHEMERAL_STORAGE_LIMIT_ANNOTATION: &str =
+    "recordings.revenue.io/sidecar-ephemeral-storage-limit";
+/// Annotation on a pod: how much its sidecar logs.
+pub const SIDECAR_LOG_LEVEL_ANNOTATION: &str = "recordings.revenue.io/sidecar-log-level";
 
 /// Name of the injected container.
 pub const UPLOADER_CONTAINER: &str = "recording-uploader";
@@ -83,6 +94,13 @@ pub const BROKER_CA_ENV: &str = "RECORDINGS_BROKER_CA";
 pub const BANDWIDTH_LIMIT_ENV: &str = "RECORDING_UPLOADER_BANDWIDTH_LIMIT";
 /// Least such limit.
 pub const LEAST_BANDWIDTH_LIMIT: u64 = 2 << 20;
+/// Environment variable of the sidecar: kind of the spool's volume, and of a claim its name, such as `emptyDir` and
+/// `persistentVolumeClaim/recordings`.
+pub const SPOOL_VOLUME_ENV: &str = "RECORDINGS_SPOOL_VOLUME";
+/// Environment variable of the sidecar: bytes in the spool's volume above which the kubelet evicts the pod.
+pub const SPOOL_SIZE_LIMIT_ENV: &str = "RECORDINGS_SPOOL_SIZE_LIMIT";
+/// Environment variable of every process: how much it logs.
+pub const LOG_LEVEL_ENV: &str = "RUST_LOG";
 
 /// TCP port of the sidecar's metrics and health.
 pub const UPLOADER_HEALTH_PORT: u16 = 19095;

@@ -48,8 +48,8 @@ pub(super) fn template<'a>(kind: &str, object: &'a Node) -> Option<&'a Node> {
 impl Pod {
     /// Why the webhook would refuse it, whatever its settings.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        let [image, image_pull_policy, broker_url, broker_ca] = Default::default();
-        let settings = Settings { image, image_pull_policy, bandwidth_limit: None, broker_url, broker_ca };
+        let [image, broker_url, broker_ca] = Default::default();
+        let settings = Settings::usual(image, broker_url, broker_ca);
         injection::inject(&self.value, &settings).err()
     }
 }

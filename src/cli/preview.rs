@@ -50,13 +50,11 @@ enum Answer {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Previews, Failure> {
-    let settings = Settings {
-        image: arguments.image.clone(),
-        image_pull_policy: "IfNotPresent".to_owned(),
-        bandwidth_limit: None,
-        broker_url: format!("https://recording-operator-broker.{}.svc:8443", arguments.operator_namespace),
-        broker_ca: "(the broker's CA certificates, as the operator knows them)".to_owned(),
-    };
+    let settings = Settings::usual(
+        arguments.image.clone(),
+        format!("https://recording-operator-broker.{}.svc:8443", arguments.operator_namespace),
+        "(the broker's CA certificates, as the operator knows them)".to_owned(),
+    );
     let documents = files::documents(&arguments.files)?;
     let previews: Vec<_> = documents.iter().flat_map(pods::of).map(|pod| preview(pod, &settings)).collect();
     if previews.is_empty() {
@@ -68,7 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Previews, Failure> {
     }
     if previews.iter().any(|preview| matches!(preview.answer, Answer::Injected(_))) {
         note(
-            "whether the destination exists is not looked at; the operator puts its own image and CA in place of these",
+            "whether the destination exists is not checked; the operator puts its own image and CA in place of these, and \
+             the resources, bounds and log level of its chart's values where they are not the chart's defaults",
         );
     }
     Ok(Previews(previews))

@@ -9,8 +9,8 @@ use futures::FutureExt as _;
 use tokio::sync::watch;
 
 use crate::api::{
-    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, LEAST_BANDWIDTH_LIMIT, UPLOADER_HEALTH_PORT,
-    UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_TOKEN_PATH,
+    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, LEAST_BANDWIDTH_LIMIT, SPOOL_SIZE_LIMIT_ENV,
+    SPOOL_VOLUME_ENV, UPLOADER_HEALTH_PORT, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_TOKEN_PATH,
 };
 use crate::aws::Calls;
 use crate::serve::{self, Probe, Readiness, Unhealthy};
@@ -22,6 +22,7 @@ use crate::uploader::broker::report::Reporter;
 use crate::uploader::broker::session::Sessions;
 use crate::uploader::driver::Driver;
 use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::spool::volume::SpoolVolume;
 use crate::uploader::spool::{Spool, lock};
 use crate::uploader::storage::S3;
 use crate::uploader::transfer::bandwidth::BandwidthLimit;
@@ -33,6 +34,13 @@ pub struct Config {
     /// Directory of the recordings.
     #[arg(long, default_value = UPLOADER_SPOOL_PATH)]
     pub spool: PathBuf,
+    /// Kind of the volume that holds it, such as emptyDir, and of a claim its name: persistentVolumeClaim/NAME. Where it outlives
+    /// the pod, a drain ends as soon as nothing may be sent.
+    #[arg(long, env = SPOOL_VOLUME_ENV, value_name = "KIND")]
+    pub spool_volume: Option<String>,
+    /// Bytes in the volume above which the kubelet evicts the pod.
+    #[arg(long, env = SPOOL_SIZE_LIMIT_ENV, value_name = "BYTES")]
+    pub spool_size_limit: Option<u64>,
     /// Directory that outlives the container, for the newest CA bundle that the broker sent and the socket of the probes.
     #[arg(long, default_value = UPLOADER_STATE_PATH)]
     pub state_dir: PathBuf,
@@ -98,9 +106,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let broker = Rc::new(broker);
     let (sender, destination) = watch::channel(DestinationState::Unknown);
     let sessions = Sessions::new(broker.clone(), S3::counted_by(calls));
-    let mut context = TransferContext::new(Spool::new(config.spool), sessions);
+    let volume = SpoolVolume { kind: config.spool_volume, size_limit: config.spool_size_limit };
+    let mut context = TransferContext::new(Spool::new(config.spool).on(volume), sessions);
     context.bandwidth = config.bandwidth_limit.and_then(NonZeroU64::new).map(BandwidthLimit::new);
     let shutdown = shutdown.shared();
+    let pod_ends = shutdown.clone();
     let work = async {
         let Some(_lock) = lock::acquire(&context.spool, &config.termination_log, shutdown.clone()).await
         else {
@@ -127,7 +137,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         ended = offer => ended.map(|never| match never {}).map_err(Error::Listener),
         served = serve::health(config.listen, Metrics::new(registry), Readiness::default()) => Ok(served?),
         served = serve::probes(state.as_deref(), Readiness::default()) => Ok(served?),
-        never = follow(&*broker, sender) => match never {},
+        never = follow(&*broker, sender, pod_ends) => match never {},
         () = work => Ok(()),
     }
 }

@@ -23,10 +23,8 @@ pub(super) struct Webhook<D> {
     pub(super) lookups: ConcurrencyLimiter,
     /// Its ca.crt goes into the pods, by which sidecars trust the broker.
     pub(super) tls: TlsDirectory,
-    pub(super) broker_url: String,
-    pub(super) image: String,
-    pub(super) image_pull_policy: String,
-    pub(super) bandwidth_limit: Option<u64>,
+    /// The settings of every sidecar, but for that CA.
+    pub(super) settings: Settings,
     pub(super) admissions: Admissions,
 }
 
@@ -57,13 +55,7 @@ impl<D: Destinations> Webhook<D> {
                 return (None, AdmissionOutcome::Failed(format!("the broker's CA cannot be read: {error}")));
             }
         };
-        let settings = Settings {
-            image: self.image.clone(),
-            image_pull_policy: self.image_pull_policy.clone(),
-            bandwidth_limit: self.bandwidth_limit,
-            broker_url: self.broker_url.clone(),
-            broker_ca,
-        };
+        let settings = Settings { broker_ca, ..self.settings.clone() };
         let outcome = match injection.inject(&settings) {
             Ok(injected) if injected == *pod => AdmissionOutcome::Unchanged,
             Ok(injected) => {

@@ -7,13 +7,8 @@ use crate::domain::injection::{self, Settings};
 /// injection must change nothing.
 pub fn review(body: &[u8]) {
     let Ok((_, pod)) = read(body) else { return };
-    let settings = Settings {
-        image: "recording-operator:1".to_owned(),
-        image_pull_policy: "Never".to_owned(),
-        bandwidth_limit: None,
-        broker_url: "https://broker:8443".to_owned(),
-        broker_ca: "a CA".to_owned(),
-    };
+    let settings =
+        Settings::usual("recording-operator:1".into(), "https://broker:8443".into(), "a CA".into());
     let Ok(injected) = injection::inject(&pod, &settings) else { return };
     let patch = json_patch::diff(&pod, &injected);
     let mut patched = pod;

@@ -27,6 +27,7 @@ use tokio::sync::{Notify, watch};
 use crate::api::LEAST_BANDWIDTH_LIMIT;
 use crate::cluster::{self, DestinationCache, UndecodableObjects, compact, webhook_paths};
 use crate::concurrency::ConcurrencyLimiter;
+use crate::domain::injection::{LogLevel, ResourceBounds, Resources, Settings};
 use crate::serve::{self, Readiness, TlsDirectory};
 use crate::telemetry::{self, Metrics};
 use admit::{LOOKUPS, Webhook};
@@ -69,6 +70,15 @@ pub struct Config {
         value_parser = clap::value_parser!(u64).range(LEAST_BANDWIDTH_LIMIT..)
     )]
     pub uploader_bandwidth_limit: Option<u64>,
+    /// Requests and limits of each sidecar: {"requests": {…}, "limits": {…}}.
+    #[arg(long, value_name = "JSON", value_parser = Resources::from_json)]
+    pub uploader_resources: Option<Resources>,
+    /// Bounds of those that a pod's annotations may name: {"min": {…}, "max": {…}}.
+    #[arg(long, value_name = "JSON", value_parser = ResourceBounds::from_json)]
+    pub uploader_resource_bounds: Option<ResourceBounds>,
+    /// How much sidecars log, error to debug, where the pod's annotation does not say it.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub uploader_log_level: LogLevel,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,10 +116,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let webhook = Webhook {
         destinations: LiveDestinations { client, cache: cache.clone() },
         tls: tls.clone(),
-        broker_url: config.broker_url,
-        image: config.uploader_image,
-        image_pull_policy: config.uploader_image_pull_policy,
-        bandwidth_limit: config.uploader_bandwidth_limit,
+        settings: Settings {
+            image: config.uploader_image,
+            image_pull_policy: config.uploader_image_pull_policy,
+            bandwidth_limit: config.uploader_bandwidth_limit,
+            resources: config.uploader_resources.unwrap_or_else(Resources::usual),
+            resource_bounds: config.uploader_resource_bounds.unwrap_or_else(ResourceBounds::usual),
+            log_level: config.uploader_log_level,
+            broker_url: config.broker_url,
+            broker_ca: String::new(),
+        },
         admissions,
         lookups: ConcurrencyLimiter::per_key(LOOKUPS),
     };

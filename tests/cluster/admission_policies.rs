@@ -111,6 +111,14 @@ fn a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason() {
             json!({"exec": {"command": ["/recording-uploader", "probe", "--spool=/"]}}),
             "exec probes",
         ),
+        ("more CPU than the bound", at("resources/limits/cpu"), json!("4001m"), "uploader.resourceBounds"),
+        (
+            "less memory than the bound",
+            at("resources/limits/memory"),
+            json!("63Mi"),
+            "uploader.resourceBounds",
+        ),
+        ("a log level of others", at("env/2/value"), json!("info,aws_smithy=trace"), "env of others"),
         ("another variable of ours", at("env/-"), variable("RECORDINGS_BROKER_PROXY"), "env of others"),
         ("a limit that is no number", at("env/-"), limit("10Mi"), "env of others"),
         (
@@ -143,6 +151,8 @@ fn a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason() {
     create(&ours).expect_ok();
     create(&with(&ours, &at("volumeMounts/-"), mount("/var/run/mesh"))).expect_ok();
     create(&with(&ours, &at("env/-"), limit("10485760"))).expect_ok();
+    create(&with(&ours, &at("resources/limits/cpu"), json!("4"))).expect_ok();
+    create(&with(&ours, &at("resources/limits/memory"), json!("64Mi"))).expect_ok();
     let of_the_release_before = json!({"httpGet": {"path": "/healthz", "port": 19095}});
     create(&with(&ours, &at("startupProbe"), of_the_release_before)).expect_ok();
     for (what, pointer, value, says) in rows {
@@ -216,6 +226,12 @@ fn label_annotations_and_sidecar_of_a_running_pod_cannot_be_changed() {
             "recorder",
             annotation("credentials", json!("loopback")),
             "credentials cannot be changed",
+        ),
+        (
+            "the sidecar's resources",
+            "recorder",
+            annotation("sidecar-cpu-limit", json!("1")),
+            "sidecar-cpu-limit cannot be changed",
         ),
     ] {
         let done = patch(pod, "merge", change);

@@ -26,6 +26,7 @@ mod readme;
 mod recorders;
 mod recording;
 mod reports;
+mod sidecar_resources;
 mod status;
 mod support;
 mod taken_over;

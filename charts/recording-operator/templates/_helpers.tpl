@@ -154,6 +154,15 @@ automountServiceAccountToken: false
 {{- $images | uniq | toJson -}}
 {{- end -}}
 
+{{/* Amounts by resource as a JSON object of texts, which CEL reads as well. Takes a map, in which YAML may have put numbers. */}}
+{{- define "recording-operator.amounts" -}}
+{{- $amounts := dict -}}
+{{- range $resource, $amount := . -}}
+{{- $_ := set $amounts $resource (toString $amount) -}}
+{{- end -}}
+{{- $amounts | toJson -}}
+{{- end -}}
+
 {{/* Where the sidecars find the broker. */}}
 {{- define "recording-operator.brokerURL" -}}
 {{- printf "https://%s-broker.%s.svc:8443" (include "recording-operator.fullname" .) .Release.Namespace -}}

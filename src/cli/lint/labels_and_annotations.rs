@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::findings::{Document, Findings, KIND, did_you_mean};
 use crate::api::{
     ALLOWED_ACCOUNTS_ANNOTATION, CREDENTIALS_ANNOTATION, DESTINATION_ANNOTATION, INJECT_LABEL,
-    REVALIDATE_ANNOTATION, SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION,
+    REVALIDATE_ANNOTATION, SIDECAR_CPU_LIMIT_ANNOTATION, SIDECAR_CPU_REQUEST_ANNOTATION,
+    SIDECAR_EPHEMERAL_STORAGE_LIMIT_ANNOTATION, SIDECAR_EPHEMERAL_STORAGE_REQUEST_ANNOTATION,
+    SIDECAR_LOG_LEVEL_ANNOTATION, SIDECAR_MEMORY_LIMIT_ANNOTATION, SIDECAR_MEMORY_REQUEST_ANNOTATION,
+    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION,
 };
 use crate::cli::pods;
 use crate::cli::yaml::{Content, Node};
@@ -13,12 +16,19 @@ use crate::cli::yaml::{Content, Node};
 const OURS: &str = "recordings.revenue.io/";
 
 /// Key, whether it is a label or an annotation, and the kind that it is read on.
-const KNOWN: [(&str, &str, &str); 7] = [
+const KNOWN: [(&str, &str, &str); 14] = [
     (INJECT_LABEL, "labels", "Pod"),
     (DESTINATION_ANNOTATION, "annotations", "Pod"),
     (SPOOL_VOLUME_ANNOTATION, "annotations", "Pod"),
     (SPOOL_PATH_ANNOTATION, "annotations", "Pod"),
     (CREDENTIALS_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_CPU_REQUEST_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_CPU_LIMIT_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_MEMORY_REQUEST_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_MEMORY_LIMIT_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_EPHEMERAL_STORAGE_REQUEST_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_EPHEMERAL_STORAGE_LIMIT_ANNOTATION, "annotations", "Pod"),
+    (SIDECAR_LOG_LEVEL_ANNOTATION, "annotations", "Pod"),
     (REVALIDATE_ANNOTATION, "annotations", KIND),
     (ALLOWED_ACCOUNTS_ANNOTATION, "annotations", "Namespace"),
 ];
@@ -32,6 +42,7 @@ pub(super) fn check(document: &Document, findings: &mut Findings) {
 }
 
 fn of_metadata(document: &Document, object: &Node, kind: &str, path: &str, findings: &mut Findings) {
+    let is_labelled = object.at(&["metadata", "labels", INJECT_LABEL]).is_some();
     for place in ["labels", "annotations"] {
         let fields = object.at(&["metadata", place]).map(Node::fields).unwrap_or_default();
         for field in fields.iter().filter(|field| field.name.starts_with(OURS)) {
@@ -53,6 +64,13 @@ fn of_metadata(document: &Document, object: &Node, kind: &str, path: &str, findi
                     let message = format!("nobody reads it here: move it to metadata.{wanted} {whose}");
                     findings.warning(document, field.line, &path, message);
                 }
+                Some(_) if place == "annotations" && kind == "Pod" && !is_labelled => {
+                    let message = format!(
+                        "it is read only on pods with the label {INJECT_LABEL}: \"true\", and without a sidecar recordings \
+                         stay in the pod: add the label, or remove the annotation"
+                    );
+                    findings.warning(document, field.line, &path, message);
+                }
                 Some(_) => value(document, field.line, &path, &field.value, place, findings),
             }
         }
@@ -61,9 +79,12 @@ fn of_metadata(document: &Document, object: &Node, kind: &str, path: &str, findi
 
 fn value(document: &Document, line: usize, path: &str, value: &Node, place: &str, findings: &mut Findings) {
     match &value.content {
-        Content::Scalar(Value::String(text)) if place == "labels" && text != "true" => {
-            let message = "only \"true\" asks for a sidecar: write it so, or remove the label";
-            findings.warning(document, line, path, message.to_owned());
+        Content::Scalar(Value::String(text))
+            if place == "labels" && !["true", "false"].contains(&text.as_str()) =>
+        {
+            let message =
+                "pods with it are refused: write \"true\" for a sidecar, or \"false\" or no label for none";
+            findings.error(document, line, path, message.to_owned());
         }
         Content::Scalar(Value::String(_)) => {}
         _ => findings.error(document, line, path, "it must be text: put it in quotes".to_owned()),

@@ -108,13 +108,11 @@ fn a_preview_is_what_the_webhook_makes_of_the_pod() {
     let previews = previewed(file).unwrap();
     let text = words(&previews);
     let pod: Value = serde_yaml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let settings = Settings {
-        image: concat!("recording-operator:", env!("CARGO_PKG_VERSION")).to_owned(),
-        image_pull_policy: "IfNotPresent".to_owned(),
-        bandwidth_limit: None,
-        broker_url: "https://recording-operator-broker.recording-operator.svc:8443".to_owned(),
-        broker_ca: "(the broker's CA certificates, as the operator knows them)".to_owned(),
-    };
+    let settings = Settings::usual(
+        concat!("recording-operator:", env!("CARGO_PKG_VERSION")).to_owned(),
+        "https://recording-operator-broker.recording-operator.svc:8443".to_owned(),
+        "(the broker's CA certificates, as the operator knows them)".to_owned(),
+    );
     let shown: Value = serde_yaml::from_str(&text).unwrap();
     assert_eq!(shown, inject(&pod, &settings).unwrap());
     assert_eq!(previews.outcome(), CommandOutcome::Well);

@@ -10,6 +10,9 @@ const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(60);
 /// The same when the pod ends: what is left of its grace period is all the time that there is.
 const CAP_AT_THE_END: Duration = Duration::from_secs(5);
+/// First and longest pause after the broker refused to say where recordings go.
+const REFUSED: Duration = Duration::from_secs(3);
+const REFUSED_CAP: Duration = Duration::from_secs(30);
 /// Renew a session this long before its end, or a quarter of its life if that is shorter.
 const RENEWAL_LEAD: Duration = Duration::from_secs(300);
 /// The longest life of a session.
@@ -26,6 +29,14 @@ pub fn backoff(failures: u32, jitter: f64) -> Duration {
 /// The same when the pod ends.
 pub fn backoff_at_the_end(failures: u32, jitter: f64) -> Duration {
     capped(CAP_AT_THE_END, failures, jitter)
+}
+
+/// How long to leave the broker alone after so many refusals in a row (at least one). A pod that it knows is refused for as
+/// long as its destination is away; a copy that `kubectl debug --copy-to` made without the label, for ever. Jitter adds up to
+/// half as much.
+pub fn pause_after_refusals(refusals: u32, jitter: f64) -> Duration {
+    let doubled = REFUSED.saturating_mul(2_u32.saturating_pow(refusals.saturating_sub(1)));
+    doubled.min(REFUSED_CAP).mul_f64(1.0 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
 fn capped(cap: Duration, failures: u32, jitter: f64) -> Duration {
@@ -65,6 +76,21 @@ mod tests {
             assert_eq!(backoff(failures, jitter), Duration::from_secs_f64(expected), "{failures} {jitter}");
             let at_the_end = Duration::from_secs_f64(expected.min(5.0 * (0.5 + 0.5 * jitter)));
             assert_eq!(backoff_at_the_end(failures, jitter), at_the_end, "{failures} {jitter}");
+        }
+    }
+
+    #[test]
+    fn whom_the_broker_refuses_asks_ever_more_rarely_and_never_gives_up() {
+        for (refusals, jitter, expected) in [
+            (1, 0.0, 3.0),
+            (1, 1.0, 4.5),
+            (2, 0.0, 6.0),
+            (4, 0.0, 24.0),
+            (5, 0.0, 30.0),
+            (u32::MAX, 1.0, 45.0),
+        ] {
+            let pause = pause_after_refusals(refusals, jitter);
+            assert_eq!(pause, Duration::from_secs_f64(expected), "{refusals} {jitter}");
         }
     }
 

@@ -7,7 +7,7 @@
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
 //! - [`Standing`], [`Spacing`]: in which turn recordings are tried, and how fast
-//! - [`backoff`], [`session_life`], [`renewal`]: how long to wait, and when a session is renewed
+//! - [`backoff`], [`pause_after_refusals`], [`session_life`], [`renewal`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
 //! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
@@ -25,7 +25,7 @@ mod summary;
 mod termination_message;
 
 pub use answers::{Next, PUT_AGAIN_AFTER, after_head, after_head_or_afresh, after_put, after_read_back};
-pub use backoff::{backoff, backoff_at_the_end, renewal, session_life};
+pub use backoff::{backoff, backoff_at_the_end, pause_after_refusals, renewal, session_life};
 pub use completeness::{
     Completeness, Lease, Sighting, awaits_media, completeness, lease, quarantine_wait, quiet,
 };
@@ -40,4 +40,6 @@ pub use report::{
 };
 pub use spacing::{Spacing, Standing};
 pub use summary::Summary;
-pub use termination_message::{Leftover, termination_message, termination_message_without_spool};
+pub use termination_message::{
+    Leftover, outlives_pod, termination_message, termination_message_without_spool,
+};

@@ -126,6 +126,7 @@ mod tests {
             unread: Some("deeper".into()),
             quarantined: 4,
             left_open: 5,
+            volume: None,
         };
         let summary = Summary { files: 0, bytes: 0, ..summary(left) };
         assert!(!summary.is_complete());

@@ -24,6 +24,14 @@ pub struct Leftover {
     pub quarantined: u64,
     /// Uploads in parts that S3 may still hold, as it did not say that they ended.
     pub left_open: u64,
+    /// Kind of the spool's volume, and of a claim its name, as far as that is known.
+    pub volume: Option<String>,
+}
+
+/// Whether what is in a volume of this kind is still there when the pod is gone.
+pub fn outlives_pod(volume: &str) -> bool {
+    // A CSI volume that a pod describes itself lives as long as the pod, and so does an ephemeral claim.
+    !matches!(volume, "emptyDir" | "ephemeral" | "csi" | "gitRepo")
 }
 
 /// The message, empty when nothing is left.
@@ -31,10 +39,15 @@ pub fn termination_message(left: &Leftover) -> String {
     let mut sentences = Vec::new();
     if left.pending > 0 {
         let cause = left.cause.as_deref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        sentences.push(format!(
-            "{} recordings ({} bytes) are not uploaded{cause}: they last as long as the spool volume does",
-            left.pending, left.pending_bytes
-        ));
+        let fate = match left.volume.as_deref() {
+            None => "they last as long as the spool volume does".to_owned(),
+            Some(volume) if outlives_pod(volume) => {
+                format!("they stay in the volume ({volume}), and the next uploader of that volume sends them")
+            }
+            Some(volume) => format!("they are in the pod's {volume} volume, which is deleted with the pod"),
+        };
+        let (files, bytes) = (left.pending, left.pending_bytes);
+        sentences.push(format!("{files} recordings ({bytes} bytes) are not uploaded{cause}: {fate}"));
     }
     if let Some(directory) = &left.unread {
         sentences.push(format!(
@@ -110,6 +123,25 @@ mod tests {
              uploaded, nor counted here. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
              why. not uploaded are, among others: a.wav, b.wav"
         );
+    }
+
+    #[test]
+    fn the_message_says_what_becomes_of_the_recordings_with_the_volume() {
+        for (volume, says) in [
+            (
+                Some("persistentVolumeClaim/calls"),
+                "stay in the volume (persistentVolumeClaim/calls), and the next",
+            ),
+            (Some("hostPath"), "stay in the volume (hostPath)"),
+            (Some("nfs"), "stay in the volume (nfs)"),
+            (Some("emptyDir"), "are in the pod's emptyDir volume, which is deleted with the pod"),
+            (Some("ephemeral"), "are in the pod's ephemeral volume, which is deleted with the pod"),
+            (None, "last as long as the spool volume does"),
+        ] {
+            let left = Leftover { pending: 1, volume: volume.map(str::to_owned), ..Leftover::default() };
+            let message = termination_message(&left);
+            assert!(message.contains(&format!(": they {says}")), "{volume:?}: {message}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! gives the same pod as injecting once.
 
 mod entries;
+mod quantity;
 mod refusal;
 mod request;
+mod resources;
 mod settings;
 mod sidecar;
 mod spool;
@@ -19,10 +21,9 @@ use serde_json::Value;
 
 pub use refusal::Refusal;
 pub use request::Request;
-pub use settings::Settings;
+pub use resources::{InvalidResources, ResourceBounds, Resources};
+pub use settings::{LogLevel, Settings};
 pub use spool::Spool;
-
-use crate::api::UPLOADER_CONTAINER;
 
 /// A pod that asks for a sidecar, read once.
 #[derive(Debug)]
@@ -72,8 +73,7 @@ impl<'a> Injection<'a> {
                 entries::set(container, "volumeMounts", &mount.name, &mount);
             }
         }
-        let before = spec.init_containers.iter().flatten().find(|c| c.name == UPLOADER_CONTAINER);
-        let container = sidecar::container(request, user, settings, before);
+        let container = sidecar::container(request, user, settings, spec)?;
         entries::set_last(written, "initContainers", &container.name, &container);
         Ok(pod)
     }

@@ -2,7 +2,7 @@
 
 use crate::api::{
     CREDENTIALS_ANNOTATION, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
-    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
+    SIDECAR_LOG_LEVEL_ANNOTATION, SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
 };
 
 /// Why the pod must change.
@@ -81,6 +81,43 @@ pub enum Refusal {
          as whom the recorder also runs"
     )]
     Root(String),
+    /// The value of an annotation for the sidecar's resources.
+    #[error(
+        "the annotation {annotation} is {value:?}, which is no amount of {resource}: write one such as {}, or leave the \
+         annotation out",
+        example(.resource)
+    )]
+    MalformedAmount { annotation: &'static str, value: String, resource: &'static str },
+    /// It is an amount, and the operator's settings do not allow it.
+    #[error(
+        "the annotation {annotation} is {value}, and the platform allows {bound} (the chart's value \
+         uploader.resourceBounds.{side}.{resource}): change the annotation, or ask the platform's engineers"
+    )]
+    AmountOutOfBounds {
+        annotation: &'static str,
+        value: String,
+        /// Such as `at most 4`.
+        bound: String,
+        /// `min` or `max`.
+        side: &'static str,
+        resource: &'static str,
+    },
+    /// A pod whose request is above its limit is refused by the API server, which would not say where they come from.
+    #[error(
+        "the annotation {annotation} is {request}, which is more than the sidecar's limit of {limit}: lower it, or set \
+         {limit_annotation} too"
+    )]
+    RequestAboveLimit {
+        annotation: &'static str,
+        request: String,
+        limit: String,
+        limit_annotation: &'static str,
+    },
+    /// A value of the annotation for the sidecar's log level.
+    #[error(
+        "the annotation {SIDECAR_LOG_LEVEL_ANNOTATION} is {0:?}: set it to error, warn, info or debug, or leave it out"
+    )]
+    UnknownLogLevel(String),
     /// The patch is larger than any pod needs.
     #[error(
         "the sidecar would change more than 256 KiB of the pod, as it does where a pod has hundreds of containers: give \
@@ -92,4 +129,8 @@ pub enum Refusal {
         "the container name {UPLOADER_CONTAINER} is the sidecar's: rename the container in spec.containers"
     )]
     NameTaken,
+}
+
+fn example(resource: &str) -> &'static str {
+    if resource == "cpu" { "500m" } else { "256Mi" }
 }

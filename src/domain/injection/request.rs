@@ -3,10 +3,13 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use super::refusal::Refusal;
+use super::resources::AskedResources;
+use super::settings::LogLevel;
 use super::spool::Spool;
 use crate::api::{
     CREDENTIALS_ANNOTATION, DEFAULT_SPOOL_VOLUME, DESTINATION_ANNOTATION, INJECT_LABEL, LOOPBACK_CREDENTIALS,
-    SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER, is_object_name,
+    SIDECAR_LOG_LEVEL_ANNOTATION, SPOOL_PATH_ANNOTATION, SPOOL_VOLUME_ANNOTATION, UPLOADER_CONTAINER,
+    is_object_name,
 };
 
 /// The request of a pod, checked against the pod itself.
@@ -17,6 +20,10 @@ pub struct Request {
     pub spool: Spool,
     /// Whether AWS SDKs in the pod's other containers may use the destination's credentials.
     pub loopback: bool,
+    /// Requests and limits of the sidecar.
+    pub(super) resources: AskedResources,
+    /// How much the sidecar logs.
+    pub log_level: Option<LogLevel>,
 }
 
 impl Request {
@@ -26,12 +33,15 @@ impl Request {
         if labels.and_then(|labels| labels.get(INJECT_LABEL)).is_none_or(|value| value != "true") {
             return Ok(None);
         }
-        let annotation = |name| pod.metadata.annotations.as_ref()?.get(name).cloned();
+        let annotation = |name: &str| pod.metadata.annotations.as_ref()?.get(name).cloned();
         let loopback = match annotation(CREDENTIALS_ANNOTATION) {
             None => false,
             Some(value) if value == LOOPBACK_CREDENTIALS => true,
             Some(value) => return Err(Refusal::UnknownCredentials(value)),
         };
+        let log_level = annotation(SIDECAR_LOG_LEVEL_ANNOTATION)
+            .map(|value| value.parse::<LogLevel>().map_err(|_| Refusal::UnknownLogLevel(value)))
+            .transpose()?;
         let request = Request {
             destination: annotation(DESTINATION_ANNOTATION).ok_or(Refusal::NoDestination)?,
             spool: Spool {
@@ -39,6 +49,8 @@ impl Request {
                 path: annotation(SPOOL_PATH_ANNOTATION),
             },
             loopback,
+            resources: AskedResources::of(annotation)?,
+            log_level,
         };
         if !is_object_name(&request.destination) {
             return Err(Refusal::MalformedDestination(request.destination));

@@ -1,42 +1,47 @@
 //! The sidecar and its volumes. Fields are set to what the API server would default, so that a second injection of the
 //! same pod changes nothing.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction, Probe,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction, PodSpec, Probe,
     ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::refusal::Refusal;
 use super::request::Request;
+use super::resources::requirements;
 use super::settings::Settings;
 use super::user::User;
 use crate::api::{
-    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, TOKEN_AUDIENCE, UPLOADER_BINARY,
-    UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH,
-    UPLOADER_CREDENTIALS_VOLUME, UPLOADER_HEALTH_PORT, UPLOADER_PROBE, UPLOADER_SPOOL_PATH,
-    UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
+    BANDWIDTH_LIMIT_ENV, BROKER_CA_ENV, BROKER_URL_ENV, CREDENTIALS_PATH, LOG_LEVEL_ENV,
+    SPOOL_SIZE_LIMIT_ENV, SPOOL_VOLUME_ENV, TOKEN_AUDIENCE, UPLOADER_BINARY, UPLOADER_CONTAINER,
+    UPLOADER_CREDENTIALS_PORT, UPLOADER_CREDENTIALS_TOKEN_PATH, UPLOADER_CREDENTIALS_VOLUME,
+    UPLOADER_HEALTH_PORT, UPLOADER_PROBE, UPLOADER_SPOOL_PATH, UPLOADER_STATE_PATH, UPLOADER_STATE_VOLUME,
+    UPLOADER_TOKEN_PATH, UPLOADER_TOKEN_VOLUME,
 };
 
 /// Least grace period of a pod, in seconds. The recorder may use any part of it, and the sidecar drains in the rest and ends
 /// as soon as nothing is left. Kubernetes' default of 30 cannot be distinguished from an explicit 30.
 const LEAST_GRACE_PERIOD: i64 = 120;
 
-/// The container. `before` is one of its name that the pod already has, whose additions by others are kept.
+/// The container. What others added to one of its name that the pod already has is kept.
 pub(super) fn container(
     request: &Request,
     user: User,
     settings: &Settings,
-    before: Option<&Container>,
-) -> Container {
-    Container {
+    spec: &PodSpec,
+) -> Result<Container, Refusal> {
+    let before = spec.init_containers.iter().flatten().find(|c| c.name == UPLOADER_CONTAINER);
+    let Settings { resources, resource_bounds, .. } = settings;
+    let theirs = before.and_then(|container| container.resources.as_ref());
+    let resources = requirements(resources, resource_bounds, &request.resources, theirs)?;
+    Ok(Container {
         name: UPLOADER_CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
         command: Some(vec![UPLOADER_BINARY.to_owned()]),
-        env: Some(environment(settings)),
+        env: Some(environment(request, settings, spec, &resources)),
         ports: Some(vec![ContainerPort {
             name: Some("uploader-http".to_owned()),
             container_port: UPLOADER_HEALTH_PORT.into(),
@@ -49,20 +54,32 @@ pub(super) fn container(
         // process, and a node can have a hundred sidecars.
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..runs() }),
         liveness_probe: Some(Probe { period_seconds: Some(30), failure_threshold: Some(3), ..runs() }),
-        resources: Some(resources(before)),
+        resources: Some(resources),
         security_context: Some(restricted(user)),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         termination_message_policy: Some("File".to_owned()),
         volume_mounts: Some(mounts(request, before)),
         ..Default::default()
-    }
+    })
 }
 
-fn environment(settings: &Settings) -> Vec<EnvVar> {
-    let limit = settings.bandwidth_limit.map(|limit| variable(BANDWIDTH_LIMIT_ENV, &limit.to_string()));
-    let broker =
-        [variable(BROKER_URL_ENV, &settings.broker_url), variable(BROKER_CA_ENV, &settings.broker_ca)];
-    broker.into_iter().chain(limit).collect()
+fn environment(
+    request: &Request,
+    settings: &Settings,
+    spec: &PodSpec,
+    resources: &ResourceRequirements,
+) -> Vec<EnvVar> {
+    let level = request.log_level.unwrap_or(settings.log_level);
+    let always = [
+        variable(BROKER_URL_ENV, &settings.broker_url),
+        variable(BROKER_CA_ENV, &settings.broker_ca),
+        variable(LOG_LEVEL_ENV, &level.to_string()),
+    ];
+    let volume = request.spool.kind(spec).map(|kind| variable(SPOOL_VOLUME_ENV, &kind));
+    let size = request.spool.size_limit(spec, resources);
+    let size = size.map(|limit| variable(SPOOL_SIZE_LIMIT_ENV, &limit.to_string()));
+    let bandwidth = settings.bandwidth_limit.map(|limit| variable(BANDWIDTH_LIMIT_ENV, &limit.to_string()));
+    always.into_iter().chain(volume).chain(size).chain(bandwidth).collect()
 }
 
 /// Keeps newer CA bundles across restarts of the container.
@@ -157,21 +174,6 @@ fn overlap(theirs: &str, ours: &str) -> bool {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     !plain || within(theirs, ours) || within(ours, theirs)
-}
-
-/// Requests and limits, with what a LimitRange added for other resources. There is no CPU limit, which would throttle the
-/// sidecar when there is most to upload.
-fn resources(before: Option<&Container>) -> ResourceRequirements {
-    let theirs = before.and_then(|container| container.resources.clone()).unwrap_or_default();
-    let with = |theirs: Option<BTreeMap<String, Quantity>>, ours: &[(&str, &str)]| {
-        let ours = ours.iter().map(|(name, amount)| (name.to_string(), Quantity(amount.to_string())));
-        Some(theirs.unwrap_or_default().into_iter().chain(ours).collect())
-    };
-    ResourceRequirements {
-        requests: with(theirs.requests, &[("cpu", "10m"), ("memory", "32Mi")]),
-        limits: with(theirs.limits, &[("memory", "256Mi")]),
-        claims: None,
-    }
 }
 
 /// At least what pod security `restricted` demands.

@@ -2,10 +2,15 @@
 
 use std::path::{Component, Path};
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Container, EmptyDirVolumeSource, Pod, PodSpec, ResourceRequirements, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
+use super::quantity::Amount;
 use super::refusal::Refusal;
+use super::resources::EPHEMERAL_STORAGE;
 use crate::api::{
     UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
 };
@@ -68,6 +73,47 @@ impl Spool {
             .components()
             .take_while(|part| !(is_expanded && part.as_os_str().to_string_lossy().contains("$(")));
         known.zip(spool.components()).all(|(theirs, ours)| theirs == ours)
+    }
+
+    /// Kind of its volume, and of a claim its name.
+    pub(super) fn kind(&self, spec: &PodSpec) -> Option<String> {
+        let volume = self.volume(spec)?;
+        if let Some(claim) = &volume.persistent_volume_claim {
+            return Some(format!("persistentVolumeClaim/{}", claim.claim_name));
+        }
+        let Ok(Value::Object(fields)) = serde_json::to_value(volume) else { return None };
+        let kind = fields.keys().find(|kind| *kind != "name");
+        // A volume without a source is an emptyDir.
+        Some(kind.map_or("emptyDir", String::as_str).to_owned())
+    }
+
+    /// Bytes above which the kubelet evicts the pod. It does so by the volume's own limit, and where any container limits
+    /// its ephemeral storage, by the sum of these limits. An emptyDir in memory has a file system of its own, which is full then.
+    pub(super) fn size_limit(&self, spec: &PodSpec, sidecar: &ResourceRequirements) -> Option<u64> {
+        let volume = self.volume(spec)?;
+        let empty_dir = match &volume.empty_dir {
+            Some(empty_dir) => empty_dir.clone(),
+            None if self.kind(spec)? == "emptyDir" => EmptyDirVolumeSource::default(),
+            None => return None,
+        };
+        if empty_dir.medium.is_some_and(|medium| !medium.is_empty()) {
+            return None;
+        }
+        let own = empty_dir.size_limit.and_then(|Quantity(limit)| Amount::parse(&limit));
+        let limited = |resources: Option<&ResourceRequirements>| {
+            Amount::parse(&resources?.limits.as_ref()?.get(EPHEMERAL_STORAGE)?.0)
+        };
+        let is_sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
+        let init = spec.init_containers.iter().flatten().filter(|c| c.name != UPLOADER_CONTAINER);
+        let others = spec.containers.iter().chain(init.filter(is_sidecar));
+        let all =
+            others.map(|container| limited(container.resources.as_ref())).chain([limited(Some(sidecar))]);
+        let pods = all.flatten().reduce(Amount::saturating_add);
+        own.into_iter().chain(pods).min().map(Amount::whole)
+    }
+
+    fn volume<'a>(&self, spec: &'a PodSpec) -> Option<&'a Volume> {
+        spec.volumes.iter().flatten().find(|volume| volume.name == self.volume)
     }
 }
 

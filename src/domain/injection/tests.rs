@@ -1,3 +1,4 @@
+mod resources;
 mod restricted;
 
 use std::path::Path;
@@ -7,13 +8,11 @@ use serde_json::json;
 use super::*;
 
 fn settings() -> Settings {
-    Settings {
-        image: "registry.example/recording-operator:1".to_owned(),
-        image_pull_policy: "IfNotPresent".to_owned(),
-        bandwidth_limit: None,
-        broker_url: "https://recording-operator-broker.recording-operator.svc:8443".to_owned(),
-        broker_ca: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
-    }
+    Settings::usual(
+        "registry.example/recording-operator:1".to_owned(),
+        "https://recording-operator-broker.recording-operator.svc:8443".to_owned(),
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
+    )
 }
 
 /// A pod that is injected; each test breaks or changes one thing.
@@ -68,8 +67,9 @@ fn a_bandwidth_limit_is_an_environment_variable_of_the_sidecar() {
     let with_one = inject(&recorder(), &limited).unwrap();
     assert_eq!(inject(&with_one, &limited).unwrap(), with_one, "injected again");
     let limit = json!({"name": "RECORDING_UPLOADER_BANDWIDTH_LIMIT", "value": "10485760"});
-    assert_eq!(sidecar(&with_one)["env"][2], limit);
-    assert_eq!(sidecar(&without)["env"].as_array().unwrap().len(), 2);
+    let last = |pod: &Value| sidecar(pod)["env"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last(&with_one), limit);
+    assert_ne!(last(&without), limit);
     assert_eq!(inject(&with_one, &settings()).unwrap(), without);
 }
 
@@ -106,6 +106,12 @@ fn a_pod_that_cannot_be_served_is_refused_with_the_golden_sentence() {
             mounting("subPathExpr", "calls/$(P)"),
         ),
         (recorder(), annotation("credentials"), json!("Loopback"), json!("loopback")),
+        (recorder(), annotation("sidecar-cpu-limit"), json!("much"), json!("1")),
+        (recorder(), annotation("sidecar-memory-limit"), json!("-1Gi"), json!("1Gi")),
+        (recorder(), annotation("sidecar-memory-limit"), json!("8Gi"), json!("2Gi")),
+        (recorder(), annotation("sidecar-memory-limit"), json!("8Mi"), json!("64Mi")),
+        (recorder(), annotation("sidecar-memory-request"), json!("512Mi"), json!("256Mi")),
+        (recorder(), annotation("sidecar-log-level"), json!("trace"), json!("debug")),
         (recorder(), "/spec/hostNetwork".to_owned(), json!(true), json!(false)),
         (recorder(), volumes.to_owned(), json!([]), volume(json!({"emptyDir": {}}))),
         (

@@ -1,6 +1,7 @@
 //! The destination watch. The broker lets a request wait until the destination changes.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::{DeliveryState, DestinationDocument};
+use crate::domain::delivery::pause_after_refusals;
 use crate::uploader::broker::{Broker, BrokerReply};
 
 /// Least time between two requests to a broker that answers.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The same where it refuses or cannot be reached, and so does not hold the request. Jitter adds up to half as much.
+/// The same where it cannot be reached. Jitter adds up to half as much.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The broker's last answer about the destination.
@@ -27,17 +29,22 @@ pub enum DestinationState {
 }
 
 /// Keeps `state` at the broker's last answer, and logs each change once. While the broker cannot be reached its last
-/// answer stands.
-pub async fn follow<B: Broker>(broker: &B, state: watch::Sender<DestinationState>) -> Infallible {
-    let mut is_reachable = true;
+/// answer stands. When `pod_ends`, it asks at once, and waits for no longer than after a first refusal from then on.
+pub async fn follow<B: Broker>(
+    broker: &B,
+    state: watch::Sender<DestinationState>,
+    pod_ends: impl Future<Output = ()>,
+) -> Infallible {
+    let mut pod_ends = pin!(pod_ends);
+    let (mut is_ending, mut is_reachable, mut refusals) = (false, true, 0_u32);
     loop {
         let asked = Instant::now();
         let reply = broker.destination().await;
+        refusals = if matches!(reply, BrokerReply::Refused) && !is_ending { refusals + 1 } else { 0 };
         let pause = match &reply {
             BrokerReply::Granted(_) => INTERVAL,
-            BrokerReply::Refused | BrokerReply::Unavailable(_) => {
-                RETRY_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0)
-            }
+            BrokerReply::Refused => pause_after_refusals(refusals.max(1), rand::random()),
+            BrokerReply::Unavailable(_) => RETRY_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0),
         };
         let new = match reply {
             BrokerReply::Granted(document) if document.state == DeliveryState::Active => {
@@ -62,7 +69,10 @@ pub async fn follow<B: Broker>(broker: &B, state: watch::Sender<DestinationState
             log(&new);
             state.send_replace(new);
         }
-        tokio::time::sleep_until(asked + pause).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(asked + pause) => {}
+            () = &mut pod_ends, if !is_ending => is_ending = true,
+        }
     }
 }
 

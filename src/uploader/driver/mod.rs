@@ -1,5 +1,6 @@
 //! The loop of the sidecar: sees files, sends what is due, and drains at the end.
 
+mod drain;
 mod outcome;
 mod scan;
 
@@ -246,7 +247,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.drain == Drain::Sending
             && self.in_flight.is_empty()
             && !self.scan.is_walking()
-            && self.deliveries.ledger.unverified().next().is_none()
+            && (self.deliveries.ledger.unverified().next().is_none() || self.leaves_the_rest())
     }
 
     /// Written again and again, as the process is not told when the grace period ends.
@@ -278,6 +279,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             },
             quarantined: metrics.quarantined_so_far(),
             left_open: self.context.uploads_left_open.get(),
+            volume: self.context.spool.volume().kind.clone(),
         }
     }
 }

@@ -103,6 +103,11 @@ impl CircuitBreaker {
         *last = Some(now);
     }
 
+    /// Whether the broker says that nothing may be sent.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.state, DestinationState::Paused(_))
+    }
+
     /// Why nothing is sent.
     pub fn why_not(&self) -> Option<&str> {
         match &self.state {

@@ -7,8 +7,9 @@ use prometheus_client::registry::Registry;
 
 use crate::uploader::spool::Spool;
 use crate::uploader::spool::syscalls;
+use crate::uploader::spool::volume::bytes_below;
 
-/// The size of a file system, in bytes.
+/// The size of a file system, or of what the kubelet lets a volume take of it, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskUsage {
     size: u64,
@@ -22,11 +23,19 @@ impl DiskUsage {
     pub fn of(spool: &Spool) -> io::Result<Self> {
         let stat = syscalls::space(syscalls::open_root(spool.root())?)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        Ok(DiskUsage {
+        let usage = DiskUsage {
             size: bytes(stat.f_blocks),
             used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
             available: bytes(stat.f_bavail),
-        })
+        };
+        let limit = spool.volume().size_limit;
+        Ok(limit.map_or(usage, |limit| usage.within(limit, bytes_below(spool.root()))))
+    }
+
+    /// The fuller of the file system and the volume, which takes so much of its limit.
+    fn within(self, limit: u64, taken: u64) -> Self {
+        let volume = DiskUsage { size: limit, used: taken, available: limit.saturating_sub(taken) };
+        if volume.used_percent() >= self.used_percent() { volume } else { self }
     }
 
     /// How full the file system is, computed as df does: what only root may use counts as used.
@@ -47,9 +56,9 @@ impl VolumeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = VolumeMetrics::default();
         let registry = registry.sub_registry_with_prefix("recording_uploader_volume");
-        let size = "Size of the file system that the spool is on; an emptyDir is on the node's";
+        let size = "Size of the file system that the spool is on, an emptyDir's being the node's, or the volume's limit if that is fuller";
         registry.register("size_bytes", size, metrics.size.clone());
-        let available = "Free space of the file system that the spool is on";
+        let available = "What of that is free";
         registry.register("available_bytes", available, metrics.available.clone());
         metrics
     }
@@ -63,6 +72,7 @@ impl VolumeMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uploader::spool::volume::SpoolVolume;
 
     #[test]
     fn a_volume_is_as_large_as_df_says_and_what_is_not_there_has_no_size() {
@@ -75,6 +85,20 @@ mod tests {
         assert_eq!(usage.size, size);
         assert!((1..=size).contains(&usage.available), "{usage:?}");
         assert!(DiskUsage::of(&Spool::new(directory.path().join("missing"))).is_err());
+    }
+
+    #[test]
+    fn a_volume_near_its_limit_is_full_however_much_room_the_node_has() {
+        let node = DiskUsage { size: 1000, used: 500, available: 500 };
+        assert_eq!(node.within(100, 91), DiskUsage { size: 100, used: 91, available: 9 });
+        assert_eq!(node.within(100, 49), node, "the node's disk is fuller");
+        assert_eq!(node.within(100, 120).used_percent(), 100);
+        assert_eq!(node.within(0, 0), node);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.wav"), vec![1; 200_000]).unwrap();
+        let volume = SpoolVolume { kind: Some("emptyDir".into()), size_limit: Some(200_000) };
+        let spool = Spool::new(directory.path().to_owned()).on(volume);
+        assert_eq!(DiskUsage::of(&spool).unwrap().used_percent(), 100);
     }
 
     #[test]

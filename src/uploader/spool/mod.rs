@@ -11,6 +11,7 @@
 //! | `companions` | what companions have to know of their media files |
 //! | `journal` | what outlives the process of an upload in parts |
 //! | `disk_usage` | how full the volume is |
+//! | `volume` | what the webhook says of the volume, and what the spool takes of it |
 //! | `names`, `dir_entry`, `syscalls` | everything that touches the file system, by open directories and single names |
 
 pub mod blocking;
@@ -23,6 +24,7 @@ pub mod lock;
 mod names;
 pub mod recording;
 pub mod syscalls;
+pub mod volume;
 pub mod watcher;
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ use self::blocking::blocking;
 use self::dir_entry::{DirEntry, open_directory};
 use self::names::{flat, unflat};
 use self::recording::{FileVersion, Recording, Unopened, modified};
+use self::volume::SpoolVolume;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Lease, STATE_DIRECTORY, alternate, companion_of};
 
@@ -60,6 +63,7 @@ pub struct Lock {
 #[derive(Clone, Debug)]
 pub struct Spool {
     root: PathBuf,
+    volume: SpoolVolume,
     /// Paths that the uploader itself gave to files, and that inotify has not told of yet.
     placed: Arc<Mutex<HashSet<PathBuf>>>,
     /// When the file system's clock was read, and what it said.
@@ -96,7 +100,16 @@ pub enum Departure {
 
 impl Spool {
     pub fn new(root: PathBuf) -> Self {
-        Spool { root, placed: Arc::default(), clock: Arc::default() }
+        Spool { root, volume: SpoolVolume::default(), placed: Arc::default(), clock: Arc::default() }
+    }
+
+    /// The same on a volume of which something is known.
+    pub fn on(self, volume: SpoolVolume) -> Self {
+        Spool { volume, ..self }
+    }
+
+    pub fn volume(&self) -> &SpoolVolume {
+        &self.volume
     }
 
     pub fn root(&self) -> &Path {

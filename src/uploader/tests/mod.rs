@@ -4,6 +4,7 @@ mod bandwidth;
 mod broker;
 mod conflicts;
 mod crash;
+mod drain;
 mod fakes;
 mod faults;
 mod injections;

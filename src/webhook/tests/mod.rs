@@ -43,10 +43,14 @@ fn bench() -> Bench {
         destinations: Known,
         lookups: ConcurrencyLimiter::per_key(LOOKUPS),
         tls: TlsDirectory::new(tls.path()),
-        broker_url: "https://broker:8443".to_owned(),
-        image: "registry.example/recording-operator:1".to_owned(),
-        image_pull_policy: "Never".to_owned(),
-        bandwidth_limit: None,
+        settings: Settings {
+            image_pull_policy: "Never".to_owned(),
+            ..Settings::usual(
+                "registry.example/recording-operator:1".into(),
+                "https://broker:8443".into(),
+                String::new(),
+            )
+        },
         admissions: Admissions::register(&mut registry),
     };
     let app = router(Arc::new(webhook), Arc::new(AcceptedPaths::new(present, Arc::default())));

@@ -226,7 +226,7 @@ fn child() {
             Driver::new(context, UploaderMetrics::register(&mut Registry::default()), "/dev/null".into());
         tokio::select! {
             () = driver.drive(state, std::future::ready(())) => {}
-            never = follow(&*broker, sender) => match never {},
+            never = follow(&*broker, sender, std::future::pending()) => match never {},
         }
         drop(lock);
     });

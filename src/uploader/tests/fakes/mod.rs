@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -24,6 +25,7 @@ use crate::uploader::broker::session::Sessions;
 use crate::uploader::driver::Driver;
 use crate::uploader::metrics::UploaderMetrics;
 use crate::uploader::spool::Spool;
+use crate::uploader::spool::volume::SpoolVolume;
 use crate::uploader::transfer::bandwidth::BandwidthLimit;
 use crate::uploader::transfer::context::TransferContext;
 
@@ -36,6 +38,8 @@ pub struct Bench {
     pub world: World,
     pub sizes: Sizes,
     pub bandwidth: Option<BandwidthLimit>,
+    /// Kind of the spool's volume.
+    pub volume: Option<&'static str>,
     shutdown: Option<oneshot::Sender<()>>,
     driver: Option<JoinHandle<()>>,
 }
@@ -49,6 +53,7 @@ impl Bench {
             world: Rc::new(RefCell::new(outside)),
             sizes: SIZES,
             bandwidth: None,
+            volume: None,
             shutdown: None,
             driver: None,
         };
@@ -68,7 +73,8 @@ impl Bench {
         let (shutdown, told) = oneshot::channel();
         let broker = Rc::new(FakeBroker(self.world.clone()));
         let sessions = Sessions::new(broker.clone(), FakeStorage(self.world.clone()));
-        let mut context = TransferContext::new(Spool::new(self.path("")), sessions);
+        let volume = SpoolVolume { kind: self.volume.map(str::to_owned), size_limit: None };
+        let mut context = TransferContext::new(Spool::new(self.path("")).on(volume), sessions);
         context.sizes = self.sizes;
         context.bandwidth = self.bandwidth.clone();
         let metrics = UploaderMetrics::register(&mut Registry::default());
@@ -82,8 +88,9 @@ impl Bench {
                     std::future::pending().await
                 }
             };
+            let told = told.shared();
             tokio::select! {
-                never = follow(&*broker, sender) => match never {},
+                never = follow(&*broker, sender, told.clone()) => match never {},
                 () = async {
                     tokio::select! {
                         () = driver.drive(state, told) => {}

@@ -68,6 +68,8 @@ pub struct Outside {
     pub uploads_begun: u32,
     /// Calls in the order in which they came, such as `PUT calls/a.wav`.
     pub calls: Vec<String>,
+    /// How often the broker was asked where recordings go.
+    pub asked: u32,
     /// What the broker says; `None`: it refuses.
     pub destination: Option<DestinationDocument>,
     pub sessions: u32,
@@ -94,6 +96,7 @@ pub struct FakeBroker(pub World);
 
 impl Broker for FakeBroker {
     async fn destination(&self) -> BrokerReply<DestinationDocument> {
+        self.0.borrow_mut().asked += 1;
         if let Some(why) = self.0.borrow_mut().away() {
             return BrokerReply::Unavailable(why);
         }
