@@ -143,9 +143,7 @@ impl Context {
         destination: RecordingDestination,
         verdict: Verdict,
     ) -> cluster::Result<Option<RecordingDestination>> {
-        let mut known = destination.status.clone().unwrap_or_default();
-        (known.uploaders, known.last_upload_time) = (None, None);
-        if known == verdict.status {
+        if destination.status.clone().unwrap_or_default().of_controller() == verdict.status {
             return Ok(Some(destination));
         }
         let reported = destinations::apply_status(&self.client, &destination, &verdict.status).await?;

@@ -222,10 +222,11 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.report.send_replace(Some(DeliveryReport {
             pending_files: pending.files as u64,
             oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
+            pending_bytes: pending.bytes,
             quarantined,
             volume_used_percent: self.disk.used_percent,
             last_upload_time: *last_upload,
-            was_in_trouble: false,
+            ..DeliveryReport::default()
         }));
     }
 
