@@ -51,3 +51,49 @@ impl Events {
         published.map_err(|error| CallError::on("create", "event about", &namespace, &name, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{Request, Response};
+    use http_body_util::BodyExt as _;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_that_comes_again_is_counted_while_it_is_among_the_last_500() {
+        let methods = Arc::new(Mutex::new(Vec::new()));
+        let seen = methods.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            seen.lock().unwrap().push(request.method().to_string());
+            async move {
+                let sent = request.into_body().collect().await.unwrap().to_bytes();
+                Ok::<_, std::convert::Infallible>(Response::new(Body::from(sent.to_vec())))
+            }
+        });
+        let events = Events::new(Client::new(server, "default"), "recording-controller");
+        let destination: RecordingDestination = serde_json::from_value(json!({
+            "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
+            "metadata": {"namespace": "tenant-acme", "name": "acme"},
+            "spec": {
+                "bucket": "acme-recordings", "region": "us-east-1",
+                "roleARN": "arn:aws:iam::111111111111:role/writer", "externalIDSecretRef": {"name": "acme"},
+            },
+        }))
+        .unwrap();
+        let publish = async |reason: String| {
+            let transition = Transition { warning: false, reason, note: "A sentence.".to_owned() };
+            events.publish(&destination, &transition).await.unwrap();
+        };
+        for _ in 0..2 {
+            publish("Validated".to_owned()).await;
+        }
+        assert_eq!(*methods.lock().unwrap(), ["POST", "PATCH"]);
+        for number in 0..EVENTS_PER_RECORDER {
+            publish(format!("Reason{number}")).await;
+        }
+        publish("Validated".to_owned()).await;
+        assert!(methods.lock().unwrap().ends_with(&["POST".to_owned()]));
+    }
+}

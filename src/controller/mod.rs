@@ -5,10 +5,12 @@ mod claims;
 mod context;
 mod gather;
 #[cfg(test)]
-mod memory;
+mod memory_tests;
 mod metrics;
 mod queue;
 mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 mod secret_reads;
 mod webhook_path;
 

@@ -1,8 +1,5 @@
 //! The reconciliation of one destination: what is due, gather, judge, report.
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +60,10 @@ fn after_error(key: &DestinationKey, error: &CallError, context: &Context) -> Du
 }
 
 /// Validates what is due, and returns when to do so again; `None`: when the destination changes.
-async fn validate_if_due(key: &DestinationKey, context: &Context) -> cluster::Result<Option<Timestamp>> {
+pub(super) async fn validate_if_due(
+    key: &DestinationKey,
+    context: &Context,
+) -> cluster::Result<Option<Timestamp>> {
     let due = |seen: RecordingDestination| context.due(&seen, context.recent(&seen).as_ref());
     let (limiter, may_validate) = match context.destinations.get(key).map(due) {
         None => return Ok(None),

@@ -1,7 +1,7 @@
 //! The calls to the API server that a reconciliation costs, against one that the test plays.
 
 use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use axum::http::{Request, Response};
 use futures::channel::mpsc;
@@ -11,9 +11,10 @@ use kube::client::Body;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use super::super::claims::Claims;
-use super::super::metrics::{LimitedExternalIDs, ValidationDurations};
-use super::*;
+use super::claims::Claims;
+use super::context::Context;
+use super::metrics::{LimitedExternalIDs, ValidationDurations};
+use super::reconcile::validate_if_due;
 use crate::aws::{Connection, Examiner, PlatformKey, Sts};
 use crate::cluster::{DestinationStore, Events, NamespaceAccounts, NamespaceLimit};
 use crate::concurrency::ConcurrencyLimiter;

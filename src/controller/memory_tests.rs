@@ -22,7 +22,7 @@ use crate::domain::verdict::{
 };
 use crate::secret::ExternalID;
 
-const COUNT: usize = 10_000;
+const COUNT: usize = 1_000;
 
 /// As dev/bench/scale_report.py makes them, ten to a namespace.
 fn destination(number: usize) -> RecordingDestination {
@@ -90,7 +90,6 @@ async fn a_proved_destination_takes_less_than_3_kib() {
         "default",
     );
     let (namespaces, _) = NamespaceAccounts::watch(client, |_| {});
-    let (wake, _woken) = mpsc::unbounded();
     let rules = Rules { partition: "aws".into(), enforcement: EnforcementMode::Require };
     let texts = Texts {
         platform_principal: "arn:aws:iam::103850359708:user/RingDNA_Web".into(),
