@@ -17,7 +17,7 @@ use crate::api::{
 const KIND: &str = "recordingdestination";
 /// Attempts to write a status while others keep changing the destination. The caller tries again later and meanwhile holds up
 /// no other destination.
-const ATTEMPTS: u32 = 5;
+pub const ATTEMPTS: u32 = 5;
 
 /// The destination of that name; `None` when there is none.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
@@ -85,12 +85,13 @@ pub async fn fresh(client: &Client, seen: &RecordingDestination) -> Result<Optio
     Ok(found.filter(|found| found.metadata.uid == seen.metadata.uid))
 }
 
-/// Server-side-applies the controller's fields of the status; `None` when the destination is gone. After a few conflicts the
-/// error is the last one.
+/// Server-side-applies the controller's fields of the status; `None` when the destination is gone. After so many attempts that
+/// met a newer version the error is the last one's.
 pub async fn apply_status(
     client: &Client,
     destination: &RecordingDestination,
     status: &RecordingDestinationStatus,
+    attempts: u32,
 ) -> Result<Option<RecordingDestination>> {
     let params = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
     let name = destination.name_any();
@@ -114,7 +115,7 @@ pub async fn apply_status(
                     .map_err(|error| failed("patch status of", destination, error.into()));
             }
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
-            Err(kube::Error::Api(refusal)) if refusal.code == 409 && attempt < ATTEMPTS => {
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 && attempt < attempts => {
                 // The destination was edited, but the status is still true of the generation that it names.
                 let Some(now) = fresh(client, destination).await? else { return Ok(None) };
                 version = now.metadata.resource_version;
@@ -175,7 +176,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_status_is_written_despite_some_conflicts_but_not_tried_without_end() {
-        for (conflicts, writes, is_written) in [(0, 1, true), (4, 5, true), (1_000, 5, false)] {
+        for (conflicts, attempts, writes, is_written) in
+            [(0, 5, 1, true), (4, 5, 5, true), (1_000, 5, 5, false), (1, 1, 1, false)]
+        {
             let seen: Value = json!({
                 "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
                 "metadata": {"namespace": "tenant-acme", "name": "acme", "uid": "1", "resourceVersion": "7"},
@@ -199,7 +202,8 @@ mod tests {
             });
             let client = Client::new(server, "default");
             let destination = serde_json::from_value(seen).unwrap();
-            let result = apply_status(&client, &destination, &RecordingDestinationStatus::default()).await;
+            let result =
+                apply_status(&client, &destination, &RecordingDestinationStatus::default(), attempts).await;
             assert_eq!(patches.load(SeqCst), writes, "{conflicts} conflicts");
             match result {
                 Ok(written) => assert!(is_written && written.is_some(), "{conflicts} conflicts"),
