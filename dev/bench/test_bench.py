@@ -179,7 +179,7 @@ class ByHandTest(unittest.TestCase):
         code, said = self.end(self.begin(AWS_ENDPOINT_URL_S3=self.sink.addresses["plain"]))
         self.assertEqual(code, 0, said)
         self.assertIn("3 recordings (0.0 MB) uploaded and verified in", said)
-        self.assertIn("1 files were left alone", said)
+        self.assertIn("1 file was left alone", said)
         self.assertEqual(self.left(), ["still.part"])
         self.assertEqual(sorted(self.sink.stats()["objects"]), ["calls/a.json", "calls/a.wav", "calls/deeper/b c.wav"])
 

@@ -150,7 +150,6 @@ impl Reason {
             | STSRegionDisabled
             | ExternalIDNotEnforced
             | BucketNotFound
-            | WrongRegion
             | PutObjectDenied
             | ACLDenied
             | GetObjectDenied
@@ -161,7 +160,9 @@ impl Reason {
             | DeleteObjectDenied
             | UploadRefused => Some(Side::Customer),
             SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed
-            | ExternalIDsLimited | TooManyDestinations | InvalidSpec | Suspended => Some(Side::Tenant),
+            | ExternalIDsLimited | TooManyDestinations | InvalidSpec | WrongRegion | Suspended => {
+                Some(Side::Tenant)
+            }
             PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
             UploadsLate
             | RecordingsQuarantined

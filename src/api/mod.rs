@@ -11,6 +11,7 @@ mod destination;
 mod names;
 mod object;
 mod uploaders;
+mod words;
 
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
@@ -25,6 +26,7 @@ pub use destination::*;
 pub use names::{is_namespace_name, is_object_name};
 pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};
 pub use uploaders::{Loss, LossKind, NEARLY_FULL, Uploader, UploaderRefusal, Uploaders};
+pub use words::{agreeing, counted};
 
 /// Type of the Secret that holds an External ID. A Secret of another type is never read.
 pub const EXTERNAL_ID_SECRET_TYPE: &str = "recordings.revenue.io/external-id";

@@ -1,8 +1,10 @@
 //! Destinations: read, and their status written.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -26,18 +28,55 @@ pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<O
     Ok(api.get_opt(name).await?.map(|found| found.0).transpose()?)
 }
 
-/// The destinations of one namespace, or of all. One that cannot be decoded is left out, with a warning.
-pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<RecordingDestination>> {
-    let api: Api<LenientDestination> = match namespace {
-        Some(namespace) => {
-            names::check(namespace, "any")?;
-            Api::namespaced(client.clone(), namespace)
-        }
-        None => Api::all(client.clone()),
-    };
-    let found = api.list(&ListParams::default()).await?.items.into_iter();
+/// The destinations of one namespace, or of all, that have the labels of the selector. One that cannot be decoded is left out,
+/// with a warning.
+pub async fn list(
+    client: &Client,
+    namespace: Option<&str>,
+    selector: Option<&str>,
+) -> kube::Result<Vec<RecordingDestination>> {
+    let params = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
+    let found = of_namespace(client, namespace)?.list(&params).await?.items.into_iter();
     let warn = |skipped: &_| tracing::warn!("RecordingDestination {skipped}");
     Ok(found.filter_map(|found| found.0.inspect_err(warn).ok()).collect())
+}
+
+/// The same destinations as they are, and each again whenever it changes. It goes on after an error, which the caller may
+/// show or take for the end.
+pub fn changes(
+    client: &Client,
+    namespace: Option<&str>,
+    selector: Option<&str>,
+) -> kube::Result<impl Stream<Item = std::result::Result<Change, watcher::Error>> + use<>> {
+    let config =
+        watcher::Config { label_selector: selector.map(str::to_owned), ..watcher::Config::default() };
+    let events = watcher(of_namespace(client, namespace)?, config).default_backoff();
+    Ok(events.filter_map(async |event| match event {
+        Ok(watcher::Event::Apply(seen) | watcher::Event::InitApply(seen)) => {
+            Some(Ok(Change::Seen(Box::new(seen.0.ok()?))))
+        }
+        Ok(watcher::Event::Delete(gone)) => Some(Ok(Change::Deleted(gone.0.ok()?.metadata.into()))),
+        Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+/// A change of a destination.
+#[derive(Debug)]
+pub enum Change {
+    /// It is new, has changed, or is seen once more.
+    Seen(Box<RecordingDestination>),
+    Deleted(Box<ObjectMeta>),
+}
+
+fn of_namespace(client: &Client, namespace: Option<&str>) -> kube::Result<Api<LenientDestination>> {
+    match namespace {
+        Some(namespace) => {
+            names::check(namespace, "any")?;
+            Ok(Api::namespaced(client.clone(), namespace))
+        }
+        None => Ok(Api::all(client.clone())),
+    }
 }
 
 /// Requests a validation from the controller, by a new value of the annotation.

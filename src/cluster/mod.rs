@@ -20,6 +20,7 @@ mod pods;
 pub mod secrets;
 #[cfg(test)]
 mod store_tests;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -29,7 +30,7 @@ pub mod webhook_paths;
 
 pub use bindings::NamespaceAccounts;
 pub use client::client;
-pub use connect::{ConnectError, connect};
+pub use connect::{ClusterAccess, ConnectError, connect};
 pub use destination_cache::{CopyAge, DestinationCache};
 pub use destination_store::DestinationStore;
 pub use error::{CallError, Result};

@@ -60,7 +60,7 @@ pub struct Config {
     #[command(flatten)]
     pub aws_endpoint: EndpointArgs,
     /// The principal that customers' roles trust, by ARN.
-    #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
+    #[arg(long)]
     pub platform_principal_arn: String,
     /// ARN of a role of the platform that accepts any External ID. While it refuses one, refusals by customers' roles prove nothing.
     #[arg(long)]

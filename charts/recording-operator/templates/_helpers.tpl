@@ -40,6 +40,11 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* The principal that customers' roles trust. It has no default: a forgotten one would have them trust a stranger. */}}
+{{- define "recording-operator.principalARN" -}}
+{{- required "set platform.principalARN to the ARN of the IAM user or role that your customers' roles trust, such as --set platform.principalARN=arn:aws:iam::111111111111:user/recordings" .Values.platform.principalARN -}}
+{{- end -}}
+
 {{/* Whether the platform's credentials are an access key in a Secret; empty when they are a role's. */}}
 {{- define "recording-operator.hasAccessKey" -}}
 {{- if eq .Values.platform.credentials "secret" -}}yes{{- end -}}

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::STATE_DIRECTORY;
-use crate::api::{NEARLY_FULL, Reason, Uploader, UploaderRefusal};
+use crate::api::{NEARLY_FULL, Reason, Uploader, UploaderRefusal, agreeing, counted};
 
 /// The note of the Event that an uploader is kept from delivering.
 pub(super) fn uploader_note(item: &Uploader) -> String {
@@ -26,7 +26,7 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
         Ok(Reason::SpoolNotWritable) => format!(
             "Pod {pod}: {} uploaded and verified, but the sidecar's user may not remove the files, so the volume fills. Let \
              the directories be writable for its UID or GID; the log of its container recording-uploader names some{full}",
-            were(*not_removed)
+            format_args!("{} {}", counted(*not_removed, "recording"), agreeing(*not_removed, "is", "are"))
         ),
         Ok(Reason::UploadsLate) => {
             let since =
@@ -42,12 +42,13 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
              The sidecar never deletes recordings to make room: when the volume is full, the recorder's writes fail with \
              ENOSPC. Make it larger, empty {STATE_DIRECTORY}/quarantine, or remove what keeps recordings from leaving: \
              the condition Ready, or else the log of its container recording-uploader, says what that is",
-            files(*quarantined)
+            counted(*quarantined, "file")
         ),
         Ok(Reason::RecordingsQuarantined) => format!(
-            "Pod {pod}: {} that could not be sent as they are moved to {STATE_DIRECTORY}/quarantine in its spool; the log of \
+            "Pod {pod}: {} that could not be sent {} moved to {STATE_DIRECTORY}/quarantine in its spool; the log of \
              its container recording-uploader says why. Move what is worth it back, and remove the rest",
-            files(*quarantined)
+            counted(*quarantined, "file"),
+            agreeing(*quarantined, "was", "were")
         ),
         _ => {
             let (call, code) = match &item.refusal {
@@ -74,15 +75,5 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
 
 /// "3 recordings wait".
 fn recordings(count: i64) -> String {
-    if count == 1 { "1 recording waits".to_owned() } else { format!("{count} recordings wait") }
-}
-
-/// "3 recordings are".
-fn were(count: i64) -> String {
-    if count == 1 { "1 recording is".to_owned() } else { format!("{count} recordings are") }
-}
-
-/// "3 files".
-fn files(count: i64) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+    format!("{} {}", counted(count, "recording"), agreeing(count, "waits", "wait"))
 }

@@ -107,6 +107,7 @@ pub fn judge(
     status.established_target =
         status.established_time.is_some().then(|| digest::hexadecimal(digest::target(&destination.spec)));
     delivering::set_delivering(&mut status, &previous, generation, now);
+    checks::put_failed_first(&mut status.checks);
     let transitions = events::transitions(&previous, &status);
     Verdict { status, transitions }
 }

@@ -231,7 +231,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
     }
 
     fn begin_to_drain(&mut self) {
-        tracing::info!("shutting down; sending what is left");
+        tracing::info!("sending what is in the spool, then ending");
         self.drain = Drain::Walking(0);
         self.context.sessions.request_renewal();
         if let Some(bandwidth) = &self.context.bandwidth {
