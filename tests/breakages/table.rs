@@ -40,7 +40,7 @@ pub enum PodGone {
 use PodGone::{Entry, Nothing};
 use Shown::{Delivers, NotDelivering, NotReady, Unknown};
 
-const NOT_READY: &str = "RecordingDestinationNotReady";
+const ALERT: &str = "RecordingDestinationNotDelivering";
 
 const fn row(group: &'static str, what: &'static str, shown: Shown, alert: &'static str) -> Row {
     let pod_gone = match shown {
@@ -66,37 +66,27 @@ impl Row {
 
 /// The rows, in the order of the page.
 pub const ROWS: &[Row] = &[
-    row("Secret", "the Secret is deleted", NotReady("SecretNotFound"), NOT_READY).short(),
-    row("Secret", "its key is removed", NotReady("SecretKeyMissing"), NOT_READY),
-    row("Secret", "its External ID is another one", NotReady("AssumeRoleDenied"), NOT_READY),
-    row("Secret", "it is created again with another type", NotReady("SecretTypeMismatch"), NOT_READY),
-    row("Secret", "its External ID is malformed", NotReady("ExternalIDMalformed"), NOT_READY),
-    row("Role", "the role is deleted", NotReady("AssumeRoleDenied"), NOT_READY).logs("AssumeRole").short(),
-    row("Role", "its trust policy names another External ID", NotReady("AssumeRoleDenied"), NOT_READY),
-    row("Role", "its trust policy names another principal", NotReady("AssumeRoleDenied"), NOT_READY),
-    row("Role", "its trust policy lets everybody in", NotReady("ExternalIDNotEnforced"), NOT_READY),
-    row("Permissions", "s3:PutObject is removed", NotReady("PutObjectDenied"), NOT_READY)
-        .logs("refuses")
-        .short(),
-    row("Permissions", "s3:PutObjectAcl is removed", NotReady("ACLDenied"), NOT_READY)
-        .logs("refuses")
-        .short(),
-    row("Permissions", "s3:GetObject is removed", NotReady("GetObjectDenied"), NOT_READY),
+    row("Secret", "the Secret is deleted", NotReady("SecretNotFound"), ALERT).short(),
+    row("Secret", "its key is removed", NotReady("SecretKeyMissing"), ALERT),
+    row("Secret", "its External ID is another one", NotReady("AssumeRoleDenied"), ALERT),
+    row("Secret", "it is created again with another type", NotReady("SecretTypeMismatch"), ALERT),
+    row("Secret", "its External ID is malformed", NotReady("ExternalIDMalformed"), ALERT),
+    row("Role", "the role is deleted", NotReady("AssumeRoleDenied"), ALERT).logs("AssumeRole").short(),
+    row("Role", "its trust policy names another External ID", NotReady("AssumeRoleDenied"), ALERT),
+    row("Role", "its trust policy names another principal", NotReady("AssumeRoleDenied"), ALERT),
+    row("Role", "its trust policy lets everybody in", NotReady("ExternalIDNotEnforced"), ALERT),
+    row("Permissions", "s3:PutObject is removed", NotReady("PutObjectDenied"), ALERT).logs("refuses").short(),
+    row("Permissions", "s3:PutObjectAcl is removed", NotReady("ACLDenied"), ALERT).logs("refuses").short(),
+    row("Permissions", "s3:GetObject is removed", NotReady("GetObjectDenied"), ALERT),
     row("Permissions", "s3:DeleteObject is removed", Delivers, ""),
-    row("Permissions", "all permissions are removed", NotReady("PutObjectDenied"), NOT_READY).logs("refuses"),
-    row("Bucket", "the bucket is deleted", NotReady("BucketNotFound"), NOT_READY).logs("refuses").short(),
-    row("Bucket", "a bucket policy denies the role", NotReady("PutObjectDenied"), NOT_READY).logs("refuses"),
-    row("Bucket", "a bucket policy denies puts with an ACL", NotReady("ACLDenied"), NOT_READY)
-        .logs("refuses"),
-    row("Bucket", "the destination names another owner", NotReady("PutObjectDenied"), NOT_READY),
-    row("Bucket", "the destination names another region", NotReady("WrongRegion"), NOT_READY),
-    row(
-        "Bucket",
-        "the destination names a bucket that does not exist",
-        NotReady("BucketNotFound"),
-        NOT_READY,
-    ),
-    row("KMS", "the role may not use the bucket's new KMS key", NotReady("KMSAccessDenied"), NOT_READY)
+    row("Permissions", "all permissions are removed", NotReady("PutObjectDenied"), ALERT).logs("refuses"),
+    row("Bucket", "the bucket is deleted", NotReady("BucketNotFound"), ALERT).logs("refuses").short(),
+    row("Bucket", "a bucket policy denies the role", NotReady("PutObjectDenied"), ALERT).logs("refuses"),
+    row("Bucket", "a bucket policy denies puts with an ACL", NotReady("ACLDenied"), ALERT).logs("refuses"),
+    row("Bucket", "the destination names another owner", NotReady("PutObjectDenied"), ALERT),
+    row("Bucket", "the destination names another region", NotReady("WrongRegion"), ALERT),
+    row("Bucket", "the destination names a bucket that does not exist", NotReady("BucketNotFound"), ALERT),
+    row("KMS", "the role may not use the bucket's new KMS key", NotReady("KMSAccessDenied"), ALERT)
         .logs("refuses"),
     row("Destination", "it is suspended", NotReady("Suspended"), ""),
     row("Destination", "it is deleted", NotDelivering(""), ""),
@@ -113,14 +103,14 @@ pub const ROWS: &[Row] = &[
         NotDelivering("S3Unavailable"),
         "RecordingUploadsNotDelivered",
     ),
-    row("Network", "S3 does not answer", NotDelivering("S3Unavailable"), "RecordingUploadsNotDelivered"),
+    row("Network", "S3 does not answer", NotDelivering("S3Unavailable"), ALERT),
     row(
         "Network",
         "connections to S3 are reset",
         NotDelivering("S3Unavailable"),
         "RecordingUploadsNotDelivered",
     ),
-    row("Network", "a proxy answers 403 in place of S3", NotReady("PutObjectDenied"), NOT_READY),
+    row("Network", "a proxy answers 403 in place of S3", NotReady("PutObjectDenied"), ALERT),
     row(
         "Network",
         "a proxy answers 502 in place of S3",
@@ -134,15 +124,15 @@ pub const ROWS: &[Row] = &[
         "RecordingUploadsNotDelivered",
     ),
     row("Network", "STS answers 503 to every call", Unknown("ProbeInconclusive"), ""),
-    row("Spool", "the volume belongs to root", NotDelivering("SpoolUnusable"), "RecordingSpoolUnusable")
+    row("Spool", "the volume belongs to root", NotDelivering("SpoolUnusable"), ALERT)
         .logs("SpoolUnusable")
         .short(),
-    row("Spool", "a directory cannot be read", NotDelivering("SpoolUnusable"), "RecordingSpoolUnusable"),
-    row("Spool", "a directory cannot be written", NotDelivering("SpoolNotWritable"), "RecordingsNotRemoved")
+    row("Spool", "a directory cannot be read", NotDelivering("SpoolUnusable"), ALERT),
+    row("Spool", "a directory cannot be written", NotDelivering("SpoolNotWritable"), ALERT)
         .logs("SpoolNotWritable")
         .short(),
-    row("Spool", "another uploader holds the spool", NotDelivering("SpoolInUse"), "RecordingSpoolUnusable"),
-    row("Spool", "the volume is nearly full", NotDelivering("SpoolNearlyFull"), "RecordingSpoolFilling"),
+    row("Spool", "another uploader holds the spool", NotDelivering("SpoolInUse"), ALERT),
+    row("Spool", "the volume is nearly full", NotDelivering("SpoolNearlyFull"), ALERT),
     row(
         "Spool",
         "a file cannot be a recording",
@@ -151,10 +141,10 @@ pub const ROWS: &[Row] = &[
     )
     .left(Nothing)
     .short(),
-    row("Spool", "the spool is on a claim, and the role is deleted", NotReady("AssumeRoleDenied"), NOT_READY)
+    row("Spool", "the spool is on a claim, and the role is deleted", NotReady("AssumeRoleDenied"), ALERT)
         .left(Entry("Left")),
-    row("Pod", "a Job completes while S3 refuses", NotReady("PutObjectDenied"), NOT_READY),
-    row("Pod", "the pod is deleted by force while S3 refuses", NotReady("PutObjectDenied"), NOT_READY)
+    row("Pod", "a Job completes while S3 refuses", NotReady("PutObjectDenied"), ALERT),
+    row("Pod", "the pod is deleted by force while S3 refuses", NotReady("PutObjectDenied"), ALERT)
         .left(Entry("Unaccounted")),
-    row("Pod", "the sidecar is killed while S3 refuses", NotReady("PutObjectDenied"), NOT_READY),
+    row("Pod", "the sidecar is killed while S3 refuses", NotReady("PutObjectDenied"), ALERT),
 ];
