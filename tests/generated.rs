@@ -7,6 +7,7 @@ use recording_operator::api::{Reason, Side};
 use serde_json::Value;
 use strum::VariantArray as _;
 
+#[allow(dead_code, reason = "each user of the table reads fields of its own")]
 #[path = "breakages/table.rs"]
 mod breakages;
 
