@@ -208,7 +208,7 @@ mod tests {
             ("a string", text(json!({"data": ID})), Some(SecretObservation::KeyMissing(Vec::new()))),
             (
                 "under another key",
-                text(json!({"data": {"note": "", "id": ID}})),
+                json!({"type": EXTERNAL_ID_SECRET_TYPE, "data": {"note": "", "id": ID}}).to_string(),
                 Some(SecretObservation::KeyMissing(vec!["id".to_owned(), "note".to_owned()])),
             ),
             ("no type", text(json!({"type": [ID]})), Some(SecretObservation::TypeMismatch)),

@@ -13,8 +13,7 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
     let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
     // The shell reads the value unseen, so that it is in no history, and without a newline, as nothing trims it.
     let create = format!(
-        "read -rs ID    # type the External ID and press Enter: it is not shown\n\
-         printf %s \"$ID\" | kubectl create secret generic {name} --namespace {namespace} \
+        "read -rs ID && printf %s \"$ID\" | kubectl create secret generic {name} --namespace {namespace} \
          --type=recordings.revenue.io/external-id --from-file={key}=/dev/stdin"
     );
     let failed = |reason, message: String, remedy: String| {
@@ -30,7 +29,7 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
         SecretObservation::NotFound => failed(
             Reason::SecretNotFound,
             format!("Secret {name} does not exist in namespace {namespace}"),
-            format!("Create it:\n{create}"),
+            format!("Create it, and type the External ID, which the shell does not show:\n{create}"),
         ),
         SecretObservation::TypeMismatch => failed(
             Reason::SecretTypeMismatch,
