@@ -35,3 +35,10 @@ def read(text):
         it, end = json.JSONDecoder().raw_decode(rest)
         yield it
         rest = rest[end:]
+
+
+def judged(policies, requests):
+    """What each request is refused for, or warned of, by the API server's own code: a list of messages each. A request has
+    user, operation, resource, object and oldObject."""
+    given = json.dumps({"policies": policies, "requests": requests})
+    return json.loads(subprocess.run([tools.command("policies")], input=given, check=True, capture_output=True, text=True).stdout)

@@ -23,6 +23,17 @@ VALUES = {
     "certificates by cert-manager": ("--set=certificates=certManager",),
     "a role's credentials": IDENTITY,
     "rights in two namespaces": ("--set=rbac.secrets=namespaced", "--set=rbac.namespaces={tenant-a,tenant-b}"),
+    "everything that components can be given": (
+        "--set=rbac.aggregateClusterRoles=false",
+        "--set=crds.keep=false",
+        "--set=monitoring.runbookURL=https://wiki.example/operations",
+        *(
+            f"--set-json={it}="
+            '{"extraArgs": ["--a"], "extraEnv": [{"name": "A", "value": "b"}], "podLabels": {"a": "b"}, "deploymentAnnotations": {"a": "b"},'
+            '"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": "/a"}]}'
+            for it in ("controller", "webhook", "broker")
+        ),
+    ),
     "everything that pods can be given": (
         DIGEST,
         "--set=imagePullSecrets[0].name=registry",
@@ -41,6 +52,7 @@ ACCEPTED = {
     "container-resources": (ALL, "a CPU limit throttles pods on an idle node; CPU has requests, memory has both"),
     "container-ephemeral-storage-request-and-limit": (ALL, "the root file system is read-only, and nothing is written"),
     "deployment-has-host-podantiaffinity": ({"webhook", "broker"}, "topology spread constraints do this"),
+    "networkpolicy-targets-pod": ({"test"}, "the pod of helm test, which --skip-tests leaves out"),
     "deployment-replicas": ({"controller"}, "one replica by design: uploads do not depend on it"),
     "deployment-strategy": ({"controller"}, "the writer of statuses must end before the next one starts"),
 }

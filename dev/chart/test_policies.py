@@ -2,11 +2,9 @@
 
 import copy
 import json
-import subprocess
 import unittest
 
-from .. import tools
-from . import NAME, render, schemas
+from . import NAME, judged, render, schemas
 
 CONTROLLER = f"system:serviceaccount:{NAME}:{NAME}-controller"
 BROKER = f"system:serviceaccount:{NAME}:{NAME}-broker"
@@ -21,9 +19,7 @@ def refusals(objects, kind, requests):
         {"user": user, "operation": operation, "resource": kind, "oldObject": before, "object": after}
         for user, operation, before, after in requests
     ]
-    argv = [tools.command("policies")]
-    given = json.dumps({"policies": policies, "requests": asked})
-    return json.loads(subprocess.run(argv, input=given, check=True, capture_output=True, text=True).stdout)
+    return judged(policies, asked)
 
 
 def changed(before, path, value):
@@ -43,14 +39,14 @@ def changed(before, path, value):
 
 
 class PoliciesTest(unittest.TestCase):
-    def test_every_policy_is_bound_and_denies_where_it_cannot_be_evaluated(self):
+    def test_every_policy_is_bound_and_denies_but_for_the_one_that_warns(self):
         for settings in MODES.values():
             objects = render(*settings)
             policies = {name: it["spec"] for (kind, name), it in objects.items() if kind == "ValidatingAdmissionPolicy"}
             bindings = [it["spec"] for (kind, _), it in objects.items() if kind == "ValidatingAdmissionPolicyBinding"]
-            self.assertEqual({it["policyName"] for it in bindings}, set(policies))
-            self.assertEqual({it["failurePolicy"] for it in policies.values()}, {"Fail"})
-            self.assertTrue(all(it["validationActions"] == ["Deny"] for it in bindings))
+            actions = {it["policyName"]: (policies[it["policyName"]]["failurePolicy"], it["validationActions"]) for it in bindings}
+            warns = {f"{NAME}-unlabelled": ("Ignore", ["Warn"])}
+            self.assertEqual(actions, {name: ("Fail", ["Deny"]) for name in policies} | warns)
 
     def test_the_controller_changes_two_fields_of_its_webhook_configuration_only(self):
         for mode, settings in MODES.items():

@@ -21,7 +21,7 @@ fn the_api_server_finds_no_fault_in_the_types_of_the_policies() {
         get(&["validatingadmissionpolicies", "--selector=app.kubernetes.io/name=recording-operator"])
             .unwrap();
     let policies = policies["items"].as_array().unwrap();
-    assert_eq!(policies.len(), 9);
+    assert_eq!(policies.len(), 11);
     for policy in policies {
         let (metadata, status) = (&policy["metadata"], &policy["status"]);
         assert_eq!(status["observedGeneration"], metadata["generation"], "{metadata}");

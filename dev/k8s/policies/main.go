@@ -1,7 +1,7 @@
 // Says what ValidatingAdmissionPolicies make of requests, by the API server's own code and without a server. Standard
 // input: {"policies": […], "requests": [{"user", "operation", "resource", "object", "oldObject"}]}. Standard output: for
-// each request the list of what refuses it, which is empty where it is admitted. Selectors are not evaluated, so a policy
-// with one is an error.
+// each request the list of what refuses it, which is empty where it is admitted. A namespace is selected by its name, the
+// one label that every namespace has.
 package main
 
 import (
@@ -12,13 +12,16 @@ import (
 
 	v1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/cel"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/object"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -53,9 +56,8 @@ func run() error {
 	}
 	validators := make([]validating.Validator, len(given.Policies))
 	for i, policy := range given.Policies {
-		match := policy.Spec.MatchConstraints
-		if match.ObjectSelector != nil || match.NamespaceSelector != nil || len(match.ExcludeResourceRules) > 0 {
-			return fmt.Errorf("%s has a selector", policy.Name)
+		if len(policy.Spec.MatchConstraints.ExcludeResourceRules) > 0 {
+			return fmt.Errorf("%s excludes resources, which is not evaluated here", policy.Name)
 		}
 		validators[i] = compile(policy.Spec)
 	}
@@ -64,7 +66,11 @@ func run() error {
 		answers[i] = []string{}
 		attributes := request.attributes()
 		for at, policy := range given.Policies {
-			if !matches(policy.Spec.MatchConstraints, attributes) {
+			matched, err := matches(policy.Spec.MatchConstraints, attributes)
+			if err != nil {
+				return fmt.Errorf("%s: %w", policy.Name, err)
+			}
+			if !matched {
 				continue
 			}
 			versioned := &admission.VersionedAttributes{
@@ -86,7 +92,7 @@ func run() error {
 }
 
 func (r request) attributes() admission.Attributes {
-	object, old := object(r.Object), object(r.OldObject)
+	object, old := content(r.Object), content(r.OldObject)
 	named := object
 	if named == nil {
 		named = old
@@ -99,21 +105,47 @@ func (r request) attributes() admission.Attributes {
 }
 
 // A nil map is a nil interface, as the API server has it.
-func object(content map[string]any) runtime.Object {
-	if content == nil {
+func content(fields map[string]any) runtime.Object {
+	if fields == nil {
 		return nil
 	}
-	return &unstructured.Unstructured{Object: content}
+	return &unstructured.Unstructured{Object: fields}
 }
 
-func matches(constraints *v1.MatchResources, attributes admission.Attributes) bool {
+func matches(constraints *v1.MatchResources, attributes admission.Attributes) (bool, error) {
 	for _, rule := range constraints.ResourceRules {
 		matcher := rules.Matcher{Rule: rule.RuleWithOperations, Attr: attributes}
 		if matcher.Matches() {
-			return true
+			return selects(constraints, attributes)
 		}
 	}
-	return false
+	return false, nil
+}
+
+func selects(constraints *v1.MatchResources, attributes admission.Attributes) (bool, error) {
+	if constraints.NamespaceSelector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(constraints.NamespaceSelector)
+		if err != nil {
+			return false, err
+		}
+		if !selector.Matches(labels.Set{corev1.LabelMetadataName: attributes.GetNamespace()}) {
+			return false, nil
+		}
+	}
+	if constraints.ObjectSelector == nil {
+		return true, nil
+	}
+	matched, failed := (&object.Matcher{}).MatchObjectSelector(objectSelector{constraints.ObjectSelector}, attributes)
+	if failed != nil {
+		return false, failed
+	}
+	return matched, nil
+}
+
+type objectSelector struct{ selector *metav1.LabelSelector }
+
+func (s objectSelector) GetParsedObjectSelector() (labels.Selector, error) {
+	return metav1.LabelSelectorAsSelector(s.selector)
 }
 
 // As compilePolicy does in k8s.io/apiserver/pkg/admission/plugin/policy/validating, which exports no more than its parts.

@@ -59,8 +59,10 @@ const POLICIES: Cases = &[
         "metadata_that_fills_memories_is_refused_and_what_people_write_is_not",
     ),
     ("recording-operator-identity 3", "label_annotations_and_sidecar_of_a_running_pod_cannot_be_changed"),
+    ("recording-operator-label 1", "a_label_that_asks_for_nothing_is_refused_and_its_pods_end_in_peace"),
     ("recording-operator-sidecar 8", "a_new_pod_with_an_altered_sidecar_is_refused_with_the_reason"),
     ("recording-operator-status-writers 2", "anyone_with_rbac_may_edit_destinations_except_the_status"),
+    ("recording-operator-unlabelled 5", "whoever_applies_annotations_without_the_label_is_warned"),
 ];
 
 /// Rights that change something, by the role that has them.
