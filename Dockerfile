@@ -11,7 +11,8 @@ RUN case "$BUILDER" in *@sha256:*) ;; *) echo "BUILDER is $BUILDER: a tag can ch
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# The workspace's other member, of which nothing is in the binaries.
+# The other members of the workspace, of which nothing is in the binaries.
+COPY dev/bench/healthz dev/bench/healthz
 COPY fuzz fuzz
 RUN RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
     cargo build --release --locked --bin recording-operator --bin recording-uploader --target "$(uname -m)-unknown-linux-gnu" \

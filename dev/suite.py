@@ -10,7 +10,7 @@ import uuid
 from . import demo, packages, process, sdks, tools
 from .aws import PLATFORM_CREDENTIALS
 from .aws.accounts import Customer, PlatformCredentials
-from .checks import capture, fuzz, mutants, rights, secret_scan
+from .checks import capture, fuse, fuzz, mutants, rights, secret_scan
 from .cluster import cert_manager, environment, operator, sandbox
 from .paths import IN_CI, IS_ROOT, ROOT, RUN
 from .progress import Failure, say
@@ -21,9 +21,9 @@ def run():
 
 
 def run_long():
-    """Runs the cluster tests with their whole tables, and the mutants."""
+    """Runs the cluster tests with their whole tables, a spool on FUSE, and the mutants."""
     os.environ["RECORDINGS_TEST_LONG"] = "1"
-    _run((*STEPS, ("mutants of the decisions", mutants.run)))
+    _run((*STEPS, ("spool on FUSE", fuse.run), ("mutants of the decisions", mutants.run)))
 
 
 def run_aws():

@@ -26,6 +26,8 @@
 //!
 //! `tests/house` holds these rules.
 
+#[cfg(test)]
+mod allocations;
 pub mod api;
 pub mod aws;
 pub mod broker;

@@ -20,7 +20,7 @@ pub enum MalformedExternalID {
     Length,
     /// Ends in a line break, the usual slip of `echo`.
     #[error(
-        "it ends in a line break; create the Secret with --from-literal, or with stringData and no block scalar"
+        "it ends in a line break; write the value without one, with printf %s, or with stringData and no block scalar"
     )]
     TrailingNewline,
     /// A character outside AWS's set.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use recording_operator::api::{
     BucketTarget, Check, CheckResult, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument,
-    Encryption, EncryptionType, Endpoint, ExternalIDSecretRef, ObjectACL, Part, RecordingDestinationStatus,
-    StorageClass, Uploader, Uploaders,
+    Encryption, EncryptionType, Endpoint, ExternalIDSecretRef, Loss, LossKind, ObjectACL, Part, PolicyType,
+    RecordingDestinationStatus, RefusedCall, SpoolFault, StorageClass, UploadRefusal, Uploader,
+    UploaderPhase, UploaderRefusal, Uploaders,
 };
 use recording_operator::domain::delivery::{Journal, settings};
 use recording_operator::secret::SessionCredentials;
@@ -79,9 +80,20 @@ fn journal(upload_id: Option<&str>) -> Journal {
 fn report() -> DeliveryReport {
     DeliveryReport {
         pending_files: 3,
+        pending_bytes: 1_200_000,
         oldest_pending_time: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+        not_removed: 2,
         quarantined: 1,
         volume_used_percent: 91,
+        spool: Some(SpoolFault::Unusable),
+        refusal: Some(UploadRefusal {
+            call: RefusedCall::PutObject,
+            status: 403,
+            code: "AccessDenied".into(),
+            policy: Some(PolicyType::ResourcePolicy),
+            files: 3,
+        }),
+        phase: UploaderPhase::Draining,
         last_upload_time: Some("2026-01-02T03:00:00Z".parse().unwrap()),
         was_in_trouble: true,
     }
@@ -143,12 +155,28 @@ fn status() -> RecordingDestinationStatus {
         }),
         last_handled_revalidate: Some("1".into()),
         last_upload_time: Some(time("2026-01-02T03:04:08Z")),
+        last_losses: vec![Loss {
+            pod: "recorder-0".into(),
+            uid: "0b6f3d0e-5a43-4c53-9d0f-0b8f4b1f6a11".into(),
+            time: time("2026-01-02T03:04:10Z"),
+            files: 3,
+            bytes: 1_200_000,
+            spool: "emptyDir".into(),
+            kind: LossKind::Lost,
+        }],
         uploaders: Some(Uploaders {
             count: 1,
             items: vec![Uploader {
                 pod: "recorder".into(),
                 uid: "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19".into(),
-                reason: "UploadsLate".into(),
+                reason: "PutObjectDenied".into(),
+                refusal: Some(UploaderRefusal {
+                    call: "PutObject".into(),
+                    code: "AccessDenied".into(),
+                    policy: Some("ResourcePolicy".into()),
+                }),
+                not_removed: 2,
+                volume_nearly_full: true,
                 pending_files: 3,
                 oldest_pending_time: Some(time("2026-01-02T03:04:09Z")),
                 quarantined: 0,

@@ -7,6 +7,10 @@ use recording_operator::api::{Reason, Side};
 use serde_json::Value;
 use strum::VariantArray as _;
 
+#[allow(dead_code, reason = "each user of the table reads fields of its own")]
+#[path = "breakages/table.rs"]
+mod breakages;
+
 fn path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -114,6 +118,52 @@ fn limits(field: &Value) -> String {
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
+}
+
+#[test]
+fn the_page_of_what_you_see_when_is_the_table_that_the_cluster_tests_play() {
+    use breakages::{PodGone, ROWS, Shown};
+    let mut page = String::from(
+        "# What you see when\n\nMade by `make generate` from the table that a test breaks on a real cluster, row by row, while a \
+         recorder writes a file a second. Status and Event follow within ten seconds of the sidecar's knowing, its metrics \
+         at once, the alert by its second scrape or when its own wait is over. `kubectl recordings explain NAME` begins \
+         with the same reason, says whose side it is on, and has the text to paste; each reason is in \
+         [What the status says](status.md). No recording is deleted by any of this: recordings stay in the spool and are \
+         delivered when the cause has ended, for as long as the volume lasts.\n",
+    );
+    let mut group = "";
+    for row in ROWS {
+        if row.group != group {
+            group = row.group;
+            page += &format!(
+                "\n## {group}\n\n| when | `Ready` | `Delivering` | whose side | alert | if the pod is deleted meanwhile |\n\
+                 |---|---|---|---|---|---|\n"
+            );
+        }
+        let whose = |reason: &str| match reason.parse::<Reason>().ok().and_then(Reason::side) {
+            Some(Side::Customer) => "the customer's",
+            Some(Side::Tenant) => "the tenant's YAML",
+            Some(Side::Platform) => "the platform's",
+            Some(Side::Pod) => "the pod's",
+            Some(Side::Nobody) | None => "nobody's, it is tried again",
+        };
+        let (ready, delivering, whose) = match row.shown {
+            Shown::NotReady(reason) => {
+                (format!("False, `{reason}`"), format!("False, `{reason}`"), whose(reason))
+            }
+            Shown::Unknown(reason) => (format!("Unknown, `{reason}`"), "not True".to_owned(), whose(reason)),
+            Shown::NotDelivering("") => ("–".to_owned(), "–".to_owned(), "the tenant's YAML"),
+            Shown::NotDelivering(reason) => ("True".to_owned(), format!("False, `{reason}`"), whose(reason)),
+            Shown::Delivers => ("True".to_owned(), "True".to_owned(), "–"),
+        };
+        let alert = if row.alert.is_empty() { "–".to_owned() } else { format!("`{}`", row.alert) };
+        let gone = match row.pod_gone {
+            PodGone::Nothing => "everything had arrived".to_owned(),
+            PodGone::Entry(kind) => format!("`status.lastLosses` has an entry `{kind}`"),
+        };
+        page += &format!("| {} | {ready} | {delivering} | {whose} | {alert} | {gone} |\n", row.what);
+    }
+    assert_is("docs/what-you-see.md", &page);
 }
 
 /// Reasons stand in a page by who can do something about them, as `kubectl recordings` says it.

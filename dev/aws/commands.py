@@ -94,6 +94,18 @@ def _delete(customer: Customer, arguments: Arguments) -> None:
     customer.delete_bucket(arguments.bucket)
 
 
+def _delete_role(customer: Customer, arguments: Arguments) -> None:
+    customer.delete_role(arguments.role)
+
+
+def _delete_bucket(customer: Customer, arguments: Arguments) -> None:
+    customer.delete_bucket(arguments.bucket)
+
+
+def _encrypt(customer: Customer, arguments: Arguments) -> None:
+    print(customer.encrypt_by_default(arguments.bucket))
+
+
 def _fault(customer: Customer, arguments: Arguments) -> None:
     fault = Fault(customer.account, arguments.kind, tuple(arguments.action), arguments.skip, arguments.count)
     set_fault(arguments.endpoint_url, fault)
@@ -136,5 +148,8 @@ COMMANDS: dict[str, tuple[Callable[[Customer, Arguments], None], str, dict[str, 
     "put-object": (_put_object, "an object's content, from standard input", _KEY),
     "head-object": (_head_object, "an object's headers, checksums included", _KEY),
     "delete": (_delete, "the bucket with all in it, and one role or all of the account", {**_BUCKET, "role": {}}),
+    "delete-role": (_delete_role, "one role", _ROLE),
+    "delete-bucket": (_delete_bucket, "the bucket with all in it", _BUCKET),
+    "encrypt": (_encrypt, "the bucket by default, with a KMS key made for it; prints its ARN", _BUCKET),
     "fault": (_fault, "between the operator and this account; the platform's account: all its user's calls", _FAULT),
 }

@@ -3,7 +3,7 @@
 `python3 -m dev.bench NAME …` runs a part alone.
 """
 
-from . import configuration, faults, recovery, results, scale, uploads
+from . import configuration, faults, recovery, results, scale, tenants, uploads
 
 PARTS = {
     "uploads": uploads.run,
@@ -11,6 +11,7 @@ PARTS = {
     "faults": faults.run,
     "configuration": configuration.run,
     "scale": scale.run,
+    "tenants": tenants.run,
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..paths import ROOT
 from ..progress import wait_for
-from . import faults, scale_report, sink, uploads
+from . import faults, plot, scale_report, sink, tenants_report, uploads
 from .clients import DESTINATION, LIBRARY, OURS
 
 # https://reveng.sourceforge.io/crc-catalogue/all.htm: the check values of "123456789".
@@ -179,7 +179,7 @@ class ByHandTest(unittest.TestCase):
         code, said = self.end(self.begin(AWS_ENDPOINT_URL_S3=self.sink.addresses["plain"]))
         self.assertEqual(code, 0, said)
         self.assertIn("3 recordings (0.0 MB) uploaded and verified in", said)
-        self.assertIn("1 files were left alone", said)
+        self.assertIn("1 file was left alone", said)
         self.assertEqual(self.left(), ["still.part"])
         self.assertEqual(sorted(self.sink.stats()["objects"]), ["calls/a.json", "calls/a.wav", "calls/deeper/b c.wav"])
 
@@ -338,3 +338,39 @@ apiserver_request_total{code="200",resource="pods",subresource="status",verb="PA
         self.assertIn("| 10000 | controller | 28.0 | 40.0 | 50.0 | ≤ 64 / ≤ 96 |", table)
         self.assertIn("controller 2.0 KiB", table)
         self.assertIn("| ratio | 0.90 | ≥ 0.8 |", scale_report.figures_table(10_000, [("ratio", "0.90", "≥ 0.8")]).markdown())
+
+
+class TenantsTest(unittest.TestCase):
+    """What the part `tenants` makes of its samples; the rest needs release binaries."""
+
+    def test_a_row_says_whether_the_target_is_met(self):
+        Figure = tenants_report.Figure
+        for figure, row in (
+            (Figure("memory", 57.4, "MiB", 64), ["memory", "57.4 MiB", "≤ 64 MiB", "0.90", "yes"]),
+            (Figure("memory", 839.2, "MiB", 256), ["memory", "839 MiB", "≤ 256 MiB", "3.28", "**no**"]),
+            (Figure("share", 0.5, "", 0.9, at_least=True), ["share", "0.50", "≥ 0.90", "0.56", "**no**"]),
+            (Figure("calls", 0, "", 0), ["calls", "0", "≤ 0", "–", "yes"]),
+            (Figure("– ratio", 2.5, "×", 3), ["– ratio", "2.50×", "≤ 3×", "0.83", "yes"]),
+            (Figure("p99", 12.3, "ms", None), ["p99", "12.3 ms", "", "", ""]),
+        ):
+            self.assertEqual(figure.row(), row)
+
+    def test_a_steady_rate_leaves_start_and_end_aside(self):
+        times = [0] * 20 + [n / 50 for n in range(1, 161)] + [100] * 20
+        self.assertAlmostEqual(tenants_report.steady_rate(times), 50)
+        self.assertEqual(tenants_report.steady_rate([]), 0)
+
+    def test_the_most_calls_within_a_second_are_found_wherever_they_are(self):
+        self.assertEqual(tenants_report.most_in_a_second([0, 0.5, 5, 5.1, 5.9, 5.99, 6.2]), 4)
+        self.assertEqual(tenants_report.most_in_a_second([]), 0)
+
+    def test_each_destination_counts_from_its_first_pod(self):
+        started = [{"destination": 1, "seconds": 9}, {"destination": 1, "seconds": 2}, {"destination": 2, "seconds": 4}]
+        self.assertEqual(sorted(tenants_report.first_of_each(started)), [2, 4])
+
+    def test_the_picture_has_a_line_for_each_process(self):
+        growth = [(size, name, size / 100, 0, 0, 1) for size in (1000, 2000) for name in scale_report.COMPONENTS]
+        picture = tenants_report.picture(growth)
+        self.assertEqual(picture.count("<polyline"), 3)
+        self.assertEqual(plot.lines({"a": [(1, 1), (2, 2)]}, {"a": "red"}, "x < y").count("x &lt; y"), 2)
+        self.assertIn("| 1,000 | broker | 10.0 | 0.0 | 0.0 | 1.0 | 10.2 |", tenants_report.growth_table(growth).markdown())

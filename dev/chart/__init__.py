@@ -9,12 +9,14 @@ from ..paths import ROOT
 NAME = "recording-operator"
 CHART = ROOT / "charts" / NAME
 ALERTS = CHART / "files" / "alerts.yaml"
+# The one value without a default.
+PRINCIPAL = "--set=platform.principalARN=arn:aws:iam::103850359708:user/RingDNA_Web"
 
 
 def helm(verb, *settings, chart=CHART):
-    """Runs `helm template` or `helm lint` on the chart."""
+    """Runs `helm template` or `helm lint` on the chart, with the value that has no default."""
     name = [NAME] if verb == "template" else []
-    argv = [tools.command("helm"), verb, *name, chart, "--namespace", NAME, *settings]
+    argv = [tools.command("helm"), verb, *name, chart, "--namespace", NAME, PRINCIPAL, *settings]
     return subprocess.run(argv, capture_output=True, text=True)
 
 

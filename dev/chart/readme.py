@@ -13,9 +13,9 @@ HEAD = """\
 ```
 kubectl create namespace recording-operator
 kubectl create secret generic recording-operator-aws -n recording-operator \\
-  --from-literal=accessKeyID=… --from-literal=secretAccessKey=…
+  --from-file=accessKeyID=FILE --from-file=secretAccessKey=FILE
 helm install recording-operator charts/recording-operator -n recording-operator \\
-  --set image.repository=REGISTRY/recording-operator --set platform.principalARN=arn:aws:iam::ACCOUNT:user/NAME
+  --set image.repository=REGISTRY/recording-operator --set platform.principalARN=arn:aws:iam::103850359708:user/RingDNA_Web
 helm test recording-operator -n recording-operator
 ```
 

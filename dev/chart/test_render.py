@@ -69,6 +69,21 @@ class CertificatesTest(unittest.TestCase):
             self.assertIn(why, refused.stderr)
 
 
+class PrincipalTest(unittest.TestCase):
+    def test_without_a_principal_the_last_sentence_says_what_to_set(self):
+        for credentials in ("secret", "workloadIdentity"):
+            refused = helm("template", "--set=platform.principalARN=", f"--set=platform.credentials={credentials}")
+            self.assertNotEqual(refused.returncode, 0)
+            # What follows is of helm template alone; helm install ends with the sentence.
+            said = refused.stderr.split("\n\nUse --debug flag")[0].splitlines()[-1]
+            self.assertIn("set platform.principalARN to the ARN", said)
+        role = "arn:aws:iam::111111111111:role/recordings"
+        for settings, arn in (((), "arn:aws:iam::111111111111:user/recordings"), (("--set=platform.credentials=workloadIdentity",), role)):
+            objects = render(*settings, f"--set=platform.principalARN={arn}")
+            controller = objects["Deployment", f"{NAME}-controller"]["spec"]["template"]["spec"]["containers"][0]
+            self.assertIn(f"--platform-principal-arn={arn}", controller["args"])
+
+
 class WebhookPathTest(unittest.TestCase):
     def test_no_manifest_names_the_path_and_the_controller_may_write_it_in_each_mode(self):
         for settings in ((), CERT_MANAGER):

@@ -65,7 +65,8 @@ def _start_operator(kube, endpoint):
 
 def _rights_and_resource():
     """The chart's ServiceAccounts, rights, CRD and status policy, without its pods."""
-    argv = [tools.command("helm"), "template", operator.NAME, ROOT / "charts" / operator.NAME, "--namespace", operator.NAME]
+    argv = [tools.command("helm"), "template", operator.NAME, ROOT / "charts" / operator.NAME, "--namespace", operator.NAME,
+            f"--set=platform.principalARN={environment.PLATFORM_PRINCIPAL_ARN}"]  # fmt: skip
     rendered = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split("\n---\n")
     wanted = ("/rbac.yaml", "/crds.yaml", "/policy-status.yaml", "kind: ServiceAccount\n")
     return "\n---\n".join(document for document in rendered if any(mark in document for mark in wanted))

@@ -20,7 +20,7 @@ pub enum ConditionType {
     BucketWritable,
     /// No conflict with a claim proved earlier, and the namespace may use this account.
     Exclusive,
-    /// No uploader is late or quarantines. Ready does not depend on it.
+    /// Nothing keeps a recording from being delivered and removed. Ready does not depend on it.
     Delivering,
     /// Work is under way, or is retried, towards the current generation.
     Reconciling,
@@ -38,6 +38,22 @@ pub enum Reason {
     /// True: recordings arrive, and no uploader is in trouble.
     Delivered,
 
+    /// A spool cannot be read, or its state directory cannot be written: nothing in it is delivered.
+    SpoolUnusable,
+    /// Another uploader holds the lock of a spool.
+    SpoolInUse,
+    /// Recordings are uploaded and verified and cannot be removed from a spool.
+    SpoolNotWritable,
+    /// S3 refuses recordings with an error that has no reason of its own; the status has its code.
+    UploadRefused,
+    /// An uploader that had recordings to deliver has not reported for 15 minutes.
+    UploaderSilent,
+    /// A pod ended and took recordings with it that were not delivered.
+    RecordingsLost,
+    /// A pod ended and left recordings in a volume that outlives it.
+    RecordingsLeft,
+    /// A pod that had recordings to deliver is gone without saying what became of them.
+    RecordingsUnaccounted,
     /// A spool's volume is at least 90 % full.
     SpoolNearlyFull,
     /// Recordings have been waiting in a spool for over 15 minutes.
@@ -134,7 +150,6 @@ impl Reason {
             | STSRegionDisabled
             | ExternalIDNotEnforced
             | BucketNotFound
-            | WrongRegion
             | PutObjectDenied
             | ACLDenied
             | GetObjectDenied
@@ -142,11 +157,23 @@ impl Reason {
             | ReadBackMismatch
             | KMSAccessDenied
             | KMSKeyUnusable
-            | DeleteObjectDenied => Some(Side::Customer),
+            | DeleteObjectDenied
+            | UploadRefused => Some(Side::Customer),
             SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed
-            | ExternalIDsLimited | TooManyDestinations | InvalidSpec | Suspended => Some(Side::Tenant),
+            | ExternalIDsLimited | TooManyDestinations | InvalidSpec | WrongRegion | Suspended => {
+                Some(Side::Tenant)
+            }
             PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
-            UploadsLate | RecordingsQuarantined | SpoolNearlyFull => Some(Side::Pod),
+            UploadsLate
+            | RecordingsQuarantined
+            | SpoolNearlyFull
+            | SpoolUnusable
+            | SpoolInUse
+            | SpoolNotWritable
+            | UploaderSilent
+            | RecordingsLost
+            | RecordingsLeft
+            | RecordingsUnaccounted => Some(Side::Pod),
             Progressing | ProbeInconclusive | Throttled | NotEvaluated => Some(Side::Nobody),
             Validated | Delivered | DeleteMarkerLeft | NotYetReported => None,
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_name::CheckName;
 use super::condition::ConditionType;
+use super::uploaders::{Loss, Uploaders};
 
 /// Where one tenant's recordings go: a bucket, the role that may write to it, and the External ID
 /// under which the platform assumes that role.
@@ -276,7 +277,11 @@ pub struct RecordingDestinationStatus {
     /// Newest verified upload, written at most hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_upload_time: Option<Time>,
-    /// Uploaders that are late or quarantine; absent while there are none.
+    /// What pods left behind when they ended, the newest entries, at most one for each pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub last_losses: Vec<Loss>,
+    /// Uploaders that something keeps from delivering; absent while there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploaders: Option<Uploaders>,
     /// Conditions, at most one of a type.
@@ -291,38 +296,16 @@ pub struct RecordingDestinationStatus {
     pub checks: Vec<Check>,
 }
 
-/// Uploaders that are late or quarantine.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uploaders {
-    /// How many there are.
-    pub count: i64,
-    /// Up to 50 of them.
-    #[schemars(length(max = 50))]
-    pub items: Vec<Uploader>,
-}
-
-/// The uploader of one pod, as it last reported.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Uploader {
-    /// Name of the pod.
-    #[schemars(length(max = 253))]
-    pub pod: String,
-    /// UID of the pod.
-    #[schemars(length(max = 64))]
-    pub uid: String,
-    /// `SpoolNearlyFull`, `UploadsLate` or `RecordingsQuarantined`.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// Recordings in its spool, not uploaded and verified.
-    pub pending_files: i64,
-    /// Since when the oldest of them has been there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest_pending_time: Option<Time>,
-    /// Files in the spool's quarantine.
-    pub quarantined: i64,
-    /// When it reported this.
-    pub report_time: Time,
+impl RecordingDestinationStatus {
+    /// The status without the fields that the broker writes.
+    pub fn of_controller(self) -> Self {
+        RecordingDestinationStatus {
+            uploaders: None,
+            last_upload_time: None,
+            last_losses: Vec::new(),
+            ..self
+        }
+    }
 }
 
 /// One step of a validation.

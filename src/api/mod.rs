@@ -10,16 +10,23 @@ mod crd;
 mod destination;
 mod names;
 mod object;
+mod uploaders;
+mod words;
 
 pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
-pub use broker::{BucketTarget, DeliveryReport, DeliveryState, DestinationDocument, Endpoint};
+pub use broker::{
+    BucketTarget, DeliveryReport, DeliveryState, DestinationDocument, Endpoint, PolicyType, RefusedCall,
+    SpoolFault, UploadRefusal, UploaderPhase,
+};
 pub use check_name::{BucketCall, CheckName, WrongCaller};
 pub use condition::{ConditionType, Objection, Reason, Side, Transition};
 pub use crd::crd;
 pub use destination::*;
 pub use names::{is_namespace_name, is_object_name};
 pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};
+pub use uploaders::{Loss, LossKind, NEARLY_FULL, Uploader, UploaderRefusal, Uploaders};
+pub use words::{agreeing, counted};
 
 /// Type of the Secret that holds an External ID. A Secret of another type is never read.
 pub const EXTERNAL_ID_SECRET_TYPE: &str = "recordings.revenue.io/external-id";

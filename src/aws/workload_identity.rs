@@ -32,7 +32,7 @@ pub struct WorkloadIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the pod has no role of its own, as neither {WEB_IDENTITY} nor {POD_IDENTITY} is set: annotate the ServiceAccount \
-     (serviceAccount.annotations) or associate a role with it, then create the pod anew"
+     (serviceAccount.annotations) or associate a role with it, then create the pod again"
 )]
 pub struct NoRole;
 

@@ -40,17 +40,19 @@ where
     }
 
     /// What is known, after a call if one is due. `ask` returns an answer with the time for which it is used.
-    pub(super) async fn get_or_ask(
-        &self,
-        key: K,
-        ask: impl Future<Output = Result<(V, Duration), E>>,
-    ) -> Cached<V, E> {
+    ///
+    /// It makes the call's future, which is large: thousands of requests wait with a future that has room for this one, and
+    /// every function that takes a future by value has room for it twice.
+    pub(super) async fn get_or_ask<F>(&self, key: K, ask: impl FnOnce() -> F) -> Cached<V, E>
+    where
+        F: Future<Output = Result<(V, Duration), E>>,
+    {
         let old = self.slots.get(&key).await;
         if let Some(slot) = old.as_ref().filter(|slot| !slot.is_due()) {
             return slot.known.clone();
         }
-        let renew = async {
-            let (known, pause) = match ask.await {
+        let renew = Box::pin(async {
+            let (known, pause) = match ask().await {
                 Ok((answer, life)) => (Cached { last: Some(answer), failure: None }, life),
                 Err(failure) => {
                     let last = old.and_then(|slot| slot.known.last);
@@ -58,7 +60,7 @@ where
                 }
             };
             Slot { known, ask_again: Instant::now() + pause }
-        };
+        });
         self.slots.entry(key).or_insert_with_if(renew, Slot::is_due).await.into_value().known
     }
 
@@ -92,10 +94,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_without_an_answer_do_not_delay_others() {
         let cache = AnswerCache::<usize, &str, ()>::new(1000, Duration::from_secs(60));
-        let hanging = join_all((0..500).map(|number| cache.get_or_ask(number, pending())));
+        let hanging = join_all((0..500).map(|number| cache.get_or_ask(number, pending)));
         let other = async {
             tokio::task::yield_now().await;
-            cache.get_or_ask(500, async { Ok(("answer", Duration::from_secs(1))) }).await
+            cache.get_or_ask(500, async || Ok(("answer", Duration::from_secs(1)))).await
         };
         tokio::select! {
             _ = hanging => unreachable!("nothing answers them"),

@@ -1,4 +1,4 @@
-//! Work by key that several wait for. It goes on when they leave: in a line longer than their patience it keeps its place.
+//! Work by key that several wait for. It goes on when they leave, because in a long queue it would lose its place.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -76,9 +76,9 @@ mod tests {
                 number
             })
         };
-        let patience = Duration::from_secs(10);
+        let wait = Duration::from_secs(10);
         for waited in [10, 20, 30] {
-            let left = timeout(patience, flights.join(&"acme", work)).await;
+            let left = timeout(wait, flights.join(&"acme", work)).await;
             assert!(left.is_err() && begun.load(SeqCst) == 1, "after {waited} s");
         }
         assert_eq!(flights.join(&"acme", work).await, Some(1), "after 60 s");

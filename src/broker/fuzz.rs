@@ -4,8 +4,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
+use super::responses::HeldTags;
 use super::routes::{LONGEST_WAIT, wait};
-use super::{responses, token};
+use super::token;
 use crate::api::{DeliveryReport, RecordingDestinationStatus};
 use crate::domain::delivery::{self, PodReport};
 use crate::domain::grant;
@@ -29,7 +30,7 @@ pub fn request(bytes: &[u8]) {
         _ = grant::may_pass(token.expose_secret(), now);
     }
     assert!(wait(&headers) <= LONGEST_WAIT);
-    responses::has(&headers, "\"tag\"");
+    HeldTags::of(&headers).has("\"tag\"");
     let Ok(report) = serde_json::from_slice::<DeliveryReport>(body) else { return };
     let heard = [PodReport { pod: "recorder".to_owned(), uid: "1".to_owned(), report, at: now }];
     let mut status = RecordingDestinationStatus::default();

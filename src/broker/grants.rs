@@ -222,7 +222,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         grant::may_pass(token.expose_secret(), (self.clock)())?;
         let key = hash(token);
         let known = match self.decisions.contains(&key) {
-            true => self.decisions.get_or_ask(key, self.review(token)).await,
+            true => self.decisions.get_or_ask(key, || self.review(token)).await,
             false => self.review_unknown(caller, token, key).await,
         };
         match (known.last, known.failure) {
@@ -251,7 +251,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         token: &SecretString,
         key: TokenHash,
     ) -> Cached<Decision, Undecided> {
-        let review = async {
+        let review = async || {
             let until = Instant::now() + CLUSTER_TIMEOUT;
             let turn = self.reviews_of_unknown_tokens.acquire_unless_crowded(caller, QUEUE_OF_ONE_CALLER);
             let mut turn = std::pin::pin!(turn);
@@ -314,7 +314,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         destination: &Arc<RecordingDestination>,
     ) -> Result<Arc<SessionCredentials>, NotIssued> {
         let key = SessionKey::from(&**destination);
-        let issue = async {
+        let issue = async || {
             let begin = || {
                 let (issuer, sessions) = (self.issuer.clone(), self.sessions.clone());
                 issue(issuer, sessions, key.clone(), destination.clone(), self.clock).boxed()

@@ -133,12 +133,47 @@ impl IssueSession for LiveSessions {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::num::NonZeroU32;
+    use std::path::Path;
     use std::sync::Mutex;
 
     use futures::FutureExt as _;
+    use jiff::Timestamp;
     use kube::client::Body;
+    use prometheus_client::registry::Registry;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
 
+    use super::super::grants::Grants;
     use super::*;
+    use crate::aws::{Connection, CredentialsSource};
+    use crate::cluster::{UndecodableObjects, compact};
+
+    /// With the real clients, whose calls are large futures.
+    #[tokio::test]
+    async fn requests_wait_in_futures_without_room_for_the_calls() {
+        let never = tower::service_fn(|_: axum::http::Request<Body>| {
+            std::future::pending::<Result<axum::http::Response<Body>, Infallible>>()
+        });
+        let client = Client::new(never, "default");
+        let undecodable = UndecodableObjects::register(&mut Registry::default(), "RecordingDestination");
+        let (destinations, _watch) =
+            DestinationCache::watch(client.clone(), compact::grants, None, undecodable);
+        let (pods, events) = (Pods::new(client.clone()), Events::new(client.clone(), "recording-broker"));
+        let cluster = LiveCluster { client: client.clone(), pods, destinations, events };
+        let connection = Connection::new(None);
+        let key =
+            CredentialsSource::Secret.provider(&connection, "us-east-1", Path::new("/nowhere")).unwrap();
+        let sts = Sts::new(&connection, "us-east-1", key, NonZeroU32::MIN);
+        let sessions = LiveSessions::new(client, sts, Writes::new(false));
+        let authorities = watch::channel(String::new()).1;
+        let grants = Grants::new(cluster, sessions, authorities, None, Timestamp::now);
+
+        let token = SecretString::from("token");
+        let poll = size_of_val(&grants.wait_for_change(&token, |_| true, Instant::now()));
+        let credentials = size_of_val(&grants.credentials(&token));
+        assert!(poll < 4096 && credentials < 4096, "{poll} and {credentials} bytes");
+    }
 
     #[tokio::test]
     async fn a_namespace_whose_secrets_do_not_come_leaves_reads_to_others() {

@@ -59,9 +59,9 @@ fn text(document: &DestinationDocument) -> String {
 }
 
 /// The document, or 304 where the caller has this version already.
-pub(super) fn document(document: &DestinationDocument, request: &HeaderMap) -> Response {
+pub(super) fn document(document: &DestinationDocument, held: &HeldTags) -> Response {
     let tag = tag(document);
-    let mut response = if has(request, &tag) {
+    let mut response = if held.has(&tag) {
         let mut response = json(StatusCode::NOT_MODIFIED, Body::empty());
         response.headers_mut().remove(CONTENT_TYPE);
         response
@@ -72,10 +72,19 @@ pub(super) fn document(document: &DestinationDocument, request: &HeaderMap) -> R
     response
 }
 
-/// Whether the caller has the version with that entity tag.
-pub(super) fn has(request: &HeaderMap, tag: &str) -> bool {
-    let held = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    held.flat_map(|value| value.split(',')).any(|held| held.trim() == tag)
+/// The entity tags of the versions that the caller has.
+pub(super) struct HeldTags(String);
+
+impl HeldTags {
+    pub(super) fn of(request: &HeaderMap) -> Self {
+        let held: Vec<_> =
+            request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).collect();
+        HeldTags(held.join(","))
+    }
+
+    pub(super) fn has(&self, tag: &str) -> bool {
+        self.0.split(',').any(|held| held.trim() == tag)
+    }
 }
 
 fn json(status: StatusCode, body: impl Into<Body>) -> Response {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::grants::{Grants, Subject, Undecided, Unserved};
 use super::metrics::Requests;
 use super::ports::{Cluster, IssueSession};
-use super::responses;
+use super::responses::{self, HeldTags};
 use super::token::bearer;
 use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
 use crate::domain::grant::Denial;
@@ -71,9 +71,12 @@ async fn destination<C: Cluster, I: IssueSession>(
     let served = async {
         let token = broker.token(&caller, &request).await?;
         let until = Instant::now() + wait(&request);
-        let is_changed = |document: &_| !responses::has(&request, &responses::tag(document));
+        let held = HeldTags::of(&request);
+        // Headers are slices of the connection's read buffer. While they live, the server reads into a second one.
+        drop(request);
+        let is_changed = |document: &_| !held.has(&responses::tag(document));
         let document = broker.grants.wait_for_change(&token, is_changed, until).await?;
-        Ok(responses::document(&document, &request))
+        Ok(responses::document(&document, &held))
     };
     broker.answer(served.await)
 }

@@ -1,13 +1,12 @@
 //! `check`: the operator's own proof of a destination, made from here, before any cluster knows of it.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::explanation::Explanation;
-use super::files;
+use super::files::Filenames;
 use super::lint::{Findings, Manifests};
 use super::output::{CommandOutcome, Failure, Report, note};
 use crate::api::RecordingDestination;
@@ -24,11 +23,11 @@ use crate::secret::ExternalID;
 /// wrong callers, and puts, reads and deletes two small objects below PREFIX.recording-operator/.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Files with destinations and their Secrets; - is standard input.
-    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// The principal that customers' roles trust, by ARN. The AWS credentials of this shell must be its.
-    #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
+    #[command(flatten)]
+    files: Filenames,
+    /// The principal that customers' roles trust, by ARN: the chart's platform.principalARN. The AWS credentials of this
+    /// shell must be its.
+    #[arg(long, value_name = "ARN")]
     platform_principal_arn: String,
     /// ARN of a role of the platform that accepts any External ID, as the operator is told of it.
     #[arg(long)]
@@ -50,7 +49,7 @@ pub(super) enum Checked {
 const CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Checked, Failure> {
-    let sources = files::read(&arguments.files)?;
+    let sources = arguments.files.read()?;
     let Manifests { findings, destinations } = Manifests::read(&sources);
     if findings.outcome() != CommandOutcome::Well {
         return Ok(Checked::Unfit(findings));

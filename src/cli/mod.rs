@@ -8,6 +8,7 @@ mod completion;
 mod explain;
 mod explanation;
 mod files;
+mod grade;
 mod guide;
 mod init;
 mod kubernetes;
@@ -16,9 +17,11 @@ mod output;
 mod pods;
 mod preview;
 mod status;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod words;
 mod yaml;
 
 use std::process::ExitCode;
@@ -50,7 +53,7 @@ enum Command {
     Check(check::Arguments),
     /// Show pods as they are with their upload sidecar, or why they are refused. Needs no cluster.
     Preview(preview::Arguments),
-    /// Show how all tenants are, those in trouble first.
+    /// Show how tenants are, those in trouble first, and what no status tells: pods without a sidecar, pods that are refused.
     Status(status::Arguments),
     /// Tell what is wrong with one destination, who can mend it, and the text to paste.
     Explain(explain::Arguments),
@@ -68,6 +71,7 @@ impl Command {
             Command::Lint(arguments) => print(&lint::run(&arguments)?, format),
             Command::Check(arguments) => print(&check::run(&arguments).await?, format),
             Command::Preview(arguments) => print(&preview::run(&arguments)?, format),
+            Command::Status(arguments) if arguments.watch => status::watch(&arguments, format).await,
             Command::Status(arguments) => print(&status::run(&arguments).await?, format),
             Command::Explain(arguments) => print(&explain::run(&arguments).await?, format),
             Command::Validate(arguments) => print(&validate::run(&arguments).await?, format),

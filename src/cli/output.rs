@@ -118,7 +118,7 @@ pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 pub(super) const DIM: Style = Style::new().dimmed();
 
 /// What a terminal reads of each style that `paint` is given.
-fn styles() -> Vec<String> {
+pub(super) fn styles() -> Vec<String> {
     let plain = [GOOD, BAD, DOUBTFUL, DIM, Style::new()];
     let all = plain.into_iter().flat_map(|style| [style, style.bold()]);
     all.flat_map(|style| [style.render().to_string(), style.render_reset().to_string()]).collect()

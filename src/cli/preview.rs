@@ -14,10 +14,13 @@ use crate::domain::injection::{self, Settings};
 /// What to preview.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Files with pods, or with what makes pods: Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and
-    /// CronJobs; - is standard input.
+    /// Files and directories with pods, or with what makes pods: Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs
+    /// and CronJobs; - is standard input. Of a directory, the files *.json, *.yaml and *.yml are read.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Read the directories within directories, too.
+    #[arg(short = 'R', long)]
+    recursive: bool,
     /// Image of the sidecar, as the operator was installed with.
     #[arg(long, default_value = concat!("recording-operator:", env!("CARGO_PKG_VERSION")))]
     image: String,
@@ -55,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Previews, Failure> {
         format!("https://recording-operator-broker.{}.svc:8443", arguments.operator_namespace),
         "(the broker's CA certificates, as the operator knows them)".to_owned(),
     );
-    let documents = files::documents(&arguments.files)?;
+    let documents = files::documents(files::read(&arguments.files, arguments.recursive)?)?;
     let previews: Vec<_> = documents.iter().flat_map(pods::of).map(|pod| preview(pod, &settings)).collect();
     if previews.is_empty() {
         return Err(Failure::Undone(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::explain::explain;
 use super::explanation::Explanation;
 use super::kubernetes::{Named, failure};
 use super::output::{Failure, note};
@@ -25,7 +26,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
     let (client, destination) = arguments.destination.find().await?;
     if let Some(why) = why_not_validated(&destination) {
         note(&format!("nothing was validated: {why}"));
-        return Ok(Explanation::of(&destination, Timestamp::now()));
+        return Ok(explain(&client, &destination).await);
     }
     // A new value each time, because only a new one is handled.
     let request = Timestamp::now().to_string();
@@ -35,7 +36,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
         let handled = seen.status.as_ref().and_then(|status| status.last_handled_revalidate.as_deref());
         handled == Some(&request)
     };
-    let answered = destinations::wait_until(&client, &destination, is_answered);
+    let watching = arguments.destination.kubernetes.connect_to_watch().await?;
+    let answered = destinations::wait_until(&watching, &destination, is_answered);
     let within = Duration::try_from(arguments.timeout).unwrap_or_default();
     let answered = tokio::select! {
         answered = tokio::time::timeout(within, answered) => answered,
@@ -43,7 +45,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Explanation, Failure> {
     };
     end_progress();
     match answered {
-        Ok(Ok(Some(validated))) => Ok(Explanation::of(&validated, Timestamp::now())),
+        Ok(Ok(Some(validated))) => Ok(explain(&client, &validated).await),
         Ok(Ok(None)) => Err(Failure::Undone(format!("{} was deleted meanwhile", arguments.destination.name))),
         Ok(Err(error)) => Err(Failure::Undone(format!("the wait was interrupted: {error}; try again"))),
         Err(_) => Err(Failure::Unanswered(format!(

@@ -1,7 +1,7 @@
 //! What each process keeps of a destination. The targets for memory hold with 10,000 of them.
 
 use crate::api::{
-    CheckResult, ConditionType, Encryption, ExternalIDSecretRef, ObjectACL, RecordingDestination,
+    ConditionType, Encryption, ExternalIDSecretRef, ObjectACL, RecordingDestination,
     RecordingDestinationSpec, RoleARN, Validation,
 };
 use crate::domain::grant;
@@ -25,20 +25,12 @@ pub fn grants(destination: &mut RecordingDestination) {
     without_proofs(destination);
 }
 
-/// For the controller, which decides by it whether anything is due, and reads the destination again when something is.
+/// For the controller, which writes the whole status: nothing that it decides depends on the service accounts.
 pub fn verdicts(destination: &mut RecordingDestination) {
-    if let Some(status) = &mut destination.status {
-        status.checks.retain(|check| check.result == CheckResult::Inconclusive);
-        for check in &mut status.checks {
-            (check.message, check.remedy) = (String::new(), String::new());
-        }
-        status.checks.shrink_to_fit();
-    }
     destination.spec.service_account_names = Vec::new();
-    without_proofs(destination);
 }
 
-/// No process reads the message of a condition that holds.
+/// The broker does not read the message of a condition that holds.
 fn without_proofs(destination: &mut RecordingDestination) {
     let Some(status) = &mut destination.status else { return };
     for condition in status.conditions.iter_mut().filter(|condition| condition.status == "True") {
@@ -55,6 +47,11 @@ pub(super) fn beyond_limit(destination: &mut RecordingDestination) {
     if let Ok(RoleARN { partition, account, .. }) = whole.role_arn.parse() {
         destination.spec.role_arn = format!("arn:{partition}:iam::{account}:role/any");
     }
+}
+
+/// Whether the destination was beyond the limit, so that its spec is not kept. The API server admits no bucket without a name.
+pub fn is_cut(destination: &RecordingDestination) -> bool {
+    destination.spec.bucket.is_empty()
 }
 
 /// Whether the destination is Ready or has a claim.

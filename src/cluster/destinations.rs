@@ -1,8 +1,10 @@
 //! Destinations: read, and their status written.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -17,7 +19,7 @@ use crate::api::{
 const KIND: &str = "recordingdestination";
 /// Attempts to write a status while others keep changing the destination. The caller tries again later and meanwhile holds up
 /// no other destination.
-const ATTEMPTS: u32 = 5;
+pub const ATTEMPTS: u32 = 5;
 
 /// The destination of that name; `None` when there is none.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<RecordingDestination>> {
@@ -26,18 +28,55 @@ pub async fn get(client: &Client, namespace: &str, name: &str) -> kube::Result<O
     Ok(api.get_opt(name).await?.map(|found| found.0).transpose()?)
 }
 
-/// The destinations of one namespace, or of all. One that cannot be decoded is left out, with a warning.
-pub async fn list(client: &Client, namespace: Option<&str>) -> kube::Result<Vec<RecordingDestination>> {
-    let api: Api<LenientDestination> = match namespace {
-        Some(namespace) => {
-            names::check(namespace, "any")?;
-            Api::namespaced(client.clone(), namespace)
-        }
-        None => Api::all(client.clone()),
-    };
-    let found = api.list(&ListParams::default()).await?.items.into_iter();
+/// The destinations of one namespace, or of all, that have the labels of the selector. One that cannot be decoded is left out,
+/// with a warning.
+pub async fn list(
+    client: &Client,
+    namespace: Option<&str>,
+    selector: Option<&str>,
+) -> kube::Result<Vec<RecordingDestination>> {
+    let params = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
+    let found = of_namespace(client, namespace)?.list(&params).await?.items.into_iter();
     let warn = |skipped: &_| tracing::warn!("RecordingDestination {skipped}");
     Ok(found.filter_map(|found| found.0.inspect_err(warn).ok()).collect())
+}
+
+/// The same destinations as they are, and each again whenever it changes. It goes on after an error, which the caller may
+/// show or take for the end.
+pub fn changes(
+    client: &Client,
+    namespace: Option<&str>,
+    selector: Option<&str>,
+) -> kube::Result<impl Stream<Item = std::result::Result<Change, watcher::Error>> + use<>> {
+    let config =
+        watcher::Config { label_selector: selector.map(str::to_owned), ..watcher::Config::default() };
+    let events = watcher(of_namespace(client, namespace)?, config).default_backoff();
+    Ok(events.filter_map(async |event| match event {
+        Ok(watcher::Event::Apply(seen) | watcher::Event::InitApply(seen)) => {
+            Some(Ok(Change::Seen(Box::new(seen.0.ok()?))))
+        }
+        Ok(watcher::Event::Delete(gone)) => Some(Ok(Change::Deleted(gone.0.ok()?.metadata.into()))),
+        Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
+        Err(error) => Some(Err(error)),
+    }))
+}
+
+/// A change of a destination.
+#[derive(Debug)]
+pub enum Change {
+    /// It is new, has changed, or is seen once more.
+    Seen(Box<RecordingDestination>),
+    Deleted(Box<ObjectMeta>),
+}
+
+fn of_namespace(client: &Client, namespace: Option<&str>) -> kube::Result<Api<LenientDestination>> {
+    match namespace {
+        Some(namespace) => {
+            names::check(namespace, "any")?;
+            Ok(Api::namespaced(client.clone(), namespace))
+        }
+        None => Ok(Api::all(client.clone())),
+    }
 }
 
 /// Requests a validation from the controller, by a new value of the annotation.
@@ -85,12 +124,13 @@ pub async fn fresh(client: &Client, seen: &RecordingDestination) -> Result<Optio
     Ok(found.filter(|found| found.metadata.uid == seen.metadata.uid))
 }
 
-/// Server-side-applies the controller's fields of the status; `None` when the destination is gone. After a few conflicts the
-/// error is the last one.
+/// Server-side-applies the controller's fields of the status; `None` when the destination is gone. After so many attempts that
+/// met a newer version the error is the last one's.
 pub async fn apply_status(
     client: &Client,
     destination: &RecordingDestination,
     status: &RecordingDestinationStatus,
+    attempts: u32,
 ) -> Result<Option<RecordingDestination>> {
     let params = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
     let name = destination.name_any();
@@ -114,7 +154,7 @@ pub async fn apply_status(
                     .map_err(|error| failed("patch status of", destination, error.into()));
             }
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
-            Err(kube::Error::Api(refusal)) if refusal.code == 409 && attempt < ATTEMPTS => {
+            Err(kube::Error::Api(refusal)) if refusal.code == 409 && attempt < attempts => {
                 // The destination was edited, but the status is still true of the generation that it names.
                 let Some(now) = fresh(client, destination).await? else { return Ok(None) };
                 version = now.metadata.resource_version;
@@ -175,7 +215,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_status_is_written_despite_some_conflicts_but_not_tried_without_end() {
-        for (conflicts, writes, is_written) in [(0, 1, true), (4, 5, true), (1_000, 5, false)] {
+        for (conflicts, attempts, writes, is_written) in
+            [(0, 5, 1, true), (4, 5, 5, true), (1_000, 5, 5, false), (1, 1, 1, false)]
+        {
             let seen: Value = json!({
                 "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
                 "metadata": {"namespace": "tenant-acme", "name": "acme", "uid": "1", "resourceVersion": "7"},
@@ -199,7 +241,8 @@ mod tests {
             });
             let client = Client::new(server, "default");
             let destination = serde_json::from_value(seen).unwrap();
-            let result = apply_status(&client, &destination, &RecordingDestinationStatus::default()).await;
+            let result =
+                apply_status(&client, &destination, &RecordingDestinationStatus::default(), attempts).await;
             assert_eq!(patches.load(SeqCst), writes, "{conflicts} conflicts");
             match result {
                 Ok(written) => assert!(is_written && written.is_some(), "{conflicts} conflicts"),

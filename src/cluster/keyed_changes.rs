@@ -11,6 +11,9 @@ use super::lenient::{name_of, namespace_of};
 /// Namespace and name.
 pub(super) type Key = (String, String);
 
+/// The key of a destination, shared by all that keep it.
+pub type DestinationKey = Arc<(String, String)>;
+
 pub(super) fn key_of(metadata: &ObjectMeta) -> Key {
     (namespace_of(metadata).to_owned(), name_of(metadata).to_owned())
 }

@@ -6,6 +6,7 @@ mod client;
 pub mod compact;
 mod connect;
 mod destination_cache;
+mod destination_store;
 mod destination_watch;
 pub mod destinations;
 mod error;
@@ -14,10 +15,12 @@ mod keyed_changes;
 mod lenient;
 mod names;
 mod namespace_limit;
+mod packed;
 mod pods;
 pub mod secrets;
 #[cfg(test)]
 mod store_tests;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
@@ -27,12 +30,12 @@ pub mod webhook_paths;
 
 pub use bindings::NamespaceAccounts;
 pub use client::client;
-pub use connect::{ConnectError, connect};
+pub use connect::{ClusterAccess, ConnectError, connect};
 pub use destination_cache::{CopyAge, DestinationCache};
-pub use destination_watch::reflect;
+pub use destination_store::DestinationStore;
 pub use error::{CallError, Result};
 pub use events::Events;
-pub use keyed_changes::{KeyedChanges, Subscription};
+pub use keyed_changes::{DestinationKey, KeyedChanges, Subscription};
 pub use namespace_limit::NamespaceLimit;
 pub use pods::Pods;
 pub use undecodable::UndecodableObjects;

@@ -43,6 +43,6 @@ mod tests {
                 "{namespace:?} {name:?}"
             );
         }
-        assert!(destinations::list(&client, Some(injected)).await.is_err());
+        assert!(destinations::list(&client, Some(injected), None).await.is_err());
     }
 }

@@ -2,13 +2,12 @@
 //! no bound, and a spec has up to 20 KiB.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use kube::core::ObjectMeta;
-use kube::runtime::reflector::ObjectRef;
 
 use super::compact::is_proved;
-use super::keyed_changes::Key;
+use super::keyed_changes::{DestinationKey, Key};
 use super::lenient::{name_of, namespace_of};
 use crate::api::{Objection, RecordingDestination};
 use crate::domain::ownership::{ByAge, too_many};
@@ -47,13 +46,13 @@ impl NamespaceLimit {
     }
 
     /// Removes a destination that is gone. Returns the one that the limit admits in its place.
-    pub fn remove(&self, metadata: &ObjectMeta) -> Option<ObjectRef<RecordingDestination>> {
+    pub fn remove(&self, metadata: &ObjectMeta) -> Option<DestinationKey> {
         let namespace = namespace_of(metadata);
         let mut all = self.by_namespace.lock().unwrap();
         let of_namespace = all.get_mut(namespace)?;
         let (created, uid) = age(metadata);
         let admitted = of_namespace.remove(created, uid, self.limit);
-        let admitted = admitted.map(|name| ObjectRef::new(name).within(namespace));
+        let admitted = admitted.map(|name| Arc::new((namespace.to_owned(), name.to_owned())));
         if of_namespace.is_empty() {
             all.remove(namespace);
         }

@@ -61,7 +61,8 @@ pub async fn external_id(
         return Ok((SecretObservation::TypeMismatch, None));
     }
     let Some(value) = data.get_mut(&reference.key).map(Value::take) else {
-        return Ok((SecretObservation::KeyMissing, None));
+        let keys = data.as_object().map(|data| data.keys().cloned().collect()).unwrap_or_default();
+        return Ok((SecretObservation::KeyMissing(keys), None));
     };
     Ok(match parse(value) {
         Ok(id) => {
@@ -203,8 +204,13 @@ mod tests {
                 Some(malformed()),
             ),
             ("a number", text(json!({"data": {"externalID": 7}})), Some(malformed())),
-            ("a list", text(json!({"data": [ID]})), Some(SecretObservation::KeyMissing)),
-            ("a string", text(json!({"data": ID})), Some(SecretObservation::KeyMissing)),
+            ("a list", text(json!({"data": [ID]})), Some(SecretObservation::KeyMissing(Vec::new()))),
+            ("a string", text(json!({"data": ID})), Some(SecretObservation::KeyMissing(Vec::new()))),
+            (
+                "under another key",
+                json!({"type": EXTERNAL_ID_SECRET_TYPE, "data": {"note": "", "id": ID}}).to_string(),
+                Some(SecretObservation::KeyMissing(vec!["id".to_owned(), "note".to_owned()])),
+            ),
             ("no type", text(json!({"type": [ID]})), Some(SecretObservation::TypeMismatch)),
             ("not JSON", format!("{ID} {cut}"), None),
             ("cut off", cut, None),

@@ -4,17 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::runtime::reflector::{ObjectRef, Store};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::compact::{grants, verdicts};
 use super::destination_cache::DestinationCache;
-use super::destination_watch::reflect;
+use super::destination_store::DestinationStore;
+use super::keyed_changes::DestinationKey;
 use super::namespace_limit::NamespaceLimit;
 use super::tests::{ApiServer, Then, bookmark, destination, end_of_list, event};
 use super::undecodable::UndecodableObjects;
-use crate::api::RecordingDestination;
 
 fn undecodable() -> UndecodableObjects {
     UndecodableObjects::register(&mut Registry::default(), "RecordingDestination")
@@ -50,10 +49,11 @@ const NAMES: [&str; 7] = ["a", "older", "c", "proved", "b", "new", "also-proved"
 #[tokio::test(start_paused = true)]
 async fn of_destinations_beyond_the_limit_the_controller_keeps_no_spec() {
     let limit = Arc::new(NamespaceLimit::new(2));
-    let (store, triggers) = reflect(server().client(), verdicts, limit, undecodable(), |_| {});
+    let (store, triggers) =
+        DestinationStore::watch(server().client(), verdicts, limit, undecodable(), |_| {});
     tokio::spawn(triggers.for_each(async |_| {}));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let kept = |name| store.get(&reference(name)).unwrap();
+    let kept = |name: &str| store.get(&("tenant-acme".to_owned(), name.to_owned())).unwrap();
     let has_spec = NAMES.map(|name| (name, !kept(name).spec.bucket.is_empty()));
     let expected = [true, true, false, true, false, false, true];
     assert_eq!(has_spec.map(|(_, has)| has), expected, "{has_spec:?}");
@@ -121,11 +121,12 @@ async fn a_list_triggers_what_has_changed_once_the_store_has_it() {
     let gone = Arc::new(Mutex::new(Vec::new()));
     let ended = gone.clone();
     let limit = Arc::new(NamespaceLimit::new(500));
-    let (store, triggers) = reflect(server.client(), verdicts, limit, undecodable(), move |metadata| {
-        ended.lock().unwrap().push(metadata.name.clone().unwrap());
-    });
+    let (store, triggers) =
+        DestinationStore::watch(server.client(), verdicts, limit, undecodable(), move |metadata| {
+            ended.lock().unwrap().push(metadata.name.clone().unwrap());
+        });
     // As the controller does: it reads the store for each trigger before the next one comes.
-    let seen = triggers.map(|trigger| found(&store, &trigger.unwrap()));
+    let seen = triggers.map(|trigger| found(&store, &trigger));
     let seen: Vec<_> = seen.take_until(tokio::time::sleep(Duration::from_secs(20))).collect().await;
     assert!(seen[..300].iter().all(|(_, version)| version.as_deref() == Some("1")), "{seen:?}");
     let mut changed = seen[300..].to_vec();
@@ -136,12 +137,7 @@ async fn a_list_triggers_what_has_changed_once_the_store_has_it() {
 }
 
 /// The name, and the version that the store has.
-fn found(store: &Store<RecordingDestination>, trigger: &RecordingDestination) -> (String, Option<String>) {
-    let found = store.get(&ObjectRef::from_obj(trigger));
-    let version = found.and_then(|found| found.metadata.resource_version.clone());
-    (trigger.metadata.name.clone().unwrap(), version)
-}
-
-fn reference(name: &str) -> ObjectRef<RecordingDestination> {
-    ObjectRef::new(name).within("tenant-acme")
+fn found(store: &DestinationStore, trigger: &DestinationKey) -> (String, Option<String>) {
+    let found = store.get(trigger);
+    (trigger.1.clone(), found.and_then(|found| found.metadata.resource_version))
 }

@@ -334,6 +334,7 @@ fn what_is_said_of_an_undecodable_object_is_one_short_line() {
 #[test]
 fn a_process_keeps_what_it_reads_of_a_destination() {
     let mut whole = destination("acme", "1");
+    whole["spec"]["serviceAccountNames"] = json!(["recorder"]);
     let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R", "message": "M", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let check = |result: &str| json!({"name": "PutObject", "result": result, "reason": "R", "message": "M", "remedy": "R"});
     whole["status"] = json!({
@@ -345,9 +346,9 @@ fn a_process_keeps_what_it_reads_of_a_destination() {
         keep(&mut destination);
         destination
     };
-    let status = kept(verdicts).status.unwrap();
-    let messages: Vec<_> = status.conditions.iter().map(|condition| condition.message.as_str()).collect();
-    assert_eq!((messages, status.checks.len()), (vec!["M", ""], 1));
+    let controllers = kept(verdicts);
+    assert_eq!(controllers.status, Some(serde_json::from_value(whole["status"].clone()).unwrap()));
+    assert!(controllers.spec.service_account_names.is_empty());
     let status = kept(super::compact::grants).status.unwrap();
     assert_eq!((status.conditions.len(), status.checks.len()), (1, 0));
     assert_eq!(kept(existence).status, None);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt as _};
+use kube::Client;
+use tokio::task::coop::consume_budget;
 use tokio::time::{sleep, timeout};
 
 use super::secret_reads::read_all;
 use crate::api::{Objection, RecordingDestination, RecordingDestinationStatus};
-use crate::cluster::{NamespaceAccounts, secrets};
+use crate::cluster::{DestinationKey, DestinationStore, NamespaceAccounts, secrets};
 use crate::domain::ownership::{AccountBinding, Binding, Claim, ClaimIndex, NewExternalIDs};
 use crate::domain::verdict::{SecretObservation, Verdict, has_same_target};
 use crate::secret::{ExternalID, Fingerprint, Fingerprints};
@@ -27,21 +27,21 @@ const PAUSES: [u64; 6] = [2, 4, 8, 16, 32, 64];
 /// The claims, with what they are compared by.
 pub(super) struct Claims {
     namespaces: NamespaceAccounts,
-    destinations: Store<RecordingDestination>,
+    destinations: DestinationStore,
     fingerprints: Fingerprints,
     index: Mutex<ClaimIndex>,
     new_ids: Mutex<NewExternalIDs>,
     loaded: AtomicBool,
     /// Destinations to reconcile; each finds out without a call whether it is due.
-    wake: UnboundedSender<ObjectRef<RecordingDestination>>,
+    wake: UnboundedSender<DestinationKey>,
 }
 
 impl Claims {
     pub(super) fn new(
         rule: AccountBinding,
         namespaces: NamespaceAccounts,
-        destinations: Store<RecordingDestination>,
-        wake: UnboundedSender<ObjectRef<RecordingDestination>>,
+        destinations: DestinationStore,
+        wake: UnboundedSender<DestinationKey>,
     ) -> Self {
         let (fingerprints, new_ids, loaded) = Default::default();
         let index = ClaimIndex::new(rule).into();
@@ -59,22 +59,23 @@ impl Claims {
     /// Until a Secret is read, its claim is on the bucket and prefix alone.
     pub(super) async fn load(&self, client: &Client) -> Infallible {
         self.namespaces.filled().await;
-        if self.destinations.wait_until_ready().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.destinations.filled().await;
         let mut missing = Vec::new();
-        for destination in self.destinations.state() {
+        for key in self.destinations.keys() {
+            let Some(destination) = self.destinations.get(&key) else { continue };
             self.hold(&mut self.index.lock().unwrap(), &destination);
             self.new_ids.lock().unwrap().expect(&destination);
             if holds_claim(&destination) {
-                missing.push(destination);
+                missing.push(key);
             }
+            // Thousands of destinations take a second.
+            consume_budget().await;
         }
         let claims = missing.len();
         let mut first = std::pin::pin!(self.learn(client, missing));
         let in_time = timeout(READ_ALL, &mut first).await;
         self.loaded.store(true, Ordering::Release);
-        self.wake(self.destinations.state().iter().map(|destination| ObjectRef::from_obj(&**destination)));
+        self.wake(self.destinations.keys());
         let mut missing = match in_time {
             Ok(missing) => missing,
             Err(_) => first.await,
@@ -82,7 +83,7 @@ impl Claims {
         tracing::info!(claims, missing = missing.len(), "read the Secrets of the claims of earlier proofs");
         for pause in PAUSES {
             let Some(example) = missing.first() else { break };
-            let (namespace, name) = (example.namespace().unwrap_or_default(), example.name_any());
+            let (namespace, name) = &**example;
             let others = missing.len() - 1;
             tracing::warn!(
                 namespace,
@@ -97,16 +98,12 @@ impl Claims {
     }
 
     /// Reads the External IDs that were proved, and returns the destinations whose Secret could not be read now.
-    async fn learn(
-        &self,
-        client: &Client,
-        destinations: Vec<Arc<RecordingDestination>>,
-    ) -> Vec<Arc<RecordingDestination>> {
-        read_all(destinations, async |destination| {
-            let namespace = destination.namespace().unwrap_or_default();
+    async fn learn(&self, client: &Client, destinations: Vec<DestinationKey>) -> Vec<DestinationKey> {
+        read_all(destinations, async |key| {
+            let Some(destination) = self.destinations.get(&key) else { return true };
             let reference = &destination.spec.external_id_secret_ref;
             let proved = destination.proved_secret_version();
-            match secrets::external_id(client, &namespace, reference).await {
+            match secrets::external_id(client, &key.0, reference).await {
                 Ok((SecretObservation::Resolved { version, .. }, Some(id)))
                     if proved == Some(version.as_str()) =>
                 {
@@ -215,10 +212,7 @@ impl Claims {
         index.bind(namespace, self.binding_of(namespace));
         self.wake_changed(&mut index);
         drop(index);
-        let all = self.destinations.state();
-        let theirs =
-            all.iter().filter(|destination| destination.metadata.namespace.as_deref() == Some(namespace));
-        self.wake(theirs.map(|destination| ObjectRef::from_obj(&**destination)));
+        self.wake(self.destinations.keys().into_iter().filter(|key| key.0 == namespace));
     }
 
     /// Takes over the claim that the status shows, where this process does not hold one, and the namespace's binding.
@@ -237,18 +231,17 @@ impl Claims {
 
     fn wake_changed(&self, index: &mut ClaimIndex) {
         let changed = index.take_woken().into_iter();
-        self.wake(changed.map(|woken| ObjectRef::new(&woken.name).within(&woken.namespace)));
+        self.wake(changed.map(|woken| Arc::new((woken.namespace, woken.name))));
     }
 
-    fn wake(&self, destinations: impl Iterator<Item = ObjectRef<RecordingDestination>>) {
+    fn wake(&self, destinations: impl IntoIterator<Item = DestinationKey>) {
         // It fails when the process ends.
-        destinations.for_each(|destination| _ = self.wake.unbounded_send(destination));
+        destinations.into_iter().for_each(|destination| _ = self.wake.unbounded_send(destination));
     }
 
     /// Whether the claim's destination still exists.
     fn is_alive(&self, claim: &Claim) -> bool {
-        let reference = ObjectRef::new(&claim.name).within(&claim.namespace);
-        self.destinations.get(&reference).is_some_and(|found| uid(&found) == &*claim.uid)
+        self.destinations.has(&(claim.namespace.clone(), claim.name.clone()), &claim.uid)
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::claims::Claims;
 use super::metrics::{LimitedExternalIDs, ValidationDurations};
 use crate::api::{Objection, RecordingDestination};
 use crate::aws::Examiner;
-use crate::cluster::{Events, NamespaceLimit};
+use crate::cluster::{DestinationKey, DestinationStore, Events, NamespaceLimit};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::verdict::{Due, Recent, Rules, due, next_validation};
 
@@ -28,11 +27,11 @@ pub(super) struct Context {
     pub reports: ConcurrencyLimiter,
     pub validation_durations: ValidationDurations,
     pub limited_ids: LimitedExternalIDs,
-    pub destinations: Store<RecordingDestination>,
-    /// By UID of the destination.
-    pub recent: Mutex<HashMap<String, Recent>>,
+    pub destinations: DestinationStore,
+    /// By UID of the destination. Boxed, because a table has room for up to twice as many.
+    pub recent: Mutex<HashMap<String, Box<Recent>>>,
     /// Consecutive failures of calls to the API server.
-    pub failures: Mutex<HashMap<ObjectRef<RecordingDestination>, u32>>,
+    pub failures: Mutex<HashMap<DestinationKey, u32>>,
 }
 
 impl Context {
@@ -51,10 +50,10 @@ impl Context {
         let uid = seen.metadata.uid.clone()?;
         let mut all = self.recent.lock().unwrap();
         if let Some(recent) = all.get(&uid) {
-            return Some(recent.clone());
+            return Some(Recent::clone(recent));
         }
         let recent = Recent::from_status(seen, Timestamp::now())?;
-        all.insert(uid, recent.clone());
+        all.insert(uid, Box::new(recent.clone()));
         Some(recent)
     }
 
@@ -75,11 +74,11 @@ impl Context {
         let standing = self.standing(destination);
         let next = next_validation(destination, &recent, &self.rules, &standing, now);
         let mut all = self.recent.lock().unwrap();
-        all.insert(uid, recent);
+        all.insert(uid, Box::new(recent));
         // Entries of deleted destinations are dropped once they are as many as the others.
         if all.len() > 2 * self.destinations.len() + 64 {
-            let alive: HashSet<_> =
-                self.destinations.state().iter().filter_map(|d| d.metadata.uid.clone()).collect();
+            let found = self.destinations.keys().into_iter().filter_map(|key| self.destinations.get(&key));
+            let alive: HashSet<_> = found.filter_map(|destination| destination.metadata.uid).collect();
             all.retain(|uid, _| alive.contains(uid));
         }
         next

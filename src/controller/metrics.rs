@@ -1,11 +1,8 @@
 //! Metrics of the controller: the state of all destinations, and the duration of validations.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
-use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -16,10 +13,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use strum::VariantArray as _;
 
-use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus};
+use crate::api::{ConditionType, RecordingDestination};
+use crate::cluster::{DestinationKey, DestinationStore};
 
 /// Registers the state of the destinations, read from the watch at each scrape: no deleted one, none twice.
-pub(super) fn register(registry: &mut Registry, destinations: Store<RecordingDestination>) {
+pub(super) fn register(registry: &mut Registry, destinations: DestinationStore) {
     registry.register_collector(Box::new(Destinations(destinations)));
 }
 
@@ -64,7 +62,7 @@ impl LimitedExternalIDs {
     }
 }
 
-struct Destinations(Store<RecordingDestination>);
+struct Destinations(DestinationStore);
 
 impl fmt::Debug for Destinations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,11 +72,46 @@ impl fmt::Debug for Destinations {
 
 impl Collector for Destinations {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        encode(&self.0.state(), encoder)
+        let keys = self.0.keys().into_iter();
+        let all: Vec<_> =
+            keys.filter_map(|key| self.0.get(&key).map(|found| State::of(key, &found))).collect();
+        encode(&all, encoder)
     }
 }
 
-fn encode(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+/// What the metrics say of a destination.
+struct State {
+    key: DestinationKey,
+    conditions: [&'static str; ConditionType::VARIANTS.len()],
+    suspended: bool,
+    /// In the order of `TIMES`, in seconds since 1970.
+    times: [Option<i64>; TIMES.len()],
+}
+
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+const TIMES: [(&str, &str); 3] = [
+    ("last_validation", "When the last conclusive validation ended, since 1970"),
+    ("last_enforcement", "When the role last refused every wrong caller, or let one in, since 1970"),
+    ("last_upload", "When a recording was last uploaded and verified, to the hour, since 1970"),
+];
+
+impl State {
+    fn of(key: DestinationKey, destination: &RecordingDestination) -> Self {
+        let mut conditions = ["Unknown"; _];
+        for (of, &kind) in conditions.iter_mut().zip(ConditionType::VARIANTS) {
+            *of = status_of(destination, kind);
+        }
+        let status = destination.status.as_ref();
+        let times = status.map_or([None; _], |status| {
+            [&status.last_validation_time, &status.last_enforcement_time, &status.last_upload_time]
+                .map(|time| time.as_ref().map(|time| time.0.as_second()))
+        });
+        State { key, conditions, suspended: destination.spec.suspend, times }
+    }
+}
+
+fn encode(all: &[State], mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
     let mut conditions = encoder.encode_descriptor(
         "recording_destination_status_condition",
         "Whether the condition of that type has that status: 1 for the one status of True, False and Unknown that it has",
@@ -86,9 +119,8 @@ fn encode(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>)
         MetricType::Gauge,
     )?;
     for destination in all {
-        for &kind in ConditionType::VARIANTS {
-            let now = status_of(destination, kind);
-            for status in ["True", "False", "Unknown"] {
+        for (&kind, now) in ConditionType::VARIANTS.iter().zip(destination.conditions) {
+            for status in STATUSES {
                 let labels = [("type", kind.into()), ("status", status)];
                 gauge(&mut conditions, destination, &labels, i64::from(status == now))?;
             }
@@ -101,29 +133,13 @@ fn encode(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>)
         MetricType::Gauge,
     )?;
     for destination in all {
-        gauge(&mut suspended, destination, &[], i64::from(destination.spec.suspend))?;
+        gauge(&mut suspended, destination, &[], i64::from(destination.suspended))?;
     }
-    type Time = fn(&RecordingDestinationStatus) -> Option<i64>;
-    let times: [(_, _, Time); 3] = [
-        ("last_validation", "When the last conclusive validation ended, since 1970", |status| {
-            status.last_validation_time.as_ref().map(|time| time.0.as_second())
-        }),
-        (
-            "last_enforcement",
-            "When the role last refused every wrong caller, or let one in, since 1970",
-            |status| status.last_enforcement_time.as_ref().map(|time| time.0.as_second()),
-        ),
-        (
-            "last_upload",
-            "When a recording was last uploaded and verified, to the hour, since 1970",
-            |status| status.last_upload_time.as_ref().map(|time| time.0.as_second()),
-        ),
-    ];
-    for (name, help, time) in times {
+    for (number, (name, help)) in TIMES.into_iter().enumerate() {
         let name = format!("recording_destination_{name}_timestamp");
         let mut metric = encoder.encode_descriptor(&name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
         for destination in all {
-            if let Some(seconds) = destination.status.as_ref().and_then(time) {
+            if let Some(seconds) = destination.times[number] {
                 gauge(&mut metric, destination, &[], seconds)?;
             }
         }
@@ -131,24 +147,17 @@ fn encode(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>)
     Ok(())
 }
 
-fn gauge(
-    metric: &mut MetricEncoder<'_>,
-    of: &RecordingDestination,
-    more: &[(&str, &str)],
-    value: i64,
-) -> fmt::Result {
-    let (namespace, name) = (of.namespace().unwrap_or_default(), of.name_any());
+fn gauge(metric: &mut MetricEncoder<'_>, of: &State, more: &[(&str, &str)], value: i64) -> fmt::Result {
+    let (namespace, name) = &*of.key;
     let mut labels = vec![("namespace", namespace.as_str()), ("name", name.as_str())];
     labels.extend(more);
     ConstGauge::new(value).encode(metric.encode_family(&labels)?)
 }
 
 /// The status of a condition. A missing one is Unknown, except for those that are present only while true.
-fn status_of(destination: &RecordingDestination, kind: ConditionType) -> &str {
-    let conditions = destination.status.iter().flat_map(|status| &status.conditions);
-    let name: &str = kind.into();
-    match (conditions.into_iter().find(|condition| condition.type_ == name), kind) {
-        (Some(condition), _) => &condition.status,
+fn status_of(destination: &RecordingDestination, kind: ConditionType) -> &'static str {
+    match (destination.condition(kind), kind) {
+        (Some(condition), _) => STATUSES.into_iter().find(|of| *of == condition.status).unwrap_or("Unknown"),
         (None, ConditionType::Reconciling | ConditionType::Stalled) => "False",
         (None, _) => "Unknown",
     }
@@ -157,8 +166,6 @@ fn status_of(destination: &RecordingDestination, kind: ConditionType) -> &str {
 #[cfg(test)]
 mod tests {
     use futures::StreamExt as _;
-    use kube::runtime::reflector;
-    use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
 
     use super::*;
@@ -178,10 +185,8 @@ mod tests {
     }
 
     fn metrics(all: Vec<RecordingDestination>) -> Metrics {
-        let (store, mut writer) = reflector::store();
-        all.into_iter().for_each(|one| writer.apply_watcher_event(&Event::Apply(one)));
         let mut large = Registry::default();
-        register(&mut large, store);
+        register(&mut large, DestinationStore::of(all));
         Metrics::new(Registry::default()).and_large(large)
     }
 

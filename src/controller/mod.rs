@@ -4,8 +4,13 @@ mod certificates;
 mod claims;
 mod context;
 mod gather;
+#[cfg(test)]
+mod memory_tests;
 mod metrics;
+mod queue;
 mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 mod secret_reads;
 mod webhook_path;
 
@@ -14,14 +19,15 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use futures::channel::mpsc;
-use kube::runtime::Controller;
+use futures::{StreamExt as _, stream};
 use prometheus_client::registry::Registry;
 
 use crate::api::DESTINATIONS_PER_NAMESPACE;
 use crate::aws::{Connection, CredentialsSource, EndpointArgs, Examiner, NoRole, Sts};
-use crate::cluster::{self, Events, NamespaceAccounts, NamespaceLimit, UndecodableObjects, compact};
+use crate::cluster::{
+    self, DestinationStore, Events, NamespaceAccounts, NamespaceLimit, UndecodableObjects, compact,
+};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::trust::Writes;
@@ -31,7 +37,7 @@ use crate::telemetry::{self, Metrics};
 use claims::Claims;
 use context::Context;
 use metrics::{LimitedExternalIDs, ValidationDurations};
-use reconcile::{on_error, reconcile};
+use reconcile::reconcile;
 
 /// Validations under way at the same time, and reports: bounds what they hold in memory.
 const TOTAL: usize = 32;
@@ -54,7 +60,7 @@ pub struct Config {
     #[command(flatten)]
     pub aws_endpoint: EndpointArgs,
     /// The principal that customers' roles trust, by ARN.
-    #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
+    #[arg(long)]
     pub platform_principal_arn: String,
     /// ARN of a role of the platform that accepts any External ID. While it refuses one, refusals by customers' roles prove nothing.
     #[arg(long)]
@@ -120,15 +126,14 @@ pub async fn run(
     let namespace_limit = Arc::new(NamespaceLimit::new(config.destinations_per_namespace));
     let (limited, admit) = (namespace_limit.clone(), wake.clone());
     let limit = namespace_limit.clone();
-    let (store, changes) =
-        cluster::reflect(client.clone(), compact::verdicts, limit, undecodable, move |metadata| {
+    let (destinations, changes) =
+        DestinationStore::watch(client.clone(), compact::verdicts, limit, undecodable, move |metadata| {
             _ = gone.unbounded_send(metadata.uid.clone().unwrap_or_default());
             limited.remove(metadata).into_iter().for_each(|admitted| _ = admit.unbounded_send(admitted));
         });
-    let controller = Controller::for_stream(changes, store).reconcile_on(woken);
-    let listed = controller.store();
+    let listed = destinations.clone();
     let mut large = Registry::default();
-    metrics::register(&mut large, controller.store());
+    metrics::register(&mut large, destinations.clone());
     let validation_durations = ValidationDurations::register(&mut registry);
     let limited_ids = LimitedExternalIDs::register(&mut registry);
     let (keeper, kept) = (client.clone(), config.certificates);
@@ -158,7 +163,7 @@ pub async fn run(
         events: Events::new(client.clone(), "recording-controller"),
         client,
         rules: Rules { partition, enforcement: config.enforcement },
-        claims: Claims::new(config.account_binding, namespaces, controller.store(), wake),
+        claims: Claims::new(config.account_binding, namespaces, destinations.clone(), wake),
         namespace_limit,
         validations: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
         reports: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
@@ -166,7 +171,7 @@ pub async fn run(
         limited_ids,
         recent: Default::default(),
         failures: Default::default(),
-        destinations: controller.store(),
+        destinations,
     });
     let readiness = Readiness::default();
     let synced = readiness.part("destinations");
@@ -174,9 +179,8 @@ pub async fn run(
     let health = serve::health(config.metrics_listen, metrics, readiness.clone());
     let probes = serve::probes(config.probe_socket.as_deref(), readiness);
     let ready = async {
-        if listed.wait_until_ready().await.is_ok() {
-            synced.done();
-        }
+        listed.filled().await;
+        synced.done();
         std::future::pending::<()>().await;
     };
     let load = context.claims.load(&context.client);
@@ -194,10 +198,8 @@ pub async fn run(
         std::future::pending::<()>().await;
     };
     // The controller's own status writes trigger reconciliations too, which find nothing due.
-    let work = controller
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, on_error, context.clone())
-        .for_each(|_| std::future::ready(()));
+    let triggers = stream::select(changes, woken);
+    let work = queue::work(triggers, shutdown, |key| reconcile(key, context.clone()));
     tokio::select! {
         () = work => Ok(()),
         never = follow => never,

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
 use super::gather::Gathered;
 use crate::api::RecordingDestination;
-use crate::cluster::{self, CallError, destinations};
+use crate::cluster::{self, CallError, DestinationKey, compact, destinations};
 use crate::domain::delivery;
 use crate::domain::verdict::{Due, Evidence, Recent, Verdict, judge};
 
@@ -21,73 +19,92 @@ const DOUBLINGS: u32 = 6;
 /// Time in which the watch sees an edit that a fresh read has seen.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-pub(super) async fn reconcile(
-    seen: Arc<RecordingDestination>,
-    context: Arc<Context>,
-) -> cluster::Result<Action> {
-    // All are woken once they are.
-    if !context.claims.are_loaded() {
-        return Ok(Action::await_change());
+/// Returns after which pause to do so again; `None`: when the destination changes.
+pub(super) async fn reconcile(key: DestinationKey, context: Arc<Context>) -> Option<Duration> {
+    match attempt(&key, &context).await {
+        Ok(next) => {
+            context.failures.lock().unwrap().remove(&key);
+            next.map(|time| time.duration_since(Timestamp::now()).try_into().unwrap_or_default())
+        }
+        Err(error) => Some(after_error(&key, &error, &context)),
     }
-    let key = ObjectRef::from_obj(&*seen);
-    let prune_at = context.prune(&seen).await?;
-    let next = validate_if_due(seen, &context).await?;
-    context.failures.lock().unwrap().remove(&key);
-    Ok(match next.into_iter().chain(prune_at).min() {
-        Some(time) => Action::requeue(time.duration_since(Timestamp::now()).try_into().unwrap_or_default()),
-        None => Action::await_change(),
-    })
 }
 
-/// Logs a failed call to the API server and retries with backoff, because each attempt may cost calls to AWS.
-pub(super) fn on_error(
-    destination: Arc<RecordingDestination>,
-    error: &CallError,
-    context: Arc<Context>,
-) -> Action {
-    let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+async fn attempt(key: &DestinationKey, context: &Context) -> cluster::Result<Option<Timestamp>> {
+    // All are woken once they are.
+    if !context.claims.are_loaded() {
+        return Ok(None);
+    }
+    let prune_at = context.prune(key).await?;
+    let next = validate_if_due(key, context).await?;
+    Ok(next.into_iter().chain(prune_at).min())
+}
+
+/// Logs a failed call to the API server, and returns a pause that grows, because each attempt may cost calls to AWS.
+fn after_error(key: &DestinationKey, error: &CallError, context: &Context) -> Duration {
+    let (namespace, name) = &**key;
     // Whoever edits a destination without end fills no log.
     match error.is_conflict() {
         true => tracing::debug!(namespace, name, %error, "the destination keeps changing; trying again"),
         false => tracing::error!(namespace, name, %error, "reconciling a destination failed; trying again"),
     }
     let mut failures = context.failures.lock().unwrap();
-    // The controller is not notified of deletions.
+    // Deletions do not end here.
     if failures.len() > context.destinations.len() + 64 {
         failures.clear();
     }
-    let count = failures.entry(ObjectRef::from_obj(&*destination)).or_insert(0);
+    let count = failures.entry(key.clone()).or_insert(0);
     let pause = FIRST_PAUSE * 2u32.pow(*count);
     *count = (*count + 1).min(DOUBLINGS);
-    Action::requeue(pause)
+    pause
 }
 
 /// Validates what is due, and returns when to do so again; `None`: when the destination changes.
-async fn validate_if_due(
-    seen: Arc<RecordingDestination>,
+pub(super) async fn validate_if_due(
+    key: &DestinationKey,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
-    let recent = context.recent(&seen);
-    let (limiter, may_validate) = match context.due(&seen, recent.as_ref()) {
-        Due::NotBefore(time) => return Ok(Some(time)),
-        Due::Validate(_) => (&context.validations, true),
-        _ => (&context.reports, false),
+    let due = |seen: RecordingDestination| context.due(&seen, context.recent(&seen).as_ref());
+    let (limiter, may_validate) = match context.destinations.get(key).map(due) {
+        None => return Ok(None),
+        Some(Due::NotBefore(time)) => return Ok(Some(time)),
+        Some(Due::Validate(_)) => (&context.validations, true),
+        Some(_) => (&context.reports, false),
     };
-    let _permit = limiter.acquire(&seen.namespace().unwrap_or_default()).await;
-    // Thousands may wait for a permit, and few have one: only these take room for the work.
-    Box::pin(validate(seen, recent, may_validate, context)).await
+    let _permit = limiter.acquire(&key.0).await;
+    // Thousands may wait for a permit, and few have one: only these take room for a destination and the work.
+    Box::pin(validate_freshest(key, may_validate, context)).await
 }
 
-async fn validate(
-    seen: Arc<RecordingDestination>,
-    recent: Option<Recent>,
+async fn validate_freshest(
+    key: &DestinationKey,
     may_validate: bool,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
-    // The watch may be behind this process's last write, so what is due is decided on a fresh read.
-    let Some(destination) = destinations::fresh(&context.client, &seen).await? else {
-        return Ok(None);
-    };
+    let Some(seen) = context.destinations.get(key) else { return Ok(None) };
+    let recent = context.recent(&seen);
+    // The watch may be behind this process's last write. Where that is, the API server refuses a report, which is then made
+    // of a fresh read; calls to AWS follow a fresh read only.
+    if !may_validate && !compact::is_cut(&seen) {
+        match validate(seen.clone(), recent.clone(), false, 1, context).await {
+            Err(error) if error.is_conflict() => {}
+            done => return done,
+        }
+    }
+    match destinations::fresh(&context.client, &seen).await? {
+        Some(fresh) => validate(fresh, recent, may_validate, destinations::ATTEMPTS, context).await,
+        None => Ok(None),
+    }
+}
+
+/// Validates `destination` as far as is due, and writes its status in so many attempts.
+async fn validate(
+    destination: RecordingDestination,
+    recent: Option<Recent>,
+    may_validate: bool,
+    attempts: u32,
+    context: &Context,
+) -> cluster::Result<Option<Timestamp>> {
     let gathered = match context.due(&destination, recent.as_ref()) {
         Due::NotBefore(time) => return Ok(Some(time)),
         Due::ReportSuspended => Gathered::without_calls(Evidence::Suspended),
@@ -115,7 +132,7 @@ async fn validate(
         judge(&destination, &evidence, &texts, recent.as_ref(), &context.rules, standing, now)
     });
     let recent = Recent::after_validation(recent.as_ref(), &destination, &evidence, &verdict.status, now);
-    let Some(reported) = context.report(destination, verdict).await? else {
+    let Some(reported) = context.report(destination, verdict, attempts).await? else {
         return Ok(None);
     };
     // Only what was written is kept: an edit whose report failed is validated again.
@@ -124,7 +141,13 @@ async fn validate(
 
 impl Context {
     /// Removes uploaders that no longer report from the status, and returns when that is due again.
-    async fn prune(&self, seen: &RecordingDestination) -> cluster::Result<Option<Timestamp>> {
+    async fn prune(&self, key: &DestinationKey) -> cluster::Result<Option<Timestamp>> {
+        let has_uploaders = |seen: &RecordingDestination| {
+            seen.status.as_ref().is_some_and(|status| status.uploaders.is_some())
+        };
+        let Some(seen) = self.destinations.get(key).filter(has_uploaders).map(Box::new) else {
+            return Ok(None);
+        };
         let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {
             return Ok(None);
         };
@@ -133,7 +156,7 @@ impl Context {
         };
         // Where the broker wrote first, its write triggers the next reconciliation.
         let upload = seen.status.as_ref().and_then(|status| status.last_upload_time.as_ref());
-        Box::pin(destinations::write_delivery(&self.client, seen, left.as_ref(), upload)).await?;
+        Box::pin(destinations::write_delivery(&self.client, &seen, left.as_ref(), upload)).await?;
         Ok(None)
     }
 
@@ -142,13 +165,13 @@ impl Context {
         &self,
         destination: RecordingDestination,
         verdict: Verdict,
+        attempts: u32,
     ) -> cluster::Result<Option<RecordingDestination>> {
-        let mut known = destination.status.clone().unwrap_or_default();
-        (known.uploaders, known.last_upload_time) = (None, None);
-        if known == verdict.status {
+        if destination.status.clone().unwrap_or_default().of_controller() == verdict.status {
             return Ok(Some(destination));
         }
-        let reported = destinations::apply_status(&self.client, &destination, &verdict.status).await?;
+        let (client, status) = (&self.client, &verdict.status);
+        let reported = destinations::apply_status(client, &destination, status, attempts).await?;
         if reported.is_none() {
             return Ok(None);
         }

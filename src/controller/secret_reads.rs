@@ -1,13 +1,12 @@
 //! Reads the Secrets of many destinations at start: namespaces take turns, and a Secret that does not come holds up no other.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
-use crate::api::RecordingDestination;
+use crate::cluster::DestinationKey;
 
 /// Secrets read at the same time.
 const READERS: usize = 32;
@@ -16,9 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads all by `read`, and returns those for which it did not return true in time.
 pub(super) async fn read_all<F: Future<Output = bool>>(
-    destinations: Vec<Arc<RecordingDestination>>,
-    read: impl Fn(Arc<RecordingDestination>) -> F,
-) -> Vec<Arc<RecordingDestination>> {
+    destinations: Vec<DestinationKey>,
+    read: impl Fn(DestinationKey) -> F,
+) -> Vec<DestinationKey> {
     let reads = by_turns(destinations).into_iter().map(|destination| {
         let reading = timeout(PATIENCE, read(destination.clone()));
         async move { (!reading.await.unwrap_or(false)).then_some(destination) }
@@ -27,12 +26,12 @@ pub(super) async fn read_all<F: Future<Output = bool>>(
 }
 
 /// One of each namespace, then another of each, and so on.
-fn by_turns(destinations: Vec<Arc<RecordingDestination>>) -> Vec<Arc<RecordingDestination>> {
+fn by_turns(destinations: Vec<DestinationKey>) -> Vec<DestinationKey> {
     let mut turns = HashMap::<_, usize>::new();
     let mut ordered: Vec<_> = destinations
         .into_iter()
         .map(|destination| {
-            let turn = turns.entry(destination.metadata.namespace.clone()).or_default();
+            let turn = turns.entry(destination.0.clone()).or_default();
             *turn += 1;
             (*turn, destination)
         })
@@ -43,26 +42,14 @@ fn by_turns(destinations: Vec<Arc<RecordingDestination>>) -> Vec<Arc<RecordingDe
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
-    use serde_json::json;
     use tokio::time::{Instant, sleep};
 
     use super::*;
 
-    fn destinations(namespace: &str, count: usize) -> impl Iterator<Item = Arc<RecordingDestination>> {
-        (0..count).map(move |number| {
-            let destination: RecordingDestination = serde_json::from_value(json!({
-                "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
-                "metadata": {"namespace": namespace, "name": format!("destination-{number}")},
-                "spec": {
-                    "bucket": "acme-recordings", "region": "us-east-1",
-                    "roleARN": "arn:aws:iam::111111111111:role/writer", "externalIDSecretRef": {"name": "acme"},
-                },
-            }))
-            .unwrap();
-            Arc::new(destination)
-        })
+    fn destinations(namespace: &str, count: usize) -> impl Iterator<Item = DestinationKey> {
+        (0..count).map(move |number| Arc::new((namespace.to_owned(), format!("destination-{number}"))))
     }
 
     /// A tenant with 500 Secrets for which the API server does not answer, listed before 1,000 tenants with ten each.
@@ -74,7 +61,7 @@ mod tests {
         let start = Instant::now();
         let last = Mutex::new(Duration::ZERO);
         let left = read_all(all, async |destination| {
-            if destination.metadata.namespace.as_deref() == Some("hanging") {
+            if destination.0 == "hanging" {
                 std::future::pending::<()>().await;
             }
             sleep(Duration::from_millis(5)).await;
@@ -86,20 +73,15 @@ mod tests {
         // A read takes 5 ms, and 32 are under way: 1.6 s for 10,000.
         assert!(last < Duration::from_secs(4), "{last:?}");
         assert_eq!(left.len(), 500, "these are to be read again");
-        assert!(left.iter().all(|left| left.metadata.namespace.as_deref() == Some("hanging")));
+        assert!(left.iter().all(|left| left.0 == "hanging"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_fails_is_to_be_done_again_and_one_that_succeeds_is_not() {
         let all: Vec<_> = destinations("tenant-acme", 4).collect();
-        let fails = async |destination: Arc<RecordingDestination>| {
-            destination.metadata.name.as_deref() != Some("destination-2")
-        };
+        let fails = async |destination: DestinationKey| destination.1 != "destination-2";
         let left = read_all(all.clone(), fails).await;
-        assert_eq!(
-            left.iter().map(|left| left.metadata.name.as_deref()).collect::<Vec<_>>(),
-            [Some("destination-2")]
-        );
+        assert_eq!(left.iter().map(|left| left.1.as_str()).collect::<Vec<_>>(), ["destination-2"]);
         assert!(read_all(all, async |_| true).await.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Connections in groups, in the order in which they must end.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 /// Names a connection; a later one has a larger number.
@@ -22,6 +22,8 @@ pub(super) struct Tree<K> {
 struct Groups<K> {
     members: HashMap<K, BTreeSet<Entry>>,
     by_weight: BTreeSet<(usize, Reverse<Entry>, K)>,
+    /// The same keys, those of one weight in no order that means anything.
+    shuffled: BTreeMap<(usize, u64), K>,
     total: usize,
 }
 
@@ -59,6 +61,12 @@ impl<K: Clone + Hash + Ord> Tree<K> {
         self.heaviest()?.first().map(|(_, number)| *number)
     }
 
+    /// The oldest of the heaviest key; `chance` decides between keys that are equally heavy.
+    pub(super) fn any_to_end(&self, chance: u64) -> Option<Number> {
+        let groups = self.inner.get(self.outer.any_heaviest(chance)?)?;
+        groups.members.get(groups.any_heaviest(chance)?)?.first().map(|(_, number)| *number)
+    }
+
     /// The newest of the heaviest key, if that has several.
     pub(super) fn last_of_several(&self) -> Option<Number> {
         self.heaviest().filter(|members| members.len() > 1)?.last().map(|(_, number)| *number)
@@ -72,13 +80,14 @@ impl<K: Clone + Hash + Ord> Tree<K> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.inner.is_empty() && self.outer.by_weight.is_empty() && self.outer.members.is_empty()
+        let Groups { members, by_weight, shuffled, .. } = &self.outer;
+        self.inner.is_empty() && by_weight.is_empty() && shuffled.is_empty() && members.is_empty()
     }
 }
 
 impl<K> Default for Groups<K> {
     fn default() -> Self {
-        Groups { members: HashMap::new(), by_weight: BTreeSet::new(), total: 0 }
+        Groups { members: HashMap::new(), by_weight: BTreeSet::new(), shuffled: BTreeMap::new(), total: 0 }
     }
 }
 
@@ -98,17 +107,36 @@ impl<K: Clone + Hash + Ord> Groups<K> {
         let weight =
             |members: &BTreeSet<Entry>| Some((members.len(), Reverse(*members.first()?), key.clone()));
         if let Some(before) = weight(members) {
+            self.shuffled.remove(&shuffled(&before));
             self.by_weight.remove(&before);
         }
         let changed = change(members);
         match weight(members) {
-            Some(after) => drop(self.by_weight.insert(after)),
+            Some(after) => {
+                self.shuffled.insert(shuffled(&after), key.clone());
+                self.by_weight.insert(after);
+            }
             None => drop(self.members.remove(key)),
         }
         changed
     }
 
+    fn any_heaviest(&self, chance: u64) -> Option<&K> {
+        let (&(weight, _), last) = self.shuffled.last_key_value()?;
+        let near = self.shuffled.range((weight, 0)..(weight, chance)).next_back();
+        Some(near.map_or(last, |(_, key)| key))
+    }
+
     fn heaviest(&self) -> Option<&K> {
         self.by_weight.last().map(|(_, _, key)| key)
     }
+}
+
+/// A key's place among the shuffled: the finalizer of splitmix64, which gives each number another.
+fn shuffled<K>((weight, Reverse((_, number)), _): &(usize, Reverse<Entry>, K)) -> (usize, u64) {
+    let mut mixed = *number;
+    for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9), (27, 0x94d0_49bb_1331_11eb)] {
+        mixed = (mixed ^ (mixed >> shift)).wrapping_mul(factor);
+    }
+    (*weight, mixed ^ (mixed >> 31))
 }

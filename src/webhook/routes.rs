@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::admit::{AdmissionOutcome, Webhook};
 use super::destinations::Destinations;
 use super::paths::AcceptedPaths;
-use super::review_buffer::{Lanes, Unread};
+use super::review_buffer::{ReviewMemory, Unread};
 use super::unambiguous::Unambiguous;
 use crate::api::is_namespace_name;
 use crate::concurrency::ConcurrencyLimiter;
@@ -26,7 +26,7 @@ use crate::telemetry::LineLimit;
 
 /// Log lines of one kind in ten seconds.
 const LINES: u64 = 20;
-/// Reviews of one address that are read at a time, half of what the lane of small ones has room for. Others wait, so that no one
+/// Reviews of one address that are read at a time, half of what the pool for small ones holds. Others wait, so that no one
 /// address that has seen the path takes all of the memory for reviews.
 const REVIEWS_OF_ONE_ADDRESS: usize = 64;
 const QUEUE: Duration = Duration::from_secs(4);
@@ -36,7 +36,7 @@ pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>, paths: Arc<Accep
     let state = AppState {
         webhook,
         paths,
-        lanes: Lanes::default(),
+        memory: ReviewMemory::default(),
         arriving: ConcurrencyLimiter::per_key(REVIEWS_OF_ONE_ADDRESS),
         strangers: LineLimit::new(LINES),
         refused: LineLimit::new(LINES),
@@ -48,7 +48,7 @@ pub(super) fn router<D: Destinations>(webhook: Arc<Webhook<D>>, paths: Arc<Accep
 struct AppState<D> {
     webhook: Arc<Webhook<D>>,
     paths: Arc<AcceptedPaths>,
-    lanes: Lanes,
+    memory: ReviewMemory,
     /// Reviews that are read, by the address that they come from.
     arriving: ConcurrencyLimiter,
     strangers: LineLimit,
@@ -88,7 +88,7 @@ async fn answer<D: Destinations>(
     let read = async {
         let turn = timeout(QUEUE, state.arriving.acquire(&caller.key())).await;
         let _turn = turn.map_err(|_| Unread::TooMuch)?;
-        state.lanes.read(&head.headers, body, async |review| state.webhook.review(review).await).await
+        state.memory.read(&head.headers, body, async |review| state.webhook.review(review).await).await
     };
     match read.await {
         Err(unread) => {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use crate::environment_or_skip;
-use crate::support::{Done, Tenant, recordings, repository, setting};
+use crate::support::{Done, Tenant, recordings, repository, setting, wait_for};
 
 /// A command about the tenant's namespace. Nothing that it prints may hold the External ID.
 fn ask(tenant: &Tenant, arguments: &[&str]) -> Done {
@@ -81,7 +81,7 @@ fn what_cannot_be_asked_is_told_from_what_is_wrong() {
         2,
         &["there is no RecordingDestination acme in namespace"],
     );
-    assert_answer(&ask(&tenant, &["status"]), 0, &["there is no RecordingDestination yet"]);
+    assert_answer(&ask(&tenant, &["status"]), 0, &["there is no RecordingDestination in namespace"]);
     let no_context = ask(&tenant, &["status", "--context=nowhere"]);
     assert_answer(&no_context, 2, &["the kubeconfig cannot be used", "--context"]);
     let silent = tempfile::NamedTempFile::new().unwrap();
@@ -94,6 +94,83 @@ fn what_cannot_be_asked_is_told_from_what_is_wrong() {
     silent.as_file().write_all(kubeconfig.to_string().as_bytes()).unwrap();
     let file = silent.path().to_str().unwrap();
     assert_answer(&ask(&tenant, &["status", "--kubeconfig", file]), 2, &["the cluster does not answer"]);
+}
+
+/// What goes on around a destination is in no status. The CLI asks with the user's rights, and says where they end.
+#[test]
+fn status_names_pods_without_sidecar_and_workloads_that_are_refused() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("cli-around");
+    let mut unlabelled = tenant.recorder("unlabelled");
+    unlabelled["metadata"]["labels"] = json!({});
+    tenant.apply(&unlabelled).expect_ok();
+    let mut refused = tenant.recorder("refused");
+    refused["metadata"]["annotations"]["recordings.revenue.io/destination"] = json!("nowhere");
+    let labels = refused["metadata"]["labels"].clone();
+    let replica_set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "refused"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": refused["metadata"], "spec": {
+                "containers": refused["spec"]["containers"], "volumes": refused["spec"]["volumes"],
+                "securityContext": refused["spec"]["securityContext"],
+            }},
+        },
+    });
+    tenant.apply(&replica_set).expect_ok();
+    let is_shown = || {
+        let done = ask(&tenant, &["status"]);
+        let text = done.text();
+        (text.contains("refused (ReplicaSet)") && text.contains("unlabelled: it has the annotation"))
+            .then_some(done)
+    };
+    let shown = wait_for("the ReplicaSet's refusal", || ask(&tenant, &["status"]).text(), is_shown);
+    assert_answer(&shown, 1, &["destination \"nowhere\" does not exist", "1 in all: 1 well"]);
+    let explained = ask(&tenant, &["explain", "acme"]);
+    assert_answer(
+        &explained,
+        1,
+        &["is ready", "1 pod that names it has no sidecar", "unlabelled: it has the annotation"],
+    );
+
+    let account = format!("{}:default", tenant.namespace);
+    let impersonated = format!("--as=system:serviceaccount:{account}");
+    let forbidden = ask(&tenant, &["status", &impersonated]);
+    assert_answer(&forbidden, 2, &["the cluster does not let you"]);
+    let role = [
+        "create",
+        "role",
+        "viewer",
+        "--verb=get,list",
+        "--resource=recordingdestinations.recordings.revenue.io,pods,events",
+    ];
+    tenant.kubectl(&role).expect_ok();
+    let binding =
+        ["create", "rolebinding", "viewer", "--role=viewer", &format!("--serviceaccount={account}")];
+    tenant.kubectl(&binding).expect_ok();
+    let limited = wait_for(
+        "the rights of a viewer",
+        || ask(&tenant, &["status", &impersonated]).stderr,
+        || Some(ask(&tenant, &["status", &impersonated])).filter(|done| done.code == Some(1)),
+    );
+    assert_answer(
+        &limited,
+        1,
+        &["refused (ReplicaSet)", "cannot tell whether controller, webhook and broker run"],
+    );
+}
+
+#[test]
+fn status_takes_the_selection_of_kubectl_get() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("cli-flags");
+    tenant.kubectl(&["label", "recordingdestination", "acme", "team=voice"]).expect_ok();
+    assert_answer(&ask(&tenant, &["status", "-l", "team=voice"]), 0, &["1 in all"]);
+    assert_answer(&ask(&tenant, &["status", "-l", "team!=voice"]), 0, &["there is no RecordingDestination"]);
+    let all = recordings(&["status", "-A", "-l", "team=voice", "--request-timeout=30s"], "", &[]);
+    assert!(all.text().contains(&tenant.namespace), "{}", all.text());
+    let here = recordings(&["status"], "", &[]);
+    assert!(!here.text().contains(&tenant.namespace), "the context's namespace is another: {}", here.text());
 }
 
 /// The way of a new tenant: its manifests, the customer's set-up, AWS asked from here, and then the cluster.

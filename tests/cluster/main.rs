@@ -5,6 +5,7 @@ mod admission;
 mod admission_policies;
 mod apply;
 mod attacks;
+mod breakages;
 mod broker_authorization;
 mod broker_client;
 mod burst;

@@ -28,7 +28,7 @@ fn the_commands_of_the_readme_work_in_their_order() {
     let shown = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{shown}");
     assert!(shown.contains("calls/") && shown.contains("call-0001.json"), "{shown}");
-    assert!(shown.contains("1 recordings (0.0 MB) uploaded and verified in"), "by hand: {shown}");
+    assert!(shown.contains("1 recording (0.0 MB) uploaded and verified in"), "by hand: {shown}");
     let took = shown.lines().find(|line| line.starts_with("on-boarded in")).expect("it is said");
     println!("a second tenant, with {commands} commands: {took}");
 }

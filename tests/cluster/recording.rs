@@ -169,7 +169,7 @@ fn a_pod_whose_time_runs_out_says_what_it_leaves_behind() {
     let ended = wait_for("its end", || tenant.describe(), ended);
     held.release().expect_ok();
     let message = ended["message"].as_str().unwrap_or_else(|| panic!("no message: {ended}"));
-    for words in ["1 recordings (65536 bytes) are not uploaded", "is suspended", "2026/last.wav"] {
+    for words in ["1 recording (65536 bytes) is not uploaded", "is suspended", "2026/last.wav"] {
         assert!(message.contains(words), "{words} is not in: {message}");
     }
 }

@@ -60,6 +60,11 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* The principal that customers' roles trust. It has no default: a forgotten one would have them trust a stranger. */}}
+{{- define "recording-operator.principalARN" -}}
+{{- required "set platform.principalARN to the ARN of the IAM user or role that your customers' roles trust, such as --set platform.principalARN=arn:aws:iam::111111111111:user/recordings" .Values.platform.principalARN -}}
+{{- end -}}
+
 {{/* Metadata of one component's Deployment, and its first fields that all three share. Takes (list . "controller"). */}}
 {{- define "recording-operator.deployment" -}}
 {{- $root := index . 0 -}}

@@ -30,7 +30,7 @@ const KIND: &str = "RecordingDestination";
 /// Nothing of an External ID is in it: the customer chooses it, and fills it in where the guide says so.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// File with the RecordingDestination; - is standard input.
+    /// File or directory with the RecordingDestination; - is standard input.
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["bucket", "region", "account", "role_arn", "prefix", "kms_key_arn"])]
     filename: Option<PathBuf>,
     /// Name of the destination, where the file has several.
@@ -54,8 +54,8 @@ pub(super) struct Arguments {
     /// ARN of the KMS key that recordings are to be encrypted with.
     #[arg(long)]
     kms_key_arn: Option<String>,
-    /// The platform's principal, by ARN, which the role is to trust.
-    #[arg(long, default_value = "arn:aws:iam::103850359708:user/RingDNA_Web")]
+    /// The platform's principal, by ARN, which the role is to trust: the chart's platform.principalARN.
+    #[arg(long, value_name = "ARN")]
     platform_principal_arn: String,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Markdown)]
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Handed, Failure> {
 /// The one that is asked for. Others in the file, and its Secrets, are left alone.
 fn destination(arguments: &Arguments) -> Result<RecordingDestination, Failure> {
     let mut sources = match &arguments.filename {
-        Some(file) => files::read(std::slice::from_ref(file))?,
+        Some(file) => files::read(std::slice::from_ref(file), false)?,
         None => {
             let text = of_flags(arguments).to_string();
             vec![Source { name: "the arguments".to_owned(), documents: yaml::documents(&text) }]

@@ -14,7 +14,10 @@ struct Typed {
 }
 
 fn guide(words: &[&str]) -> Result<Handed, String> {
-    let typed = Typed::try_parse_from([&["guide"], words].concat()).map_err(|error| error.to_string())?;
+    let principal = "--platform-principal-arn=arn:aws:iam::103850359708:user/RingDNA_Web";
+    let is_named = words.iter().any(|word| word.starts_with("--platform-principal-arn"));
+    let usual = if is_named { vec!["guide"] } else { vec!["guide", principal] };
+    let typed = Typed::try_parse_from([&usual[..], words].concat()).map_err(|error| error.to_string())?;
     run(&typed.arguments).map_err(|failure| failure.to_string())
 }
 
@@ -150,6 +153,14 @@ fn a_few_flags_say_what_a_file_says() {
         assert!(tenant.contains("5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19"));
         assert!(!made.contains("5f0c2f7e"), "{format} shows the External ID");
     }
+}
+
+/// A forgotten flag would have the customer trust somebody else's user.
+#[test]
+fn the_principal_has_no_default() {
+    let without = Typed::try_parse_from([&["guide"], PLAIN].concat()).err().unwrap().to_string();
+    assert!(without.contains("--platform-principal-arn <ARN>"), "{without}");
+    assert!(guide(PLAIN).is_ok());
 }
 
 #[test]

@@ -8,11 +8,9 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
 pub(super) use findings::Findings;
 
-use super::files::{self, Source};
+use super::files::{Filenames, Source};
 use super::output::Failure;
 use super::pods;
 use super::yaml::{Content, Node};
@@ -20,17 +18,17 @@ use crate::api::{RecordingDestination, is_object_name};
 use crate::secret::ExternalID;
 use findings::{Document, Finding, KIND, Severity, did_you_mean};
 
-/// What to lint.
+/// What to lint: destinations, their Secrets, Namespaces and pods.
+///
+/// What belongs together is best given together: only then is seen what does not fit.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Files with destinations, their Secrets, Namespaces and pods; - is standard input. What belongs together is best
-    /// given together: only then is seen what does not fit.
-    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Filenames,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Findings, Failure> {
-    Ok(Manifests::read(&files::read(&arguments.files)?).findings)
+    Ok(Manifests::read(&arguments.files.read()?).findings)
 }
 
 /// Manifests with what lint found.

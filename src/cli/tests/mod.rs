@@ -2,6 +2,7 @@
 
 mod manifests;
 mod status_and_explain;
+mod surroundings;
 
 use std::path::Path;
 
@@ -58,6 +59,17 @@ fn what_cannot_be_meant_is_refused() {
         ("init acme --account 111111111111 --bind-namespace", Some(ErrorKind::MissingRequiredArgument)),
         ("validate acme --timeout 2m", None),
         ("validate acme --timeout soon", Some(ErrorKind::ValueValidation)),
+        ("validate acme --request-timeout 7", None),
+        ("validate acme --request-timeout 7s", None),
+        ("validate acme --request-timeout soon", Some(ErrorKind::ValueValidation)),
+        ("explain acme -n b --as ann --as-group x --as-group y --cluster c --user u --context d", None),
+        ("explain acme --as-group x", Some(ErrorKind::MissingRequiredArgument)),
+        ("explain acme -A", Some(ErrorKind::UnknownArgument)),
+        ("status -A -l team=voice,tier!=test -w", None),
+        ("status -n a --all-namespaces --selector team --watch --kubeconfig k", None),
+        ("lint -f a.yaml,b.yaml -f c -R", None),
+        ("check -f a.yaml", Some(ErrorKind::MissingRequiredArgument)),
+        ("check -f a.yaml --platform-principal-arn arn:aws:iam::111111111111:user/x", None),
         ("status -o wide", Some(ErrorKind::InvalidValue)),
         ("stauts", Some(ErrorKind::InvalidSubcommand)),
     ] {
@@ -97,7 +109,7 @@ fn kubectl_is_told_what_a_word_may_become() {
     let answer =
         |line: &str| completion::answer(line.split(' ').map(Into::into).collect(), Arguments::command());
     for (line, first, directive) in [
-        ("st", "status\tShow how all tenants are", ":4"),
+        ("st", "status\tShow how tenants are", ":4"),
         ("explain --nam", "--namespace\t", ":4"),
         ("status -o y", "yaml\tThe same as YAML", ":4"),
         ("lint -f ", ":0", ":0"),

@@ -9,6 +9,7 @@
 //! - [`Standing`], [`Spacing`]: in which turn recordings are tried, and how fast
 //! - [`backoff`], [`pause_after_refusals`], [`session_life`], [`renewal`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
+//! - [`refusal_reason`]: what a refusal is called until a validation has found its cause
 //! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
@@ -16,8 +17,10 @@ mod answers;
 mod backoff;
 mod completeness;
 mod names;
+mod notes;
 mod parts;
 mod poison;
+mod refusal;
 mod remedy;
 mod report;
 mod spacing;
@@ -34,9 +37,10 @@ pub use names::{
 };
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part, settings};
 pub use poison::{Poison, Unread, after_failed_read};
+pub use refusal::refusal_reason;
 pub use remedy::{remedy_to_watch, remedy_to_write};
 pub use report::{
-    NEARLY_FULL, PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
+    PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
 };
 pub use spacing::{Spacing, Standing};
 pub use summary::Summary;

@@ -3,13 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::STATE_DIRECTORY;
-use crate::api::{DeliveryReport, Reason, RecordingDestinationStatus, Transition, Uploader, Uploaders};
+use super::notes::uploader_note;
+use super::refusal::{refusal_reason, shown_code};
+use crate::api::{
+    DeliveryReport, NEARLY_FULL, Reason, RecordingDestinationStatus, SpoolFault, Transition, UploadRefusal,
+    Uploader, UploaderRefusal, Uploaders,
+};
 
 /// How long a recording may wait before its uploader is late.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
-/// From where on a volume is nearly full, in percent.
-pub const NEARLY_FULL: u8 = 90;
 /// Between two reports in which nothing changed.
 const REPORT_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// How long a report stands when no other follows: three were missed.
@@ -19,11 +21,20 @@ const UPLOAD_STEP: SignedDuration = SignedDuration::from_hours(1);
 /// Uploaders that a status names.
 const NAMED: usize = 50;
 
-/// What is the matter with the uploader that reports this, if anything.
+/// What keeps the uploader that reports this from delivering, if anything: a cause before what follows from it.
 pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
     // The time is the pod's to choose: nothing may be added to it.
     let is_late = |oldest| now.duration_since(oldest) >= LATE;
-    if report.volume_used_percent >= NEARLY_FULL {
+    if let Some(fault) = report.spool {
+        Some(match fault {
+            SpoolFault::InUse => Reason::SpoolInUse,
+            SpoolFault::Unusable => Reason::SpoolUnusable,
+        })
+    } else if let Some(refusal) = &report.refusal {
+        Some(refusal_reason(refusal))
+    } else if report.not_removed > 0 {
+        Some(Reason::SpoolNotWritable)
+    } else if report.volume_used_percent >= NEARLY_FULL {
         Some(Reason::SpoolNearlyFull)
     } else if report.pending_files > 0 && report.oldest_pending_time.is_some_and(is_late) {
         Some(Reason::UploadsLate)
@@ -142,10 +153,21 @@ fn uploader(heard: &PodReport, reason: Reason) -> Uploader {
         pod: heard.pod.clone(),
         uid: heard.uid.clone(),
         reason: reason.to_string(),
+        refusal: heard.report.refusal.as_ref().map(shown_refusal),
+        not_removed: number(heard.report.not_removed),
+        volume_nearly_full: heard.report.volume_used_percent >= NEARLY_FULL,
         pending_files: number(heard.report.pending_files),
         oldest_pending_time: heard.report.oldest_pending_time.map(whole_seconds),
         quarantined: number(heard.report.quarantined),
         report_time: whole_seconds(heard.at),
+    }
+}
+
+fn shown_refusal(refusal: &UploadRefusal) -> UploaderRefusal {
+    UploaderRefusal {
+        call: refusal.call.to_string(),
+        code: shown_code(&refusal.code),
+        policy: refusal.policy.map(|policy| policy.to_string()),
     }
 }
 
@@ -163,36 +185,15 @@ fn transitions(before: &[Uploader], after: &[Uploader]) -> Vec<Transition> {
     };
     for item in after {
         if !known(&news, &item.reason) {
-            news.push(Transition { warning: true, reason: item.reason.clone(), note: note(item) });
+            news.push(Transition { warning: true, reason: item.reason.clone(), note: uploader_note(item) });
         }
     }
     if after.is_empty() && !before.is_empty() {
-        let note = "No uploader is late or has files in quarantine any more".to_owned();
+        let note =
+            "Nothing that an uploader has reported keeps recordings from being delivered any more".to_owned();
         news.push(Transition { warning: false, reason: Reason::Delivered.to_string(), note });
     }
     news
-}
-
-fn note(item: &Uploader) -> String {
-    let Uploader { pod, pending_files, quarantined, .. } = item;
-    match &item.oldest_pending_time {
-        Some(Time(oldest)) if item.reason == Reason::UploadsLate.to_string() => format!(
-            "Pod {pod}: {pending_files} recordings wait in its spool, the oldest since {oldest}. They are kept and \
-             tried again; the condition Ready, or else the log of its container recording-uploader, says what is in \
-             the way. status.uploaders names the other pods, if any"
-        ),
-        _ if item.reason == Reason::SpoolNearlyFull.to_string() => format!(
-            "Pod {pod}: the volume of its spool is {NEARLY_FULL} % full or more; {pending_files} recordings wait in it, \
-             and {quarantined} files are in its quarantine. Nothing is dropped: a full volume keeps the recorder from \
-             writing. Make it larger, empty {STATE_DIRECTORY}/quarantine, or see to what keeps recordings from \
-             leaving: the condition Ready, or else the log of its container recording-uploader, says that"
-        ),
-        _ => format!(
-            "Pod {pod}: {quarantined} files that could not be sent as they are were moved to \
-             {STATE_DIRECTORY}/quarantine in its spool; the log of its container recording-uploader says why. Move \
-             what is worth it back, and remove the rest"
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Leftover, STATE_DIRECTORY};
+use crate::api::{agreeing, counted};
 
 /// What became of a directory's recordings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Summary {
     pub files: u64,
     /// Their size.
     pub bytes: u64,
-    /// Tries that came to nothing.
+    /// Requests that failed and were repeated.
     pub retries: u64,
     /// Since the first walk of the directory.
     pub elapsed: Duration,
@@ -37,14 +38,21 @@ impl fmt::Display for Summary {
         let Summary { directory, files, bytes, retries, elapsed, left } = self;
         let (directory, seconds) = (directory.display(), elapsed.as_secs_f64());
         let megabytes = *bytes as f64 / 1e6;
-        write!(f, "{files} recordings ({megabytes:.1} MB) uploaded and verified in {seconds:.1} s")?;
+        let recordings = counted(*files, "recording");
+        write!(f, "{recordings} ({megabytes:.1} MB) uploaded and verified in {seconds:.1} s")?;
         if *files > 0 && seconds > 0.0 {
             write!(f, ", {:.1} MB/s", megabytes / seconds)?;
         }
-        write!(f, "; {retries} tries came to nothing and were made again")?;
+        let were = agreeing(*retries, "was", "were");
+        write!(f, "; {} failed and {were} repeated", counted(*retries, "request"))?;
         if left.pending > 0 {
             let megabytes = left.pending_bytes as f64 / 1e6;
-            write!(f, "\n{} recordings ({megabytes:.1} MB) are left in {directory}", left.pending)?;
+            let are = agreeing(left.pending, "is", "are");
+            write!(
+                f,
+                "\n{} ({megabytes:.1} MB) {are} left in {directory}",
+                counted(left.pending, "recording")
+            )?;
             if let Some(cause) = &left.cause {
                 write!(f, " ({cause})")?;
             }
@@ -60,29 +68,32 @@ impl fmt::Display for Summary {
             )?;
         }
         if left.not_unlinked > 0 {
-            let count = left.not_unlinked;
+            let (recordings, are) =
+                (counted(left.not_unlinked, "recording"), agreeing(left.not_unlinked, "is", "are"));
             write!(
                 f,
-                "\n{count} recordings are uploaded and verified but could not be removed: let {directory} be writable"
+                "\n{recordings} {are} uploaded and verified but could not be removed: make {directory} writable"
             )?;
         }
         if left.quarantined > 0 {
-            let count = left.quarantined;
+            let (files, were) =
+                (counted(left.quarantined, "file"), agreeing(left.quarantined, "was", "were"));
             write!(
                 f,
-                "\n{count} files were moved to {directory}/{STATE_DIRECTORY}/quarantine: the lines above say why"
+                "\n{files} {were} moved to {directory}/{STATE_DIRECTORY}/quarantine: the lines above say why"
             )?;
         }
         if left.in_progress > 0 {
-            let count = left.in_progress;
+            let (files, were) =
+                (counted(left.in_progress, "file"), agreeing(left.in_progress, "was", "were"));
             write!(
                 f,
-                "\n{count} files were left alone: names that end in .part or .tmp or begin with a dot are in progress"
+                "\n{files} {were} left alone: names that end in .part or .tmp or begin with a dot are in progress"
             )?;
         }
         if left.left_open > 0 {
-            let count = left.left_open;
-            write!(f, "\n{count} unfinished uploads may be left in the bucket: the lines above name them")?;
+            let uploads = counted(left.left_open, "unfinished upload");
+            write!(f, "\n{uploads} may be left in the bucket, which the lines above name")?;
         }
         Ok(())
     }
@@ -109,8 +120,7 @@ mod tests {
         assert!(summary.is_complete());
         assert_eq!(
             summary.to_string(),
-            "20 recordings (500.0 MB) uploaded and verified in 1.2 s, 400.0 MB/s; 1 tries came to nothing and were \
-             made again"
+            "20 recordings (500.0 MB) uploaded and verified in 1.2 s, 400.0 MB/s; 1 request failed and was repeated"
         );
     }
 
@@ -133,14 +143,14 @@ mod tests {
         assert_eq!(
             summary.to_string().lines().collect::<Vec<_>>(),
             [
-                "0 recordings (0.0 MB) uploaded and verified in 1.2 s; 1 tries came to nothing and were made again",
+                "0 recordings (0.0 MB) uploaded and verified in 1.2 s; 1 request failed and was repeated",
                 "2 recordings (1.5 MB) are left in calls (S3 answered PutObject with 403 AccessDenied): run it again to \
                  go on. Among them: a.wav, b.wav",
                 "The directory \"deeper\" in calls could not be read: nothing in it was sent or counted",
-                "1 recordings are uploaded and verified but could not be removed: let calls be writable",
+                "1 recording is uploaded and verified but could not be removed: make calls writable",
                 "4 files were moved to calls/.recording-uploader/quarantine: the lines above say why",
                 "3 files were left alone: names that end in .part or .tmp or begin with a dot are in progress",
-                "5 unfinished uploads may be left in the bucket: the lines above name them",
+                "5 unfinished uploads may be left in the bucket, which the lines above name",
             ]
         );
     }

@@ -1,5 +1,7 @@
 //! The termination message: what an uploader leaves behind when its pod ends.
 
+use crate::api::{agreeing, counted};
+
 /// Longest termination message, in bytes, that the kubelet keeps.
 const LONGEST_MESSAGE: usize = 4096;
 
@@ -46,8 +48,12 @@ pub fn termination_message(left: &Leftover) -> String {
             }
             Some(volume) => format!("they are in the pod's {volume} volume, which is deleted with the pod"),
         };
-        let (files, bytes) = (left.pending, left.pending_bytes);
-        sentences.push(format!("{files} recordings ({bytes} bytes) are not uploaded{cause}: {fate}"));
+        sentences.push(format!(
+            "{} ({}) {} not uploaded{cause}: {fate}",
+            counted(left.pending, "recording"),
+            counted(left.pending_bytes, "byte"),
+            agreeing(left.pending, "is", "are")
+        ));
     }
     if let Some(directory) = &left.unread {
         sentences.push(format!(
@@ -56,28 +62,30 @@ pub fn termination_message(left: &Leftover) -> String {
     }
     if left.in_progress > 0 {
         sentences.push(format!(
-            "{} files still have names of recordings in progress (.part, .tmp or a leading dot) and were not uploaded",
-            left.in_progress
+            "{} with a name of a recording in progress (.part, .tmp or a leading dot) {} not uploaded",
+            counted(left.in_progress, "file"),
+            agreeing(left.in_progress, "was", "were")
         ));
     }
     if left.quarantined > 0 {
         sentences.push(format!(
-            "{} files were moved to {}/quarantine in the spool; the log says why",
-            left.quarantined,
+            "{} {} moved to {}/quarantine in the spool; the log says why",
+            counted(left.quarantined, "file"),
+            agreeing(left.quarantined, "was", "were"),
             super::STATE_DIRECTORY
         ));
     }
     if left.not_unlinked > 0 {
         sentences.push(format!(
-            "{} recordings are uploaded and verified but could not be unlinked (SpoolNotWritable)",
-            left.not_unlinked
+            "{} {} uploaded and verified but could not be unlinked (SpoolNotWritable)",
+            counted(left.not_unlinked, "recording"),
+            agreeing(left.not_unlinked, "is", "are")
         ));
     }
     if left.left_open > 0 {
         sentences.push(format!(
-            "{} uploads in parts may be left in the bucket; a lifecycle rule with AbortIncompleteMultipartUpload \
-             removes them",
-            left.left_open
+            "{} may be left in the bucket; a lifecycle rule with AbortIncompleteMultipartUpload removes what is left",
+            counted(left.left_open, "unfinished multipart upload")
         ));
     }
     if !left.examples.is_empty() {
@@ -120,7 +128,7 @@ mod tests {
             termination_message(&left),
             "2 recordings (300 bytes) are not uploaded (the destination is Paused: Suspended): they last as long as \
              the spool volume does. the directory \"2026\" of the spool could not be read: what is in it was not \
-             uploaded, nor counted here. 1 files were moved to .recording-uploader/quarantine in the spool; the log says \
+             uploaded, nor counted here. 1 file was moved to .recording-uploader/quarantine in the spool; the log says \
              why. not uploaded are, among others: a.wav, b.wav"
         );
     }

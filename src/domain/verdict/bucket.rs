@@ -123,7 +123,7 @@ fn read(
         return failed(
             Reason::WrongRegion,
             format!("bucket {bucket} is in {region}, not in {}", spec.region),
-            format!("Set spec.region to {region}"),
+            format!("Set spec.region to {region}. {}", or_another_bucket(spec)),
         );
     }
     let elsewhere = [
@@ -136,7 +136,10 @@ fn read(
         return failed(
             Reason::WrongRegion,
             format!("bucket {bucket} is not in {}", spec.region),
-            format!("Set spec.region to the bucket's region: aws s3api head-bucket --bucket {bucket}"),
+            format!(
+                "Set spec.region to the bucket's region: aws s3api head-bucket --bucket {bucket}. {}",
+                or_another_bucket(spec)
+            ),
         );
     }
     let action = refusal.denied_action.as_deref().unwrap_or_default();
@@ -260,6 +263,14 @@ fn denied(call: BucketCall, spec: &RecordingDestinationSpec, texts: &Texts) -> C
             format!("Uploads do not need it. {}", role_policy(texts)),
         ),
     }
+}
+
+/// The bucket may be what is wrong, which only the customer can change.
+fn or_another_bucket(spec: &RecordingDestinationSpec) -> String {
+    format!(
+        "If the recordings have to be in {}, the customer creates a bucket there, and spec.bucket names it",
+        spec.region
+    )
 }
 
 fn failed(reason: Reason, message: String, remedy: String) -> CheckOutcome {

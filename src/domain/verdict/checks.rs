@@ -49,6 +49,16 @@ pub(super) fn set_claim_check(checks: &mut Vec<Check>, standing: Option<&Result<
     });
 }
 
+/// Puts what failed before what passed: `kubectl describe` shows all steps, on more lines than a screen has.
+pub(super) fn put_failed_first(checks: &mut [Check]) {
+    checks.sort_by_key(|check| match check.result {
+        CheckResult::Failed => 0,
+        CheckResult::Inconclusive => 1,
+        CheckResult::Passed => 2,
+        CheckResult::Skipped => 3,
+    });
+}
+
 /// The message of a claim that comes first.
 pub(super) const CLAIM_IS_FIRST: &str =
     "no other destination has an earlier claim, and the namespace may use the account";

@@ -181,47 +181,6 @@ pub(super) fn carry_over(status: &mut RecordingDestinationStatus, generation: i6
     }
 }
 
-/// Sets `Delivering` from the uploaders' reports in the status.
-pub(super) fn set_delivering(
-    status: &mut RecordingDestinationStatus,
-    reported: &RecordingDestinationStatus,
-    generation: i64,
-    now: Timestamp,
-) {
-    let (value, reason, message) = delivering(reported);
-    set(status, ConditionType::Delivering, value, reason, message, generation, now);
-}
-
-/// Whether the status has reports that `Delivering` does not reflect.
-pub(super) fn reports_are_new(status: &RecordingDestinationStatus) -> bool {
-    let (value, reason, _) = delivering(status);
-    find(status, ConditionType::Delivering)
-        .is_none_or(|shown| shown.status != value || shown.reason != reason.to_string())
-}
-
-/// The message has no numbers, which would change it at each report; `status.uploaders` has them.
-fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, &'static str) {
-    let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let is_reported = |reason: Reason| items.iter().any(|item| item.reason == reason.to_string());
-    if is_reported(Reason::SpoolNearlyFull) {
-        let message = "the volume of a spool is 90 % full or more: nothing is ever dropped from it, and a full one keeps \
-                       its recorder from writing; status.uploaders names the pods";
-        ("False", Reason::SpoolNearlyFull, message)
-    } else if is_reported(Reason::UploadsLate) {
-        let message = "recordings have waited in a spool for over 15 minutes; they are kept and tried again, and \
-                       status.uploaders names the pods";
-        ("False", Reason::UploadsLate, message)
-    } else if !items.is_empty() {
-        let message = "files that could not be sent as they are were put aside in a spool; status.uploaders names the \
-                       pods, whose logs say why";
-        ("False", Reason::RecordingsQuarantined, message)
-    } else if reported.last_upload_time.is_some() {
-        ("True", Reason::Delivered, "recordings arrive, and no uploader is late or has files in quarantine")
-    } else {
-        ("Unknown", Reason::NotYetReported, "no uploader has reported an upload yet")
-    }
-}
-
 /// Whether a check that counts is inconclusive.
 pub(super) fn is_inconclusive(status: &RecordingDestinationStatus, mode: EnforcementMode) -> bool {
     let counts = |check: &Check| {
@@ -247,7 +206,7 @@ fn remove(status: &mut RecordingDestinationStatus, kind: ConditionType) {
 }
 
 /// Sets a condition; `lastTransitionTime` moves only when the status flips.
-fn set(
+pub(super) fn set(
     status: &mut RecordingDestinationStatus,
     kind: ConditionType,
     value: &str,

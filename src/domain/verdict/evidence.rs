@@ -43,7 +43,8 @@ pub enum SecretObservation {
     NotFound,
     /// A Secret of another type, whose value was dropped unread.
     TypeMismatch,
-    KeyMissing,
+    /// It has only these keys.
+    KeyMissing(Vec<String>),
     /// A Secret of more than [`LARGEST_SECRET`] bytes, of which no value was read.
     TooLarge,
     /// A value that is not an External ID.

@@ -6,6 +6,7 @@
 mod bucket;
 mod checks;
 mod conditions;
+mod delivering;
 mod digest;
 mod events;
 mod evidence;
@@ -62,7 +63,7 @@ pub fn judge(
         status.last_handled_revalidate = recent::requested_revalidation(destination).map(str::to_owned);
     }
     // These fields belong to the broker, and server-side apply must not claim them.
-    (status.uploaders, status.last_upload_time) = (None, None);
+    status = status.of_controller();
 
     if !has_same_target(destination, recent) {
         status.established_time = None;
@@ -105,7 +106,8 @@ pub fn judge(
     }
     status.established_target =
         status.established_time.is_some().then(|| digest::hexadecimal(digest::target(&destination.spec)));
-    conditions::set_delivering(&mut status, &previous, generation, now);
+    delivering::set_delivering(&mut status, &previous, generation, now);
+    checks::put_failed_first(&mut status.checks);
     let transitions = events::transitions(&previous, &status);
     Verdict { status, transitions }
 }

@@ -2,7 +2,7 @@
 
 use super::evidence::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
 use super::findings::{CheckOutcome, Conclusion, Findings, inconclusive, unclear_refusal};
-use crate::api::{Answer, CheckName, CheckResult, ConditionType, Reason};
+use crate::api::{Answer, CheckName, CheckResult, ConditionType, Reason, RecordingDestination};
 
 pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) -> CheckOutcome {
     let refusal = match &evidence.assumed {
@@ -72,6 +72,28 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
             refusal.status
         )),
     }
+}
+
+/// Names the Secret as the likely cause, where the role was assumed with an earlier content of it, or with another Secret.
+pub(super) fn suspect_the_secret(denied: &mut CheckOutcome, destination: &RecordingDestination) {
+    let proved = destination.status.as_ref().and_then(|status| status.external_id_secret_ref.as_ref());
+    let (Some(proved), named) = (proved, &destination.spec.external_id_secret_ref) else { return };
+    let name = &named.name;
+    let change = match proved == named {
+        true => format!("Secret {name} has changed since the role was last assumed"),
+        false => format!(
+            "the role was last assumed with key {} of Secret {}, and spec.externalIDSecretRef now names key {} of Secret {name}",
+            proved.key, proved.name, named.key
+        ),
+    };
+    denied.message = format!(
+        "{change}: its External ID is probably not the one that the role's trust policy asks for. {}",
+        denied.message
+    );
+    denied.remedy = format!(
+        "Put the External ID that the customer has put into the trust policy into Secret {name}. If the new one is right:\n{}",
+        denied.remedy
+    );
 }
 
 pub(super) fn enforced(findings: &mut Findings, enforcement: &Enforcement, texts: &Texts) {

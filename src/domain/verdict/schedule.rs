@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{find, is_inconclusive, reports_are_new};
+use super::conditions::{find, is_inconclusive};
+use super::delivering::reports_are_new;
 use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
 use super::findings::leave_objects;
 use super::recent::{Recent, requested_revalidation};

@@ -4,13 +4,17 @@ use super::evidence::{LARGEST_SECRET, SecretObservation};
 use super::findings::{CheckOutcome, Conclusion};
 use crate::api::{Reason, RecordingDestination};
 
+/// Keys of a Secret that a message names.
+const SHOWN_KEYS: usize = 10;
+
 pub(super) fn read(destination: &RecordingDestination, observation: &SecretObservation) -> CheckOutcome {
     let reference = &destination.spec.external_id_secret_ref;
     let (name, key) = (&reference.name, &reference.key);
     let namespace = destination.metadata.namespace.as_deref().unwrap_or_default();
+    // The shell reads the value unseen, so that it is in no history, and without a newline, as nothing trims it.
     let create = format!(
-        "kubectl create secret generic {name} --namespace {namespace} --type=recordings.revenue.io/external-id \
-         --from-literal={key}='<your External ID>'"
+        "read -rs ID && printf %s \"$ID\" | kubectl create secret generic {name} --namespace {namespace} \
+         --type=recordings.revenue.io/external-id --from-file={key}=/dev/stdin"
     );
     let failed = |reason, message: String, remedy: String| {
         CheckOutcome::new(Conclusion::Refuted, reason, message, remedy)
@@ -25,7 +29,7 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
         SecretObservation::NotFound => failed(
             Reason::SecretNotFound,
             format!("Secret {name} does not exist in namespace {namespace}"),
-            format!("Create it:\n{create}"),
+            format!("Create it, and type the External ID, which the shell does not show:\n{create}"),
         ),
         SecretObservation::TypeMismatch => failed(
             Reason::SecretTypeMismatch,
@@ -34,9 +38,9 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
                 "A Secret's type cannot be changed; re-create it:\nkubectl delete secret {name} --namespace {namespace}\n{create}"
             ),
         ),
-        SecretObservation::KeyMissing => failed(
+        SecretObservation::KeyMissing(keys) => failed(
             Reason::SecretKeyMissing,
-            format!("Secret {name} has no key {key}"),
+            format!("Secret {name} has no key {key}; it has {}", in_words(keys)),
             format!("Put the External ID under {key}, or name the right key in spec.externalIDSecretRef.key"),
         ),
         SecretObservation::TooLarge => failed(
@@ -73,5 +77,18 @@ pub(super) fn read(destination: &RecordingDestination, observation: &SecretObser
             format!("the value of {key} in Secret {name} is not an External ID: {rule}"),
             "Put the value exactly as it stands in the role's trust policy; it is not trimmed".to_owned(),
         ),
+    }
+}
+
+/// The keys of a Secret, as far as a message has room for them.
+fn in_words(keys: &[String]) -> String {
+    let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    match names.len() {
+        0 => "none".to_owned(),
+        many if many > SHOWN_KEYS => {
+            format!("{} and {} more", names[..SHOWN_KEYS].join(", "), many - SHOWN_KEYS)
+        }
+        _ => names.join(", "),
     }
 }

@@ -51,8 +51,11 @@ pub(super) fn find(
         }
         return findings;
     };
-    let assumed = role::assumed(&destination.spec.role_arn, evidence, texts);
+    let mut assumed = role::assumed(&destination.spec.role_arn, evidence, texts);
     let conclusion = assumed.conclusion;
+    if assumed.reason == Reason::AssumeRoleDenied && !findings.same_external_id {
+        role::suspect_the_secret(&mut assumed, destination);
+    }
     findings.decide(CheckName::AssumeRole, ConditionType::RoleAssumable, assumed);
 
     match (&evidence.enforcement, conclusion) {

@@ -12,6 +12,10 @@ use crate::api::{DeliveryState, DestinationDocument};
 use crate::domain::delivery::pause_after_refusals;
 use crate::uploader::broker::{Broker, BrokerReply};
 
+/// What the broker's refusal means. It does not say which of these it is.
+const NOT_SERVED: &str =
+    "the broker serves this pod no destination: the destination was deleted, or this pod may not use it";
+
 /// Least time between two requests to a broker that answers.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The same where it cannot be reached. Jitter adds up to half as much.
@@ -54,7 +58,7 @@ pub async fn follow<B: Broker>(
                 let reason = document.reason.unwrap_or_else(|| "no reason was given".to_owned());
                 Some(DestinationState::Paused(format!("the destination is paused: {reason}")))
             }
-            BrokerReply::Refused => Some(DestinationState::Paused("the broker refuses this pod".to_owned())),
+            BrokerReply::Refused => Some(DestinationState::Paused(NOT_SERVED.to_owned())),
             BrokerReply::Unavailable(error) => {
                 if is_reachable {
                     tracing::warn!(error, "cannot reach the broker; its last answer stands");

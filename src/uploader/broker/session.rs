@@ -14,6 +14,9 @@ use crate::secret::SessionCredentials;
 use crate::uploader::broker::{Broker, BrokerReply};
 use crate::uploader::storage::Storage;
 
+/// What the broker's refusal of credentials means. It does not say which of these it is.
+const NO_CREDENTIALS: &str = "the broker gives no credentials: the destination is not Ready or was deleted, or this pod may not use it";
+
 /// Pause after a broker that failed, while the current session still serves.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -94,7 +97,7 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
             (BrokerReply::Unavailable(cause), _) => Err(self.failed(format!("no credentials: {cause}"))),
             (BrokerReply::Refused, current) => {
                 *current = None;
-                Err(self.failed("the broker refuses credentials for this pod".to_owned()))
+                Err(self.failed(NO_CREDENTIALS.to_owned()))
             }
         }
     }

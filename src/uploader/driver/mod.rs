@@ -223,15 +223,16 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.report.send_replace(Some(DeliveryReport {
             pending_files: pending.files as u64,
             oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
+            pending_bytes: pending.bytes,
             quarantined,
             volume_used_percent: self.disk.used_percent,
             last_upload_time: *last_upload,
-            was_in_trouble: false,
+            ..DeliveryReport::default()
         }));
     }
 
     fn begin_to_drain(&mut self) {
-        tracing::info!("shutting down; sending what is left");
+        tracing::info!("sending what is in the spool, then ending");
         self.drain = Drain::Walking(0);
         self.context.sessions.request_renewal();
         if let Some(bandwidth) = &self.context.bandwidth {

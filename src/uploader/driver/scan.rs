@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::domain::delivery::{NEARLY_FULL, remedy_to_watch};
+use crate::api::NEARLY_FULL;
+use crate::domain::delivery::remedy_to_watch;
 use crate::uploader::spool::Spool;
 use crate::uploader::spool::disk_usage::DiskUsage;
 use crate::uploader::spool::watcher::{SpoolEvent, SpooledFile, WalkResult, Watcher};

@@ -111,7 +111,7 @@ impl CircuitBreaker {
     /// Why nothing is sent.
     pub fn why_not(&self) -> Option<&str> {
         match &self.state {
-            DestinationState::Unknown => Some("the broker has not been reached"),
+            DestinationState::Unknown => Some("the destination is not known yet"),
             DestinationState::Paused(reason) => Some(reason),
             DestinationState::Active(_) => self.open.as_ref().map(|open| open.why.as_str()),
         }

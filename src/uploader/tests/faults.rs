@@ -182,7 +182,7 @@ async fn asked_to_end_it_drains_and_says_meanwhile_what_is_left() {
         assert!(!bench.drains().await, "it must not end with a recording in the spool");
         assert_eq!(
             bench.termination_message(),
-            "1 recordings (5 bytes) are not uploaded (the destination is paused: Suspended): they last as long as \
+            "1 recording (5 bytes) is not uploaded (the destination is paused: Suspended): they last as long as \
              the spool volume does. not uploaded are, among others: a.wav"
         );
         bench.start();
@@ -223,7 +223,7 @@ async fn what_cannot_be_unlinked_is_uploaded_once_and_delays_no_shutdown() {
         assert_eq!(bench.calls(), ["PUT calls/a.wav"]);
         assert!(bench.drains().await);
         assert!(
-            bench.termination_message().contains("1 recordings are uploaded and verified but could not be")
+            bench.termination_message().contains("1 recording is uploaded and verified but could not be")
         );
     })
     .await;

@@ -20,7 +20,7 @@ use crate::uploader::transfer::outcome::{Outcome, Stop};
 use crate::uploader::transfer::put::put;
 use crate::uploader::transfer::verify::Arrival;
 
-/// Time between two looks whether a companion's media file is there.
+/// Time between two checks whether the media file of a companion is there.
 const UNTIL_MEDIA_IS_THERE: Duration = Duration::from_secs(5);
 
 /// Takes one recording as far as it goes.

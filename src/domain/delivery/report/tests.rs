@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::{PolicyType, RefusedCall};
 
 fn at(time: &str) -> Timestamp {
     format!("2026-01-01T{time}Z").parse().unwrap()
@@ -8,6 +9,16 @@ fn at(time: &str) -> Timestamp {
 fn report(pending: u64, oldest: &str, quarantined: u64) -> DeliveryReport {
     let oldest_pending_time = (pending > 0).then(|| at(oldest));
     DeliveryReport { pending_files: pending, oldest_pending_time, quarantined, ..DeliveryReport::default() }
+}
+
+fn denied() -> UploadRefusal {
+    UploadRefusal {
+        call: RefusedCall::PutObject,
+        status: 403,
+        code: "AccessDenied".into(),
+        policy: Some(PolicyType::ResourcePolicy),
+        files: 3,
+    }
 }
 
 fn late() -> DeliveryReport {
@@ -38,8 +49,11 @@ fn pods(status: &RecordingDestinationStatus) -> (i64, Vec<&str>) {
 }
 
 #[test]
-fn an_uploader_is_in_trouble_when_late_quarantining_or_nearly_full() {
+fn what_keeps_an_uploader_from_delivering_is_its_cause_if_known() {
     let filled = |volume_used_percent| DeliveryReport { volume_used_percent, ..report(0, "", 0) };
+    let kept = |report| DeliveryReport { not_removed: 2, ..report };
+    let refused = |report| DeliveryReport { refusal: Some(denied()), ..report };
+    let fault = |fault| DeliveryReport { spool: Some(fault), ..refused(filled(95)) };
     let (late, quarantined) = (Some(Reason::UploadsLate), Some(Reason::RecordingsQuarantined));
     let since = |time| DeliveryReport { oldest_pending_time: Some(time), ..report(1, "11:59:59", 0) };
     let table = [
@@ -53,6 +67,10 @@ fn an_uploader_is_in_trouble_when_late_quarantining_or_nearly_full() {
         ("both", report(1, "11:45:00", 1), late),
         ("a volume 89 % full", filled(89), None),
         ("a volume 90 % full", filled(90), Some(Reason::SpoolNearlyFull)),
+        ("two cannot be removed, and the volume fills", kept(filled(95)), Some(Reason::SpoolNotWritable)),
+        ("S3 refuses, and the volume fills", refused(kept(filled(95))), Some(Reason::PutObjectDenied)),
+        ("another uploader has the spool", fault(SpoolFault::InUse), Some(Reason::SpoolInUse)),
+        ("a spool that cannot be read", fault(SpoolFault::Unusable), Some(Reason::SpoolUnusable)),
     ];
     for (what, report, expected) in table {
         assert_eq!(trouble(&report, at("12:00:00")), expected, "{what}");

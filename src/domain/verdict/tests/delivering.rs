@@ -1,13 +1,16 @@
 //! What uploaders report, in the conditions.
 
 use super::*;
-use crate::api::{Uploader, Uploaders};
+use crate::api::{Uploader, UploaderRefusal, Uploaders};
 
 fn uploader(reason: Reason) -> Uploader {
     Uploader {
         pod: "recorder-0".into(),
         uid: "u".into(),
         reason: reason.to_string(),
+        refusal: None,
+        not_removed: 0,
+        volume_nearly_full: false,
         pending_files: 1,
         oldest_pending_time: None,
         quarantined: 0,
@@ -29,7 +32,8 @@ fn reported(reasons: &[Reason], uploaded: bool) -> RecordingDestination {
 fn delivering_follows_the_reports_and_ready_does_not_depend_on_it() {
     let (late, quarantines) = (Reason::UploadsLate, Reason::RecordingsQuarantined);
     let full = Reason::SpoolNearlyFull;
-    let table: [(&str, &[Reason], bool, &str, Reason); 8] = [
+    let (unusable, kept, denied) = (Reason::SpoolUnusable, Reason::SpoolNotWritable, Reason::PutObjectDenied);
+    let table: [(&str, &[Reason], bool, &str, Reason); 12] = [
         ("never heard of", &[], false, "Unknown", Reason::NotYetReported),
         ("uploaded", &[], true, "True", Reason::Delivered),
         ("one late, never uploaded", &[late], false, "False", late),
@@ -38,6 +42,10 @@ fn delivering_follows_the_reports_and_ready_does_not_depend_on_it() {
         ("one nearly full", &[full], true, "False", full),
         ("one late, another nearly full", &[late, full], true, "False", full),
         ("one late, another quarantines", &[quarantines, late], true, "False", late),
+        ("one cannot remove, another is full", &[full, kept], true, "False", kept),
+        ("one refused, others late or full", &[late, full, denied], true, "False", denied),
+        ("one cannot use its spool", &[denied, unusable, late], true, "False", unusable),
+        ("one cannot use its spool, never uploaded", &[unusable], false, "False", unusable),
     ];
     for (what, reasons, uploaded, value, reason) in table {
         let verdict = judge(&reported(reasons, uploaded), &Evidence::Reported, &texts(), None, now());
@@ -82,4 +90,23 @@ fn another_reason_is_published_though_delivering_stays_false() {
     let mut quarantines = reported(&[Reason::RecordingsQuarantined], true);
     quarantines.status.as_mut().unwrap().conditions = verdict.status.conditions;
     assert_eq!(due(&quarantines, None, "aws", now()), Due::ReportDelivery);
+}
+
+#[test]
+fn the_message_names_the_call_the_code_and_the_policy_that_denied() {
+    let mut destination = reported(&[Reason::PutObjectDenied], true);
+    let item = &mut destination.status.as_mut().unwrap().uploaders.as_mut().unwrap().items[0];
+    item.refusal = Some(UploaderRefusal {
+        call: "PutObject".into(),
+        code: "AccessDenied".into(),
+        policy: Some("VPCEndpointPolicy".into()),
+    });
+    item.volume_nearly_full = true;
+    let verdict = judge(&destination, &Evidence::Reported, &texts(), None, now());
+    let said = verdict.status.conditions.iter().find(|c| c.type_ == "Delivering").unwrap();
+    assert_eq!(
+        said.message,
+        "AWS refuses PutObject with AccessDenied, denied by a policy of type VPCEndpointPolicy; recordings are kept and \
+         tried again; the volume of a spool is 90 % full or more; status.uploaders names the pods"
+    );
 }

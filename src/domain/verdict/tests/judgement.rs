@@ -64,7 +64,9 @@ fn the_wrong_region_is_answered_with_the_right_one() {
     let (secret, role) = bucket(BucketCall::PutObject, elsewhere("eu-west-1"));
     let verdict = validate(&destination(), secret, role, now());
     let check = verdict.status.checks.iter().find(|c| c.name == "PutObject").unwrap();
-    assert_eq!(check.remedy, "Set spec.region to eu-west-1");
+    assert!(check.remedy.starts_with("Set spec.region to eu-west-1. "), "{}", check.remedy);
+    assert!(check.remedy.contains("have to be in us-east-1, the customer"), "{}", check.remedy);
+    assert_eq!(Reason::WrongRegion.side(), Some(crate::api::Side::Tenant));
     assert_eq!(verdict.status.bucket_region.as_deref(), Some("eu-west-1"));
 }
 

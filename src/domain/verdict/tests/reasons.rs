@@ -28,7 +28,7 @@ fn each_failure_has_its_own_reason() {
             "Unknown",
             ExternalIDsLimited,
         ),
-        ("no such key", secret(SecretObservation::KeyMissing), "False", SecretKeyMissing),
+        ("no such key", secret(SecretObservation::KeyMissing(Vec::new())), "False", SecretKeyMissing),
         ("a large Secret", secret(SecretObservation::TooLarge), "False", ExternalIDMalformed),
         ("not an External ID", secret(SecretObservation::Malformed(malformed)), "False", ExternalIDMalformed),
         (

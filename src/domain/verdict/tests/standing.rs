@@ -23,7 +23,7 @@ fn what_a_refusing_role_hides_is_unknown_and_its_checks_are_removed() {
             assert_eq!(shown(&verdict, kind), ("Unknown".into(), reason.to_string()), "{what}: {kind}");
         }
         let lines: Vec<_> = verdict.status.checks.iter().map(|check| check.name.as_str()).collect();
-        assert_eq!(lines, ["ExternalIDSecret", "AssumeRole"], "{what}");
+        assert_eq!(lines, ["AssumeRole", "ExternalIDSecret"], "{what}: what failed comes first");
     }
 }
 

@@ -84,3 +84,73 @@ fn a_long_note_is_cut_at_1024_bytes_and_says_where_the_rest_is() {
         assert!(cut.ends_with("… (see status.checks)"), "{cut}");
     }
 }
+
+#[test]
+fn the_failed_check_is_the_first() {
+    let (secret, role) = bucket(BucketCall::GetObject, refused(403, "AccessDenied"));
+    let checks = validate(&destination(), secret, role, now()).status.checks;
+    let failed: Vec<_> = checks.iter().map(|check| check.result == crate::api::CheckResult::Failed).collect();
+    assert!(failed[0] && !failed[failed.len() - 1] && failed.is_sorted_by(|a, b| a >= b), "{checks:?}");
+    let mut passed = checks.iter().filter(|check| check.result == crate::api::CheckResult::Passed);
+    assert!(passed.all(|check| check.message.len() <= 120), "what passed is said shortly: {checks:?}");
+}
+
+#[test]
+fn a_secret_without_the_key_is_told_which_keys_it_has() {
+    let many: Vec<String> = (10..23).map(|number| format!("key-{number}")).collect();
+    for (keys, words) in [
+        (vec![], "no key externalID; it has none"),
+        (vec!["id".to_owned(), "external-id".to_owned()], "no key externalID; it has external-id, id"),
+        (many, "key-19 and 3 more"),
+    ] {
+        let status = validate(&destination(), SecretObservation::KeyMissing(keys), None, now()).status;
+        assert!(status.checks[0].message.ends_with(words), "{}", status.checks[0].message);
+    }
+}
+
+#[test]
+fn no_remedy_puts_an_external_id_into_the_shells_history() {
+    for missing in [SecretObservation::NotFound, SecretObservation::TypeMismatch, SecretObservation::TooLarge]
+    {
+        let status = validate(&destination(), missing, None, now()).status;
+        let remedy = &status.checks[0].remedy;
+        assert!(!remedy.contains("--from-literal") && remedy.contains("/dev/stdin"), "{remedy}");
+    }
+}
+
+#[test]
+fn a_denial_after_an_edit_of_the_secret_names_the_secret() {
+    let denied = |before: &RecordingDestination, version: &str, known| {
+        let mut role = sound();
+        role.assumed = refused(403, "AccessDenied");
+        role.platform = Platform::AsConfigured;
+        (role.enforcement, role.bucket) = (None, None);
+        let secret = SecretObservation::Resolved { version: version.to_owned(), known };
+        let status = validate(before, secret, Some(role), now()).status;
+        status.checks.into_iter().find(|check| check.name == "AssumeRole").unwrap()
+    };
+    let proved = proved();
+    let version = proved.status.as_ref().unwrap().external_id_secret_version.clone().unwrap();
+    let mut of_another_secret = proved.clone();
+    of_another_secret.spec.external_id_secret_ref.name = "renewed".to_owned();
+    for (what, before, version, known, words) in [
+        ("edited", &proved, "edited", false, Some("has changed since the role was last assumed")),
+        ("labelled", &proved, "labelled", true, None),
+        ("as it was", &proved, version.as_str(), true, None),
+        (
+            "another Secret",
+            &of_another_secret,
+            "1",
+            false,
+            Some("now names key externalID of Secret renewed"),
+        ),
+        ("never proved", &destination(), "1", false, None),
+    ] {
+        let check = denied(before, version, known);
+        assert_eq!(check.reason, Reason::AssumeRoleDenied.to_string(), "{what}");
+        let suspects = check.message.contains("is probably not the one");
+        assert_eq!(suspects, words.is_some(), "{what}: {}", check.message);
+        assert!(words.is_none_or(|words| check.message.contains(words)), "{what}: {}", check.message);
+        assert_eq!(check.remedy.starts_with("Put the External ID that the customer"), suspects, "{what}");
+    }
+}

@@ -78,3 +78,19 @@ fn without_the_flag_a_link_takes_the_name_and_both_names_of_one_file_are_no_conf
     rename().unwrap();
     assert_eq!((a.exists(), fs::read_to_string(&b).unwrap().as_str()), (false, "a"));
 }
+
+/// `make test-long` mounts a FUSE file system: its mount point, and the directory behind it, which another node would write.
+#[test]
+fn on_fuse_a_lease_says_nothing_of_writers_on_other_nodes() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (Some(mount), Some(backing)) =
+        (variable("RECORDINGS_TEST_FUSE_MOUNT"), variable("RECORDINGS_TEST_FUSE_BACKING"))
+    else {
+        eprintln!("left out: `make test-long` runs it");
+        return;
+    };
+    let _writer = File::create(Path::new(&backing).join("a.wav")).unwrap();
+    let seen = File::open(Path::new(&mount).join("a.wav")).unwrap();
+    assert_eq!(ask_for_lease(&seen), Lease::Granted, "the kernel of this node knows of no writer");
+    assert_eq!(probe_lease(&seen), Lease::Remote);
+}

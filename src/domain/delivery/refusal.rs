@@ -1,0 +1,74 @@
+//! What a refusal that an uploader meets is called, until a validation has found the cause.
+
+use crate::api::{Reason, RefusedCall, UploadRefusal};
+
+/// Longest error code that is kept. AWS's have at most 50 letters.
+const LONGEST_CODE: usize = 64;
+
+/// The reason that fits best. AWS does not say of a refused put whether the ACL or the put itself is denied; the
+/// validation that follows tells them apart.
+pub fn refusal_reason(refusal: &UploadRefusal) -> Reason {
+    let is_read = matches!(refusal.call, RefusedCall::HeadObject | RefusedCall::GetObject);
+    match (refusal.call, refusal.code.as_str()) {
+        (RefusedCall::AssumeRole, "RegionDisabledException") => Reason::STSRegionDisabled,
+        (RefusedCall::AssumeRole, _) => Reason::AssumeRoleDenied,
+        (_, "NoSuchBucket") => Reason::BucketNotFound,
+        (
+            _,
+            "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+        ) => Reason::WrongRegion,
+        (_, "AccessControlListNotSupported") => Reason::ACLDenied,
+        (_, "KMS.DisabledException" | "KMS.NotFoundException" | "KMS.KMSInvalidStateException") => {
+            Reason::KMSKeyUnusable
+        }
+        (_, code) if code.starts_with("KMS.") => Reason::KMSAccessDenied,
+        _ if refusal.status == 403 && is_read => Reason::GetObjectDenied,
+        _ if refusal.status == 403 => Reason::PutObjectDenied,
+        _ => Reason::UploadRefused,
+    }
+}
+
+/// An error code as a status may show it. A pod may send anything as one.
+pub(super) fn shown_code(code: &str) -> String {
+    let is_of_codes = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    code.chars().filter(is_of_codes).take(LONGEST_CODE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_reason_that_a_validation_would_give_it() {
+        use RefusedCall::*;
+        for (call, status, code, expected) in [
+            (AssumeRole, 403, "AccessDenied", Reason::AssumeRoleDenied),
+            (AssumeRole, 403, "RegionDisabledException", Reason::STSRegionDisabled),
+            (PutObject, 403, "AccessDenied", Reason::PutObjectDenied),
+            (CreateMultipartUpload, 403, "AccessDenied", Reason::PutObjectDenied),
+            (HeadObject, 403, "", Reason::GetObjectDenied),
+            (GetObject, 403, "AccessDenied", Reason::GetObjectDenied),
+            (PutObject, 404, "NoSuchBucket", Reason::BucketNotFound),
+            (PutObject, 301, "PermanentRedirect", Reason::WrongRegion),
+            (PutObject, 400, "AuthorizationHeaderMalformed", Reason::WrongRegion),
+            (PutObject, 400, "AccessControlListNotSupported", Reason::ACLDenied),
+            (PutObject, 400, "KMS.DisabledException", Reason::KMSKeyUnusable),
+            (PutObject, 403, "KMS.AccessDeniedException", Reason::KMSAccessDenied),
+            (PutObject, 400, "InvalidRequest", Reason::UploadRefused),
+            (Other, 409, "SomethingNew", Reason::UploadRefused),
+        ] {
+            let refusal = UploadRefusal { call, status, code: code.to_owned(), policy: None, files: 1 };
+            assert_eq!(refusal_reason(&refusal), expected, "{call} {status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_shown_without_what_no_code_of_aws_has() {
+        assert_eq!(shown_code("KMS.DisabledException"), "KMS.DisabledException");
+        assert_eq!(shown_code("Access\u{1b}[31mDenied\n+49 170 1234567"), "Access31mDenied491701234567");
+        assert_eq!(shown_code(&"A".repeat(9_000)).len(), LONGEST_CODE);
+    }
+}

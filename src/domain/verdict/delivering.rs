@@ -1,0 +1,108 @@
+//! What uploaders report → the condition `Delivering`.
+
+use jiff::Timestamp;
+
+use super::conditions::{find, set};
+use crate::api::{ConditionType, Reason, RecordingDestinationStatus, Uploader, UploaderRefusal};
+
+/// Reasons of uploaders whose cause is not a refusal of AWS, the worst first.
+const AFTER_REFUSALS: [Reason; 5] = [
+    Reason::SpoolNotWritable,
+    Reason::SpoolNearlyFull,
+    Reason::UploadsLate,
+    Reason::UploaderSilent,
+    Reason::RecordingsQuarantined,
+];
+
+/// Sets `Delivering` from the uploaders' reports in the status.
+pub(super) fn set_delivering(
+    status: &mut RecordingDestinationStatus,
+    reported: &RecordingDestinationStatus,
+    generation: i64,
+    now: Timestamp,
+) {
+    let (value, reason, message) = delivering(reported);
+    set(status, ConditionType::Delivering, value, reason, &message, generation, now);
+}
+
+/// Whether the status has reports that `Delivering` does not reflect.
+pub(super) fn reports_are_new(status: &RecordingDestinationStatus) -> bool {
+    let (value, reason, message) = delivering(status);
+    find(status, ConditionType::Delivering).is_none_or(|shown| {
+        shown.status != value || shown.reason != reason.to_string() || shown.message != message
+    })
+}
+
+/// The message has no numbers, which would change it at each report; `status.uploaders` has them.
+fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, String) {
+    let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
+    let Some((item, reason)) =
+        items.iter().map(|item| (item, reason_of(item))).min_by_key(|(_, reason)| rank(*reason))
+    else {
+        return match reported.last_upload_time {
+            Some(_) => {
+                let message =
+                    "recordings arrive, and nothing that an uploader has reported keeps one waiting";
+                ("True", Reason::Delivered, message.to_owned())
+            }
+            None => ("Unknown", Reason::NotYetReported, "no uploader has reported an upload yet".to_owned()),
+        };
+    };
+    let mut message = message(item, reason);
+    if reason != Reason::SpoolNearlyFull && items.iter().any(|item| item.volume_nearly_full) {
+        message.push_str("; the volume of a spool is 90 % full or more");
+    }
+    ("False", reason, message + "; status.uploaders names the pods")
+}
+
+/// Of a reason that a later release gives, no more is known than that something is refused.
+fn reason_of(item: &Uploader) -> Reason {
+    item.reason.parse().unwrap_or(Reason::UploadRefused)
+}
+
+fn rank(reason: Reason) -> usize {
+    match reason {
+        Reason::SpoolUnusable => 0,
+        Reason::SpoolInUse => 1,
+        reason => AFTER_REFUSALS.iter().position(|other| *other == reason).map_or(2, |position| 3 + position),
+    }
+}
+
+fn message(item: &Uploader, reason: Reason) -> String {
+    let text = match reason {
+        Reason::SpoolUnusable => {
+            "a sidecar cannot use its spool and delivers nothing from it; how many recordings wait there is not known"
+        }
+        Reason::SpoolInUse => {
+            "another uploader holds the lock of a spool, and the sidecar of the pod waits for it"
+        }
+        Reason::SpoolNotWritable => {
+            "recordings are uploaded and verified, and a sidecar may not remove them from its spool, which fills"
+        }
+        Reason::SpoolNearlyFull => {
+            "the volume of a spool is 90 % full or more: nothing is ever deleted from it to make room, and when it is full \
+             the recorder's writes fail"
+        }
+        Reason::UploadsLate => {
+            "recordings have waited in a spool for over 15 minutes; they are kept and tried again"
+        }
+        Reason::UploaderSilent => {
+            "an uploader that had recordings to deliver has not reported for 15 minutes"
+        }
+        Reason::RecordingsQuarantined => {
+            "files that could not be sent as they are were moved to a spool's quarantine, and the log of the sidecar says why"
+        }
+        _ => return refused(item.refusal.as_ref()),
+    };
+    text.to_owned()
+}
+
+fn refused(refusal: Option<&UploaderRefusal>) -> String {
+    let Some(UploaderRefusal { call, code, policy }) = refusal else {
+        return "AWS refuses recordings; they are kept and tried again".to_owned();
+    };
+    let code = if code.is_empty() { String::new() } else { format!(" with {code}") };
+    let by =
+        policy.as_ref().map(|policy| format!(", denied by a policy of type {policy}")).unwrap_or_default();
+    format!("AWS refuses {call}{code}{by}; recordings are kept and tried again")
+}
