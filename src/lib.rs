@@ -6,6 +6,7 @@
 //! | room | holds | may use |
 //! |---|---|---|
 //! | [`api`] | the custom resource, condition types, reasons and checks, names, the answers of AWS | – |
+//! | `allocations` | the allocator of the tests, which counts | – |
 //! | [`secret`] | types that never show what they hold | – |
 //! | [`concurrency`] | how much is done at the same time, by key | – |
 //! | [`printable`] | text from outside as a terminal may show it | – |

@@ -196,7 +196,7 @@ async fn return_freed_memory() -> Infallible {
         unsafe {
             libc::malloc_trim(0);
         }
-        pause = Duration::from_secs(600);
+        pause = Duration::from_secs(60);
     }
 }
 

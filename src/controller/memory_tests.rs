@@ -12,6 +12,8 @@ use serde_json::json;
 
 use super::claims::Claims;
 use super::queue::Schedule;
+use super::reconcile::reconcile;
+use super::reconcile_tests;
 use crate::allocations::held;
 use crate::api::{Answer, BucketCall, RecordingDestination, Refusal, WrongCaller};
 use crate::cluster::{DestinationStore, NamespaceAccounts};
@@ -134,4 +136,15 @@ async fn a_proved_destination_takes_less_than_3_kib() {
     let proved = store.get(&Arc::new(("scale-00001".to_owned(), "destination-000017".to_owned()))).unwrap();
     assert!(proved.is_ready() && proved.status.unwrap().checks.len() > 10, "it is a typical one");
     assert!(each(of_claims_and_recent + of_store + of_schedule) < 3 << 10);
+}
+
+/// Thousands may wait for a permit at a time.
+#[tokio::test]
+async fn a_reconciliation_takes_little_while_it_waits() {
+    let suspended = || reconcile_tests::destination("7", true);
+    let (context, _) = reconcile_tests::context(suspended(), suspended());
+    let key = Arc::new(("tenant-acme".to_owned(), "acme".to_owned()));
+    let bytes = size_of_val(&reconcile(key, context));
+    println!("bytes of a reconciliation: {bytes}");
+    assert!(bytes < 4 << 10, "{bytes}");
 }

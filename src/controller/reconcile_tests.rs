@@ -22,7 +22,7 @@ use crate::domain::ownership::AccountBinding;
 use crate::domain::trust::Writes;
 use crate::domain::verdict::{EnforcementMode, Rules};
 
-fn destination(version: &str, suspend: bool) -> Value {
+pub(super) fn destination(version: &str, suspend: bool) -> Value {
     json!({
         "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
         "metadata": {
@@ -62,8 +62,8 @@ fn server(now: Value) -> (Client, Arc<Mutex<Vec<String>>>) {
     (Client::new(client, "default"), calls)
 }
 
-/// Reconciles it as the watch shows it, and returns the calls to the API server.
-async fn calls(seen: Value, now: Value) -> Vec<String> {
+/// What a reconciliation works with where the watch shows `seen`, and the calls to an API server that has `now`.
+pub(super) fn context(seen: Value, now: Value) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
     let (client, calls) = server(now);
     let destinations = DestinationStore::of([serde_json::from_value(seen).unwrap()]);
     let (namespaces, _) = NamespaceAccounts::watch(client.clone(), |_| {});
@@ -88,6 +88,12 @@ async fn calls(seen: Value, now: Value) -> Vec<String> {
         failures: Default::default(),
         destinations,
     };
+    (Arc::new(context), calls)
+}
+
+/// Reconciles it as the watch shows it, and returns the calls to the API server.
+async fn calls(seen: Value, now: Value) -> Vec<String> {
+    let (context, calls) = context(seen, now);
     let key = Arc::new(("tenant-acme".to_owned(), "acme".to_owned()));
     assert!(validate_if_due(&key, &context).await.unwrap().is_some(), "it comes again");
     calls.lock().unwrap().clone()

@@ -9,6 +9,7 @@ use arrows::{Arrows, arrows, circles};
 
 /// Room → what it may use of ours. A room's own modules are always its own to use.
 const RULES: &[(&str, &[&str])] = &[
+    ("allocations", &[]),
     ("api", &[]),
     ("secret", &[]),
     ("concurrency", &[]),
@@ -23,10 +24,24 @@ const RULES: &[(&str, &[&str])] = &[
     ("cluster", &["api", "secret", "printable", "domain"]),
     ("serve", &["telemetry"]),
     ("telemetry", &["printable"]),
-    ("controller", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
+    (
+        "controller",
+        &["allocations", "api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"],
+    ),
     (
         "webhook",
-        &["api", "secret", "concurrency", "printable", "domain", "aws", "cluster", "serve", "telemetry"],
+        &[
+            "allocations",
+            "api",
+            "secret",
+            "concurrency",
+            "printable",
+            "domain",
+            "aws",
+            "cluster",
+            "serve",
+            "telemetry",
+        ],
     ),
     ("broker", &["api", "secret", "concurrency", "domain", "aws", "cluster", "serve", "telemetry"]),
     ("uploader", &["api", "secret", "printable", "domain", "aws", "serve", "telemetry"]),
