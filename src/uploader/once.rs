@@ -113,7 +113,7 @@ pub async fn run_once(
     if lock.is_some() {
         tokio::select! {
             () = driver.drive(state, std::future::ready(())) => {}
-            never = follow(&*local, sender) => match never {},
+            never = follow(&*local, sender, std::future::pending()) => match never {},
             never = show(&metrics, &in_parts, &bar, began) => match never {},
             () = stop => {}
         }
