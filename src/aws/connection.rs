@@ -15,6 +15,7 @@ use super::clock::AwsClock;
 use super::endpoint::{UnusableCA, usable};
 use super::size::BoundedAnswers;
 use crate::api::Endpoint;
+use crate::domain::delivery::MOST_REQUESTS;
 use crate::secret::SessionCredentials;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time from the first byte of the answer to the last.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that are kept for the next request. Of these the one that was used last is taken first: its congestion
+/// window is the widest, and the others end when they have been idle for the pool's 90 seconds.
+const IDLE_CONNECTIONS: usize = MOST_REQUESTS;
 
 /// How AWS is reached: one connection pool, and the endpoint override.
 #[derive(Clone, Debug)]
@@ -52,6 +56,7 @@ impl Connection {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build_https();
         Connection { http, endpoint, calls: Calls::default(), clock: AwsClock::default() }
     }
@@ -101,10 +106,11 @@ impl Connection {
 }
 
 /// `work` is the time that a call needs beyond that of a small one: the SDK counts the sending of a body as waiting.
+/// There is no read time-out, which the SDK keeps a pool of connections for each value of: bodies of different sizes would
+/// never share a connection.
 pub(super) fn timeouts(work: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT + work)
         // Up to the last byte, so that an answer of one byte a second ends as well.
         .operation_attempt_timeout(READ_TIMEOUT + work + ANSWER_TIMEOUT)
         .build()

@@ -38,6 +38,11 @@ func (l *link) carry(near *net.TCPConn, to string) {
 	far := dialled.(*net.TCPConn)
 	defer far.Close()
 	var asks atomic.Bool
+	answered := func() {
+		if asks.CompareAndSwap(true, false) {
+			l.gauge.add(-1, time.Now())
+		}
+	}
 	done := make(chan struct{}, 2)
 	go func() {
 		l.direction(near, far, l.narrow, func() {
@@ -45,21 +50,16 @@ func (l *link) carry(near *net.TCPConn, to string) {
 				l.gauge.add(1, time.Now())
 			}
 		}, nil)
+		// What TLS says at its end is no request.
+		answered()
 		done <- struct{}{}
 	}()
 	go func() {
-		l.direction(far, near, nil, nil, func() {
-			if asks.CompareAndSwap(true, false) {
-				l.gauge.add(-1, time.Now())
-			}
-		})
+		l.direction(far, near, nil, nil, answered)
 		done <- struct{}{}
 	}()
 	<-done
 	<-done
-	if asks.Load() {
-		l.gauge.add(-1, time.Now())
-	}
 }
 
 // Copies until one side ends, each chunk a fixed time after it came.

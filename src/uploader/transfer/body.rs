@@ -11,6 +11,7 @@ use crate::aws::Body;
 use crate::uploader::spool::buffers::Buffer;
 use crate::uploader::spool::recording::Recording;
 use crate::uploader::transfer::bandwidth::BandwidthLimit;
+use crate::uploader::transfer::concurrency::BodyMemory;
 
 /// Buffers that wait to be sent. With the one being filled and the one being sent they are all that a stream needs.
 const AHEAD: usize = 1;
@@ -23,14 +24,16 @@ pub fn stream(
     recording: &Recording,
     range: Range<u64>,
     bandwidth: Option<&BandwidthLimit>,
+    memory: BodyMemory,
 ) -> (Body, ReadError) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let (read_error, size) = (ReadError::default(), range.end - range.start);
     let (recording, bandwidth, failed) = (recording.clone(), bandwidth.cloned(), read_error.clone());
+    let memory = memory.share();
     tokio::task::spawn_blocking(move || {
         let mut position = range.start;
         while position < range.end {
-            let mut buffer = Buffer::new();
+            let mut buffer = Buffer::holding(memory.clone());
             let chunk = buffer.next_chunk(range.end - position);
             if let Err(error) = recording.read_exact_at(chunk, position) {
                 // The sender sees a body that ends early, and finds the cause here.
