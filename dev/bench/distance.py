@@ -4,7 +4,6 @@ The clients run in turn, round after round, as in `uploads`. A short run is over
 connections has as many as the distance needs; a long one shows the speed that stays.
 """
 
-import contextlib
 import os
 import shutil
 import statistics
@@ -186,15 +185,16 @@ def world_tables(figures):
 
 def rows(figures):
     """The README's rows, plain HTTP / TLS, of long runs."""
-    found = {}
     long = [figure for figure in figures if figure.duration == "long"]
-    for work, round_trip in dict.fromkeys((figure.work, figure.round_trip) for figure in long):
-        with contextlib.suppress(statistics.StatisticsError):
-            found[f"files of {work}, {round_trip} ms away, MB/s × {REFERENCE}, plain / TLS"] = {
-                client: " / ".join(
-                    f"{ratio_to([f for f in long if (f.work, f.round_trip, f.scheme) == (work, round_trip, scheme)], client, 'mb_per_second'):.2f}"
-                    for scheme in SCHEMES
-                )
-                for client in CLIENTS
-            }
-    return found
+    cases = dict.fromkeys((figure.work, figure.round_trip) for figure in long)
+    return {
+        f"files of {work}, {round_trip} ms away, MB/s × {REFERENCE}, plain / TLS": {
+            client: " / ".join(_speed([f for f in long if f[:3] == (scheme, work, round_trip)], client) for scheme in SCHEMES)
+            for client in CLIENTS
+        }
+        for work, round_trip in cases
+    }
+
+
+def _speed(figures, client):
+    return f"{ratio_to(figures, client, 'mb_per_second'):.2f}" if figures else "–"
