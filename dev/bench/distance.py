@@ -188,7 +188,7 @@ def rows(figures):
     long = [figure for figure in figures if figure.duration == "long"]
     cases = dict.fromkeys((figure.work, figure.round_trip) for figure in long)
     return {
-        f"files of {work}, {round_trip} ms away, MB/s × {REFERENCE}, plain / TLS": {
+        f"files of {work.partition('×')[2]}, {round_trip} ms away, MB/s × {REFERENCE}, plain / TLS": {
             client: " / ".join(_speed([f for f in long if f[:3] == (scheme, work, round_trip)], client) for scheme in SCHEMES)
             for client in CLIENTS
         }
