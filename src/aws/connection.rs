@@ -116,8 +116,10 @@ pub(super) async fn in_time<T, E>(
     work: Duration,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Result<T, SdkError<E, HttpResponse>> {
-    let result = tokio::time::timeout(LONGEST + work, call).await;
-    result.unwrap_or_else(|late| Err(SdkError::timeout_error(late)))
+    match tokio::time::timeout(LONGEST + work, call).await {
+        Ok(result) => result,
+        Err(late) => Err(SdkError::timeout_error(late)),
+    }
 }
 
 /// The roots as PEM, the only form that the SDK's client takes.
