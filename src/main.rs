@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use recording_operator::{api, broker, controller, serve, telemetry, webhook};
+use recording_operator::telemetry::{self, Threads};
+use recording_operator::{api, broker, controller, serve, webhook};
 
 /// Delivers call recordings into each customer's own S3 bucket.
 #[derive(Parser)]
@@ -84,12 +85,16 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Probe(asked) => probe(asked),
-        Command::Check(asked) => telemetry::run("check", check(asked)),
+        Command::Check(asked) => telemetry::run("check", Threads::Two, check(asked)),
         Command::Controller(config) => {
-            telemetry::run("controller", controller::run(config, telemetry::shutdown()))
+            telemetry::run("controller", Threads::Two, controller::run(config, telemetry::shutdown()))
         }
-        Command::Broker(config) => telemetry::run("broker", broker::run(config, telemetry::shutdown())),
-        Command::Webhook(config) => telemetry::run("webhook", webhook::run(config, telemetry::shutdown())),
+        Command::Broker(config) => {
+            telemetry::run("broker", Threads::Two, broker::run(config, telemetry::shutdown()))
+        }
+        Command::Webhook(config) => {
+            telemetry::run("webhook", Threads::Two, webhook::run(config, telemetry::shutdown()))
+        }
     }
 }
 

@@ -124,9 +124,10 @@ impl fmt::Write for Chunks {
     }
 }
 
-/// Runs a process with logs, and a runtime of two threads, because threads cost memory and the work is mostly waiting.
+/// Runs a process with logs.
 pub fn run<E: std::fmt::Display>(
     process: &'static str,
+    threads: Threads,
     work: impl Future<Output = Result<(), E>>,
 ) -> ExitCode {
     init_logs();
@@ -137,7 +138,7 @@ pub fn run<E: std::fmt::Display>(
             never = return_freed_memory() => match never {},
         }
     };
-    match runtime().block_on(work) {
+    match runtime(threads).block_on(work) {
         Ok(()) => {
             tracing::info!(process, "ended");
             ExitCode::SUCCESS
@@ -154,6 +155,7 @@ pub fn run<E: std::fmt::Display>(
 pub fn run_command<T: Termination, E: std::fmt::Display>(
     lines: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
     level: tracing::Level,
+    threads: Threads,
     work: impl Future<Output = Result<T, E>>,
 ) -> ExitCode {
     let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
@@ -161,7 +163,7 @@ pub fn run_command<T: Termination, E: std::fmt::Display>(
     let lines = LogLines(lines);
     let lines = tracing_subscriber::fmt::layer().with_writer(lines).with_target(false).with_ansi(false);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
-    match runtime().block_on(work) {
+    match runtime(threads).block_on(work) {
         Ok(result) => result.report(),
         Err(error) => {
             eprintln!("{}", printable_lines(&error.to_string(), &[]));
@@ -170,10 +172,24 @@ pub fn run_command<T: Termination, E: std::fmt::Display>(
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+/// On how many threads a process runs, beside those that may block. Threads cost memory, and the work is mostly waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// All on the thread that calls: nothing has to be woken between a request, its connection and its answer.
+    One,
+    Two,
+}
+
+fn runtime(threads: Threads) -> tokio::runtime::Runtime {
     share_one_heap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("threads can be started")
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Two => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads == Threads::Two {
+        builder.worker_threads(2);
+    }
+    builder.enable_all().build().expect("threads can be started")
 }
 
 /// glibc gives every thread a heap and keeps freed memory in each, which is megabytes in an idle process.

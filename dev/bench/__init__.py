@@ -3,9 +3,10 @@
 `python3 -m dev.bench NAME …` runs a part alone.
 """
 
-from . import configuration, faults, recovery, results, scale, tenants, uploads
+from . import configuration, distance, faults, recovery, results, scale, tenants, uploads
 
 PARTS = {
+    "distance": distance.run,
     "uploads": uploads.run,
     "recovery": recovery.run,
     "faults": faults.run,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use prometheus_client::registry::Registry;
@@ -15,13 +17,15 @@ use super::clock::AwsClock;
 use super::endpoint::{UnusableCA, usable};
 use super::size::BoundedAnswers;
 use crate::api::Endpoint;
+use crate::domain::delivery::MOST_REQUESTS;
 use crate::secret::SessionCredentials;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time from the end of the request to the first byte of the answer.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time from the first byte of the answer to the last.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time from a request without a body to the last byte of the answer, so that one of a byte a second ends as well.
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
+/// Connections that are kept for the next request. Of these the one that was used last is taken first: its congestion
+/// window is the widest, and the others end when they have been idle for the pool's 90 seconds.
+const IDLE_CONNECTIONS: usize = MOST_REQUESTS;
 
 /// How AWS is reached: one connection pool, and the endpoint override.
 #[derive(Clone, Debug)]
@@ -52,6 +56,7 @@ impl Connection {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build_https();
         Connection { http, endpoint, calls: Calls::default(), clock: AwsClock::default() }
     }
@@ -85,7 +90,7 @@ impl Connection {
             .region(Region::new(region.to_owned()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts(Duration::ZERO))
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .time_source(self.clock.clone())
             .interceptor(self.clock.clone())
             // The SDK's own correction would be added to ours.
@@ -100,14 +105,21 @@ impl Connection {
     }
 }
 
-/// `work` is the time that a call needs beyond that of a small one: the SDK counts the sending of a body as waiting.
-pub(super) fn timeouts(work: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT + work)
-        // Up to the last byte, so that an answer of one byte a second ends as well.
-        .operation_attempt_timeout(READ_TIMEOUT + work + ANSWER_TIMEOUT)
-        .build()
+/// How long a call may take. There is no read time-out, for each value of which the SDK keeps a pool of connections.
+pub(super) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(LONGEST).build()
+}
+
+/// Gives a call to S3 up when it takes longer than one without a body, and so much `work`. The SDK's own time-out would
+/// be another configuration for each body, which costs more than the signature.
+pub(super) async fn in_time<T, E>(
+    work: Duration,
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, SdkError<E, HttpResponse>> {
+    match tokio::time::timeout(LONGEST + work, call).await {
+        Ok(result) => result,
+        Err(late) => Err(SdkError::timeout_error(late)),
+    }
 }
 
 /// The roots as PEM, the only form that the SDK's client takes.

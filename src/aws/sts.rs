@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider};
@@ -53,7 +52,7 @@ impl Sts {
             .credentials_provider(SharedCredentialsProvider::new(key))
             .identity_cache(IdentityCache::no_cache())
             .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
-            .timeout_config(timeouts(Duration::ZERO))
+            .timeout_config(timeouts())
             .time_source(connection.clock.clone())
             .interceptor(connection.clock.clone())
             // The SDK's own correction would be added to ours.

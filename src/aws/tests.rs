@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 
 use super::answer::denied_action;
 use super::clock::AwsClock;
-use super::connection::{READ_TIMEOUT, root_certificates};
+use super::connection::{LONGEST, root_certificates};
 use super::*;
 use crate::api::{Answer, BucketTarget, Crc64Nvme, Encryption, ObjectACL, Refusal, Silence};
 use crate::secret::SessionCredentials;
@@ -226,7 +226,7 @@ async fn an_answer_that_trickles_ends() {
     assert_eq!(trickle(usize::MAX, half_a_second).assume_role().await, timeout());
     assert_eq!(trickle(usize::MAX, half_a_second).get().await, timeout());
     assert_eq!(trickle(20, half_a_second).get().await, Answer::Granted(()));
-    let slow = || in_chunks(GRANTED.as_bytes(), 1, READ_TIMEOUT);
+    let slow = || in_chunks(GRANTED.as_bytes(), 1, LONGEST.mul_f64(0.6));
     assert_eq!(Aws::that_says(move || response(200, slow())).assume_role().await, Answer::Granted(()));
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use recording_operator::telemetry;
+use recording_operator::telemetry::{self, Threads};
 use recording_operator::uploader::{self, Config, Once};
 use tracing::Level;
 
@@ -44,10 +44,15 @@ fn main() -> ExitCode {
                 let bar = bar.clone();
                 move || BesideBar(bar.clone())
             };
-            telemetry::run_command(lines, level, uploader::run_once(once, bar, telemetry::shutdown()))
+            telemetry::run_command(
+                lines,
+                level,
+                Threads::One,
+                uploader::run_once(once, bar, telemetry::shutdown()),
+            )
         }
         Arguments { sidecar: Some(config), .. } => {
-            telemetry::run("uploader", uploader::run(config, telemetry::shutdown()))
+            telemetry::run("uploader", Threads::One, uploader::run(config, telemetry::shutdown()))
         }
         Arguments { once: None, sidecar: None, .. } => unreachable!("clap asks for one or the other"),
     }

@@ -40,6 +40,7 @@ type history struct {
 
 type sink struct {
 	thorough bool
+	rate     requestRate
 	received atomic.Int64 // bytes of bodies, whether they were kept or not
 
 	mutex    sync.Mutex
@@ -60,6 +61,7 @@ func newSink(thorough bool) *sink {
 
 func (s *sink) reset() {
 	s.received.Store(0)
+	s.rate.set(0)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.objects, s.uploads, s.requests = map[string]object{}, map[string]*upload{}, map[string]int{}
@@ -83,6 +85,11 @@ func (s *sink) s3(w http.ResponseWriter, r *http.Request) {
 	}
 	strike := s.strike(key, operation)
 	s.mutex.Unlock()
+	if s.rate.exceeded() {
+		drain(r)
+		refuse(w, &refusal{503, "SlowDown", "Please reduce your request rate."})
+		return
+	}
 	var err error
 	switch operation {
 	case "PutObject", "UploadPart":
@@ -386,6 +393,13 @@ func (s *sink) control(w http.ResponseWriter, r *http.Request) {
 		s.mutex.Lock()
 		s.faults = faults
 		s.mutex.Unlock()
+	case "/-/rate":
+		var perSecond float64
+		if err := json.NewDecoder(r.Body).Decode(&perSecond); err != nil || perSecond < 0 {
+			http.Error(w, "not a number of requests a second", 400)
+			return
+		}
+		s.rate.set(perSecond)
 	case "/-/destination":
 		body, err := io.ReadAll(r.Body)
 		must(err)
@@ -404,6 +418,7 @@ func (s *sink) control(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		must(json.NewEncoder(w).Encode(map[string]any{
 			"received": s.received.Load(), "requests": s.requests, "objects": objects, "history": s.history,
+			"slowDowns": s.rate.refused(),
 		}))
 	default:
 		http.NotFound(w, r)

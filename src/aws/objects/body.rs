@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -42,7 +43,8 @@ pub(super) fn transfer_time(size: u64) -> Duration {
 impl From<Body> for ByteStream {
     fn from(body: Body) -> Self {
         match body {
-            Body::Bytes(bytes) => ByteStream::new(SdkBody::from(bytes)),
+            // One that cannot be cloned: the SDK would keep it until the answer.
+            Body::Bytes(bytes) => ByteStream::new(SdkBody::from_body_1_x(Full::new(bytes))),
             Body::Chunks(chunks, left) => ByteStream::new(SdkBody::from_body_1_x(Chunks { chunks, left })),
         }
     }

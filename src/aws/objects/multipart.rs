@@ -8,7 +8,7 @@ use super::body::Body;
 use super::store::{ObjectStore, content_type, full_object};
 use crate::api::{Answer, Crc64Nvme, Part, Silence};
 use crate::aws::answer::answer;
-use crate::aws::connection::timeouts;
+use crate::aws::connection::in_time;
 
 /// Time for S3 to assemble an object. It sends the headers at once and keeps the connection open with spaces.
 const ASSEMBLY: Duration = Duration::from_secs(600);
@@ -16,7 +16,7 @@ const ASSEMBLY: Duration = Duration::from_secs(600);
 impl ObjectStore {
     /// Begins a multipart upload, of which the answer is the ID. The object will have a full-object checksum.
     pub async fn create_multipart(&self, key: &str) -> Answer<String> {
-        let result = self
+        let call = self
             .client
             .create_multipart_upload()
             .bucket(&self.target.bucket)
@@ -29,8 +29,8 @@ impl ObjectStore {
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.target.encryption.kms_key_arn.clone())
-            .send()
-            .await;
+            .send();
+        let result = in_time(Duration::ZERO, call).await;
         let answer = match answer(result) {
             Answer::Granted(output) => {
                 output.upload_id.map_or(Answer::Silent(Silence::Garbled), Answer::Granted)
@@ -51,7 +51,7 @@ impl ObjectStore {
         crc64nvme: Crc64Nvme,
     ) -> Answer<Part> {
         let time = body.transfer_time();
-        let result = self
+        let call = self
             .client
             .upload_part()
             .bucket(&self.target.bucket)
@@ -62,11 +62,10 @@ impl ObjectStore {
             .checksum_crc64_nvme(crc64nvme.to_string())
             .body(body.into())
             .customize()
-            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(time)))
             // The checksum protects the bytes, as for a whole object.
             .disable_payload_signing()
-            .send()
-            .await;
+            .send();
+        let result = in_time(time, call).await;
         let part = |etag| Part { number, etag, crc64nvme };
         let answer = match answer(result) {
             Answer::Granted(output) => {
@@ -95,7 +94,7 @@ impl ObjectStore {
                 .build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
-        let result = self
+        let call = self
             .client
             .complete_multipart_upload()
             .bucket(&self.target.bucket)
@@ -106,24 +105,22 @@ impl ObjectStore {
             .checksum_type(ChecksumType::FullObject)
             .checksum_crc64_nvme(crc64nvme.to_string())
             .multipart_upload(parts)
-            .customize()
-            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(ASSEMBLY)))
-            .send()
-            .await;
+            .send();
+        let result = in_time(ASSEMBLY, call).await;
         let answer = answer(result).map(|output| full_object(output.checksum_crc64_nvme()));
         self.calls.count("CompleteMultipartUpload", answer)
     }
 
     pub async fn abort_multipart(&self, key: &str, upload_id: &str) -> Answer {
-        let result = self
+        let call = self
             .client
             .abort_multipart_upload()
             .bucket(&self.target.bucket)
             .key(key)
             .expected_bucket_owner(&self.target.expected_bucket_owner)
             .upload_id(upload_id)
-            .send()
-            .await;
+            .send();
+        let result = in_time(Duration::ZERO, call).await;
         self.calls.count("AbortMultipartUpload", answer(result).map(|_| ()))
     }
 }

@@ -1,6 +1,7 @@
 //! Objects of one bucket under one session: put whole, read and deleted.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumMode, ObjectCannedAcl, ServerSideEncryption, StorageClass};
@@ -9,7 +10,7 @@ use super::body::{Body, transfer_time};
 use crate::api::{Answer, BucketTarget, Crc64Nvme, EncryptionType, Head, ObjectACL, Silence};
 use crate::aws::answer::{answer, bare_answer, repeat_if_cut_off};
 use crate::aws::calls::Calls;
-use crate::aws::connection::{Connection, timeouts};
+use crate::aws::connection::{Connection, in_time};
 use crate::secret::SessionCredentials;
 
 /// One tenant's bucket, under one session.
@@ -46,7 +47,7 @@ impl ObjectStore {
         crc64nvme: Crc64Nvme,
     ) -> Answer<Option<Crc64Nvme>> {
         let time = body.transfer_time();
-        let result = self
+        let call = self
             .client
             .put_object()
             .bucket(&self.target.bucket)
@@ -62,26 +63,26 @@ impl ObjectStore {
             .set_ssekms_key_id(self.target.encryption.kms_key_arn.clone())
             .body(body.into())
             .customize()
-            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts(time)))
             // The checksum protects the bytes; a SHA-256 would cost another pass over the file.
             .disable_payload_signing()
-            .send()
-            .await;
+            .send();
+        let result = in_time(time, call).await;
         let answer = with_etag(answer(result), |output| output.e_tag().is_some());
         self.calls.count("PutObject", answer.map(|output| full_object(output.checksum_crc64_nvme())))
     }
 
     /// The checksum and size of an object. Without ListBucket a missing key is refused with 403.
     pub async fn head(&self, key: &str) -> Answer<Head> {
-        let ask = || async {
-            self.client
+        let ask = || {
+            let call = self
+                .client
                 .head_object()
                 .bucket(&self.target.bucket)
                 .key(key)
                 .expected_bucket_owner(&self.target.expected_bucket_owner)
                 .checksum_mode(ChecksumMode::Enabled)
-                .send()
-                .await
+                .send();
+            in_time(Duration::ZERO, call)
         };
         let result = repeat_if_cut_off(ask).await;
         let answer = with_etag(bare_answer(result), |output| output.e_tag().is_some()).map(|output| Head {
@@ -113,14 +114,14 @@ impl ObjectStore {
     }
 
     async fn read(&self, key: &str, take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Answer {
-        let result = self
+        let call = self
             .client
             .get_object()
             .bucket(&self.target.bucket)
             .key(key)
             .expected_bucket_owner(&self.target.expected_bucket_owner)
-            .send()
-            .await;
+            .send();
+        let result = in_time(Duration::ZERO, call).await;
         let answer = match with_etag(answer(result), |output| output.e_tag().is_some()) {
             Answer::Granted(output) => {
                 // The SDK's time-out ends with the headers.
@@ -136,14 +137,15 @@ impl ObjectStore {
 
     /// Deletes an object. S3 grants the delete of a missing key as well.
     pub async fn delete(&self, key: &str) -> Answer<Deleted> {
-        let ask = || async {
-            self.client
+        let ask = || {
+            let call = self
+                .client
                 .delete_object()
                 .bucket(&self.target.bucket)
                 .key(key)
                 .expected_bucket_owner(&self.target.expected_bucket_owner)
-                .send()
-                .await
+                .send();
+            in_time(Duration::ZERO, call)
         };
         let result = repeat_if_cut_off(ask).await;
         let answer = answer(result).map(|output| match output.delete_marker() {

@@ -1,9 +1,11 @@
 //! Against a fake S3 with scripted answers, which records what was sent.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
@@ -19,6 +21,9 @@ use crate::secret::SessionCredentials;
 /// Bytes of a request that reached the bucket, and its headers.
 type Seen = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
 
+/// Header that names the connection by which a request came.
+const FROM: &str = "test-from";
+
 /// An S3 that grants every put and names `checksum` in each answer.
 async fn s3(checksum: &'static str) -> (ObjectStore, Seen) {
     s3_that(move |_| [("etag", "\"e1\""), ("x-amz-checksum-crc64nvme", checksum)].into_response()).await
@@ -29,7 +34,10 @@ async fn s3_that(says: impl Fn(&str) -> Response + Clone + Send + Sync + 'static
     let seen = Seen::default();
     let seeing = seen.clone();
     let app = axum::Router::new().fallback(async move |request: Request| {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if let Some(ConnectInfo(from)) = head.extensions.get::<ConnectInfo<SocketAddr>>() {
+            head.headers.insert(FROM, from.to_string().parse().unwrap());
+        }
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
         let call = format!("{} {}", head.method, head.uri);
         let answer = says(&call);
@@ -38,6 +46,7 @@ async fn s3_that(says: impl Fn(&str) -> Response + Clone + Send + Sync + 'static
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await });
     let session = SessionCredentials {
         access_key_id: "ASIAEXAMPLE".into(),
@@ -281,4 +290,21 @@ async fn a_delete_says_whether_a_version_is_left() {
         assert_eq!(call, "DELETE /acme-recordings/calls/a.wav?x-id=DeleteObject");
         assert_headers(&headers, &[("x-amz-expected-bucket-owner", "111111111111")]);
     }
+}
+
+#[tokio::test]
+async fn bodies_of_any_size_and_all_other_calls_share_a_connection() {
+    let (store, seen) = s3("rosUhgp5mIg=").await;
+    for size in [0, 1000, 70_000, 500_000] {
+        let content = vec![b'x'; size];
+        store.put_if_absent("a.wav", chunks(&content, size as u64), Crc64Nvme::of(&content)).await;
+        store.put_if_absent("b.wav", Body::Bytes(content.clone().into()), Crc64Nvme::of(&content)).await;
+        store.upload_part("c.wav", "upload", 1, chunks(&content, size as u64), Crc64Nvme::of(&content)).await;
+    }
+    store.head("a.wav").await;
+    store.abort_multipart("c.wav", "upload").await;
+    let seen = seen.lock().unwrap();
+    let connections: BTreeSet<_> =
+        seen.iter().map(|(_, headers, _)| headers[FROM].clone().to_str().unwrap().to_owned()).collect();
+    assert_eq!((seen.len(), connections.len()), (14, 1), "{connections:?}");
 }

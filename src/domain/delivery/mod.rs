@@ -7,6 +7,7 @@
 //! - [`after_failed_read`]: what a file that cannot be read is
 //! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
 //! - [`Standing`], [`Spacing`]: in which turn recordings are tried, and how fast
+//! - [`RequestLimit`]: how many requests may be in flight
 //! - [`backoff`], [`pause_after_refusals`], [`session_life`], [`renewal`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
 //! - [`refusal_reason`]: what a refusal is called until a validation has found its cause
@@ -23,6 +24,7 @@ mod poison;
 mod refusal;
 mod remedy;
 mod report;
+mod request_limit;
 mod spacing;
 mod summary;
 mod termination_message;
@@ -42,6 +44,7 @@ pub use remedy::{remedy_to_watch, remedy_to_write};
 pub use report::{
     PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
 };
+pub use request_limit::{MOST_REQUESTS, Reply, RequestLimit};
 pub use spacing::{Spacing, Standing};
 pub use summary::Summary;
 pub use termination_message::{

@@ -103,6 +103,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 usage = self.disk.check_end() => self.note_usage(usage),
                 Some((job, outcome, took)) = self.in_flight.next() => self.deliveries.conclude(job, outcome, took),
                 Ok(()) = destination.changed() => self.note_destination(destination.borrow_and_update().clone()),
+                () = self.context.concurrency.freed() => {}
                 () = tokio::time::sleep_until(due) => {}
                 _ = tick.tick() => self.tick(),
                 () = &mut shutdown, if self.drain == Drain::NotRequested => self.begin_to_drain(),
@@ -131,23 +132,27 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     fn send_what_is_due(&mut self) {
         let now = Instant::now();
-        let Deliveries { ledger, breaker, concurrency, .. } = &mut self.deliveries;
+        let Deliveries { ledger, breaker, .. } = &mut self.deliveries;
+        let concurrency = &self.context.concurrency;
+        concurrency.forget_due();
         while let Some(closed) = breaker.closed(now)
             && let Some(mut job) = ledger.take_due(concurrency, &closed, now)
         {
             breaker.sent(job.standing(), now, rand::random());
-            concurrency.acquire(job.size_class);
+            let admission = concurrency.admit(job.size_class);
             let context = self.context.clone();
             self.in_flight.push(Box::pin(async move {
-                let outcome = deliver(&context, &closed.destination, &mut job).await;
+                let outcome = deliver(&context, &closed.destination, admission, &mut job).await;
                 (job, outcome, now.elapsed())
             }));
         }
+        concurrency.wake_part();
     }
 
     fn next_due(&self) -> Instant {
         let now = Instant::now();
-        let Deliveries { ledger, breaker, concurrency, .. } = &self.deliveries;
+        let Deliveries { ledger, breaker, .. } = &self.deliveries;
+        let concurrency = &self.context.concurrency;
         breaker.closed(now).and_then(|closed| ledger.next_due(concurrency, &closed)).unwrap_or(now + TICK)
     }
 

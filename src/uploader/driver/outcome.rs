@@ -11,7 +11,6 @@ use crate::uploader::metrics::UploaderMetrics;
 use crate::uploader::queue::Ledger;
 use crate::uploader::queue::circuit_breaker::CircuitBreaker;
 use crate::uploader::spool::watcher::SpooledFile;
-use crate::uploader::transfer::concurrency::Concurrency;
 use crate::uploader::transfer::job::Job;
 use crate::uploader::transfer::outcome::Outcome;
 
@@ -19,7 +18,6 @@ use crate::uploader::transfer::outcome::Outcome;
 pub struct Deliveries {
     pub ledger: Ledger,
     pub breaker: CircuitBreaker,
-    pub concurrency: Concurrency,
     pub metrics: UploaderMetrics,
     /// When a recording was last uploaded and verified.
     pub last_upload: Option<Timestamp>,
@@ -34,7 +32,6 @@ impl Deliveries {
         Deliveries {
             ledger: Ledger::default(),
             breaker: CircuitBreaker::new(DestinationState::Unknown),
-            concurrency: Concurrency::default(),
             metrics,
             last_upload: None,
             quarantined: None,
@@ -46,7 +43,6 @@ impl Deliveries {
     pub fn conclude(&mut self, mut job: Job, outcome: Outcome, took: Duration) {
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
         let name = job.path.display().to_string();
-        self.concurrency.release(job.size_class);
         match outcome {
             Outcome::Delivered { key, size, crc64nvme } => {
                 let (attempts, seconds) = (job.attempts, took.as_secs_f64());

@@ -15,12 +15,17 @@ pub type Group = (SizeClass, Standing);
 /// When a recording is due. Of recordings due at the same time the first that was entered comes first.
 pub type Due = (Instant, u64);
 
-const FIRST_TRIES: [Group; 2] =
-    [(SizeClass::Small, Standing::Untried), (SizeClass::Large, Standing::Untried)];
-const REPEATS: [Group; 4] = [
+const FIRST_TRIES: [Group; 3] = [
+    (SizeClass::Small, Standing::Untried),
+    (SizeClass::Medium, Standing::Untried),
+    (SizeClass::Large, Standing::Untried),
+];
+const REPEATS: [Group; 6] = [
     (SizeClass::Small, Standing::Retried),
+    (SizeClass::Medium, Standing::Retried),
     (SizeClass::Large, Standing::Retried),
     (SizeClass::Small, Standing::Demoted),
+    (SizeClass::Medium, Standing::Demoted),
     (SizeClass::Large, Standing::Demoted),
 ];
 
@@ -51,9 +56,13 @@ impl WaitingRecordings {
         now: Instant,
     ) -> Option<(Group, Rc<Path>)> {
         let is_due = |group: &Group| {
-            concurrency.has_room(group.0)
-                && closed.passes_from(group.1) <= now
-                && self.first(*group).is_some_and(|((due, _), _)| *due <= now)
+            let is_due = closed.passes_from(group.1) <= now
+                && self.first(*group).is_some_and(|((due, _), _)| *due <= now);
+            let has_room = is_due && concurrency.has_room(group.0);
+            if is_due && !has_room {
+                concurrency.is_due(group.0);
+            }
+            has_room
         };
         let first_tries = FIRST_TRIES.into_iter().filter(is_due);
         let first_try = first_tries.min_by_key(|group| self.first(*group).map(|(due, _)| *due));
@@ -86,10 +95,10 @@ impl WaitingRecordings {
 fn index((class, standing): Group) -> usize {
     let row = match standing {
         Standing::Untried => 0,
-        Standing::Retried => 2,
-        Standing::Demoted => 4,
+        Standing::Retried => 3,
+        Standing::Demoted => 6,
     };
-    row + usize::from(class == SizeClass::Large)
+    row + class as usize
 }
 
 #[cfg(test)]
@@ -111,11 +120,11 @@ mod tests {
             waiting.took(group);
             taken.push(group);
         }
-        assert_eq!(taken.len(), 18);
+        assert_eq!(taken.len(), 27);
         for group in REPEATS {
-            assert!(taken[..8].contains(&group), "{group:?} had to wait: {taken:?}");
+            assert!(taken[..12].contains(&group), "{group:?} had to wait: {taken:?}");
         }
-        let first_tries = taken[..12].iter().filter(|(_, standing)| *standing == Standing::Untried).count();
-        assert_eq!(first_tries, 6, "{taken:?}");
+        let first_tries = taken[..18].iter().filter(|(_, standing)| *standing == Standing::Untried).count();
+        assert_eq!(first_tries, 9, "{taken:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Memory into which files are read, used again and again: what is allocated is what is read at one time.
 
-use std::sync::Mutex;
+use std::any::Any;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -19,13 +20,22 @@ pub struct Buffer {
     /// Never empty before it is dropped.
     bytes: Box<[u8]>,
     used: usize,
+    /// Dropped with it.
+    held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Buffer {
     /// Holds whatever was in it before.
     pub fn new() -> Self {
         let free = FREE.lock().unwrap().pop();
-        Buffer { bytes: free.unwrap_or_else(|| vec![0; BUFFER_BYTES].into()), used: 0 }
+        Buffer { bytes: free.unwrap_or_else(|| vec![0; BUFFER_BYTES].into()), used: 0, held: None }
+    }
+
+    /// One that holds something until nobody holds its bytes.
+    pub fn holding(held: Arc<dyn Any + Send + Sync>) -> Self {
+        let mut buffer = Buffer::new();
+        buffer.held = Some(held);
+        buffer
     }
 
     /// Room for `wanted` bytes, or as many as go in.
@@ -57,6 +67,8 @@ impl Drop for Buffer {
         if free.len() < KEPT {
             free.push(std::mem::take(&mut self.bytes));
         }
+        drop(free);
+        self.held = None;
     }
 }
 

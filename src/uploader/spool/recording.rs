@@ -1,5 +1,6 @@
 //! One file of the spool, opened for reading.
 
+use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -116,11 +117,11 @@ impl Recording {
         0..self.version.size
     }
 
-    /// The bytes of a recording that fits into one buffer; `None` when it changed while it was read.
-    pub async fn read_small(&self) -> io::Result<Option<Bytes>> {
+    /// The bytes of a recording that fits into one buffer, which hold `held`; `None` when it changed while it was read.
+    pub async fn read_small(&self, held: Arc<dyn Any + Send + Sync>) -> io::Result<Option<Bytes>> {
         let reading = self.clone();
         blocking(move || {
-            let mut buffer = Buffer::new();
+            let mut buffer = Buffer::holding(held);
             reading.read_exact_at(buffer.first(reading.version.size), 0)?;
             Ok(reading.is_unchanged()?.then(|| buffer.into_bytes()))
         })

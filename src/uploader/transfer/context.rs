@@ -12,7 +12,7 @@ use crate::uploader::spool::companions::Companions;
 use crate::uploader::spool::recording::Recording;
 use crate::uploader::storage::Storage;
 use crate::uploader::transfer::bandwidth::BandwidthLimit;
-use crate::uploader::transfer::concurrency::StreamLimit;
+use crate::uploader::transfer::concurrency::Concurrency;
 use crate::uploader::transfer::outcome::Outcome;
 
 pub struct TransferContext<B, S: Storage> {
@@ -22,7 +22,7 @@ pub struct TransferContext<B, S: Storage> {
     /// Which recordings go in parts.
     pub sizes: Sizes,
     pub bandwidth: Option<BandwidthLimit>,
-    pub streams: StreamLimit,
+    pub concurrency: Rc<Concurrency>,
     /// Whether the containers that recorded have ended.
     pub pod_ends: Cell<bool>,
     /// Where recordings go now, if they go.
@@ -49,7 +49,7 @@ impl<B: Broker, S: Storage> TransferContext<B, S> {
             sessions,
             sizes: Sizes::default(),
             bandwidth: None,
-            streams: StreamLimit::default(),
+            concurrency: Rc::default(),
             pod_ends: Cell::default(),
             destination: RefCell::default(),
             bytes_in_parts: Rc::default(),

@@ -13,6 +13,7 @@ use crate::uploader::broker::Broker;
 use crate::uploader::spool::recording::{Recording, Unopened};
 use crate::uploader::spool::{Departure, Opened, Spool, Writer};
 use crate::uploader::storage::Storage;
+use crate::uploader::transfer::concurrency::Admission;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::Job;
 use crate::uploader::transfer::multipart::{drop_upload, put_in_parts, remove_journal};
@@ -27,9 +28,10 @@ const UNTIL_MEDIA_IS_THERE: Duration = Duration::from_secs(5);
 pub async fn deliver<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     destination: &Rc<DestinationDocument>,
+    admission: Admission,
     job: &mut Job,
 ) -> Outcome {
-    let outcome = match steps(context, destination, job).await {
+    let outcome = match steps(context, destination, admission, job).await {
         Err(Stop::Poison(poison)) => quarantine_if_quiet(context, poison, job).await,
         Ok(outcome) | Err(Stop::With(outcome)) => outcome,
     };
@@ -50,6 +52,7 @@ pub async fn deliver<B: Broker, S: Storage>(
 async fn steps<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     destination: &Rc<DestinationDocument>,
+    admission: Admission,
     job: &mut Job,
 ) -> Result<Outcome, Stop> {
     let (recording, lease) = open_complete(&context.spool, job, context.pod_ends.get()).await?;
@@ -63,7 +66,7 @@ async fn steps<B: Broker, S: Storage>(
         Some((_, crc64nvme)) => crc64nvme,
         None => {
             let transfer = Transfer { destination, key: &key, recording: &recording };
-            match send(context, transfer, job).await? {
+            match send(context, transfer, admission, job).await? {
                 (Arrival::Verified, crc64nvme) => crc64nvme,
                 (Arrival::Conflict, crc64nvme) => {
                     return set_aside(context, &recording, crc64nvme, job).await;
@@ -114,19 +117,23 @@ async fn open_complete(spool: &Spool, job: &mut Job, pod_ends: bool) -> Result<(
     }
 }
 
+/// What it was admitted with is given back as soon as S3 has answered.
 async fn send<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     transfer: Transfer<'_>,
+    mut admission: Admission,
     job: &mut Job,
 ) -> Result<(Arrival, Crc64Nvme), Stop> {
     if let Some(part_size) = context.sizes.part_of(transfer.recording.version.size) {
+        // Each part takes memory and a request of its own.
+        (admission.request, admission.memory) = (None, None);
         return put_in_parts(context, part_size, transfer, job).await;
     }
     // The file had parts when it was larger.
     if job.upload.is_some() {
         drop_upload(context, transfer.destination, job).await?;
     }
-    put(context, transfer, job).await
+    put(context, transfer, &mut admission, job).await
 }
 
 async fn remove<B: Broker, S: Storage>(

@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::{Fuse, FusedFuture as _, FutureExt as _, LocalBoxFuture};
 use futures::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{Answer, Crc64Nvme, DestinationDocument, Part};
 use crate::domain::delivery::{
@@ -18,14 +20,17 @@ use crate::uploader::broker::Broker;
 use crate::uploader::spool::journal;
 use crate::uploader::storage::{Bucket, Storage};
 use crate::uploader::transfer::body::stream;
+use crate::uploader::transfer::concurrency::SizeClass;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::{Job, Upload};
 use crate::uploader::transfer::outcome::{Outcome, Stop};
 use crate::uploader::transfer::verify::{Arrival, NotRead, Question, ask, in_words, stop, was_read};
 
-/// Parts of one recording on their way, or waiting for a stream, at a time. After a kill these are sent again, and as
-/// many that had arrived before the journal said so.
+/// Parts of one recording whose bytes are in motion, or wait for memory, at a time. After a kill these are sent again, with
+/// those that wait for their answers, and as many that had arrived before the journal said so.
 const PARTS_AT_ONCE: usize = 4;
+/// Parts of one recording that are sent, or wait for their answers.
+const PARTS_IN_FLIGHT: usize = 64;
 
 /// Why a part did not arrive.
 enum NotSent<T> {
@@ -91,7 +96,9 @@ pub async fn put_in_parts<B: Broker, S: Storage>(
         let answer = bucket.complete_multipart(transfer.key, upload_id, &journal.parts, crc64nvme).await;
         Ok((after_complete(&answer, crc64nvme), in_words("CompleteMultipartUpload", &answer)))
     };
+    let permit = context.concurrency.request_of_part().await;
     let arrival = ask(context, first, complete, transfer, crc64nvme, job).await?;
+    drop(permit);
     if arrival != Arrival::Verified {
         drop_upload(context, transfer.destination, job).await?;
     }
@@ -172,7 +179,9 @@ async fn begin<B: Broker, S: Storage>(
         parts: Vec::new(),
     };
     save_journal(context, journal.clone()).await;
+    let permit = context.concurrency.request_of_part().await;
     let answer = bucket.create_multipart(key).await;
+    drop(permit);
     let words = in_words("CreateMultipartUpload", &answer);
     let was_refused = matches!(answer, Answer::Refused(_));
     match after_create(answer) {
@@ -208,23 +217,25 @@ async fn send_parts<B: Broker, S: Storage>(
         counted.add(journal.range(part.number));
     }
     let (mut in_flight, mut refused) = (FuturesUnordered::new(), None);
+    let in_motion = Arc::new(Semaphore::new(PARTS_AT_ONCE));
     // Parts that no journal on disk names, and those of them that the journal being written names.
     let (mut saving, mut unjournalled, mut being_journalled) = (Fuse::terminated(), 0, 0);
     loop {
-        while refused.is_none()
-            && in_flight.len() < PARTS_AT_ONCE
+        let may_send = refused.is_none()
+            && in_flight.len() < PARTS_IN_FLIGHT
             && unjournalled < PARTS_AT_ONCE
-            && let Some(number) = missing.pop_front()
-        {
-            let upload_id = journal.upload_id.clone().unwrap_or_default();
-            in_flight.push(send_part(context, transfer, upload_id, number, journal.range(number)));
-        }
+            && !missing.is_empty();
         if unjournalled > 0 && saving.is_terminated() {
             being_journalled = unjournalled;
             let save: LocalBoxFuture<'_, ()> = Box::pin(save_journal(context, journal.clone()));
             saving = save.fuse();
         }
         tokio::select! {
+            Ok(moves) = in_motion.clone().acquire_owned(), if may_send => {
+                let Some(number) = missing.pop_front() else { continue };
+                let upload_id = journal.upload_id.clone().unwrap_or_default();
+                in_flight.push(send_part(context, transfer, upload_id, number, journal.range(number), moves));
+            }
             Some(answer) = in_flight.next() => match answer {
                 Ok(part) => {
                     counted.add(journal.range(part.number));
@@ -255,16 +266,25 @@ async fn send_part<B: Broker, S: Storage>(
     upload_id: String,
     number: i32,
     range: Range<u64>,
+    moves: OwnedSemaphorePermit,
 ) -> Result<Part, NotSent<S::Bucket>> {
     let Transfer { destination, key, recording } = transfer;
-    let _permit = context.streams.acquire().await;
+    // Memory first: a part that waits for it must keep no request of another recording from going.
+    let mut memory = Some(context.concurrency.memory(SizeClass::Large).await.with(moves));
+    let request = context.concurrency.request_of_part().await;
     let checksum = recording.range_checksum(range.clone()).await;
     let crc64nvme = checksum.map_err(|error| NotSent::NotRead(NotRead(error)))?;
     let mut renewed = false;
     loop {
         let bucket = context.bucket(destination).await.map_err(NotSent::Stop)?;
-        let (body, read_error) = stream(recording, range.clone(), context.bandwidth.as_ref());
-        let answer = bucket.upload_part(key, &upload_id, number, body, crc64nvme).await;
+        let memory = match memory.take() {
+            Some(memory) => memory,
+            None => context.concurrency.memory(SizeClass::Large).await,
+        };
+        let written = memory.written();
+        let (body, read_error) = stream(recording, range.clone(), context.bandwidth.as_ref(), memory);
+        let call = bucket.upload_part(key, &upload_id, number, body, crc64nvme);
+        let answer = request.call(range.end - range.start, &written, call).await;
         was_read(&answer, &read_error).map_err(NotSent::NotRead)?;
         let words = in_words("UploadPart", &answer);
         match after_part(answer) {

@@ -1,0 +1,3 @@
+module recording-operator/dev/link
+
+go 1.26.8
