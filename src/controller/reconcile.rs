@@ -10,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
 use super::gather::Gathered;
-use crate::api::RecordingDestination;
+use crate::api::{Answer, RecordingDestination};
 use crate::cluster::{self, CallError, destinations};
 use crate::domain::delivery;
 use crate::domain::verdict::{Due, Evidence, Recent, Verdict, judge};
@@ -62,26 +62,39 @@ pub(super) fn on_error(
     Action::requeue(pause)
 }
 
+/// What a reconciliation has a permit for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Permitted {
+    Report,
+    Validation,
+    /// A validation that uploaders' reports have brought about.
+    Question,
+}
+
 /// Validates what is due, and returns when to do so again; `None`: when the destination changes.
 async fn validate_if_due(
     seen: Arc<RecordingDestination>,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
     let recent = context.recent(&seen);
-    let (limiter, may_validate) = match context.due(&seen, recent.as_ref()) {
+    let (limiter, permitted) = match context.due(&seen, recent.as_ref()) {
         Due::NotBefore(time) => return Ok(Some(time)),
-        Due::Validate(_) => (&context.validations, true),
-        _ => (&context.reports, false),
+        Due::Ask { otherwise, .. } => match context.may_ask(&seen) {
+            Ok(()) => (&context.validations, Permitted::Question),
+            Err(turn) => return Ok(Some(turn.min(otherwise))),
+        },
+        Due::Validate(_) => (&context.validations, Permitted::Validation),
+        _ => (&context.reports, Permitted::Report),
     };
     let _permit = limiter.acquire(&seen.namespace().unwrap_or_default()).await;
     // Thousands may wait for a permit, and few have one: only these take room for the work.
-    Box::pin(validate(seen, recent, may_validate, context)).await
+    Box::pin(validate(seen, recent, permitted, context)).await
 }
 
 async fn validate(
     seen: Arc<RecordingDestination>,
     recent: Option<Recent>,
-    may_validate: bool,
+    permitted: Permitted,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
     // The watch may be behind this process's last write, so what is due is decided on a fresh read.
@@ -97,10 +110,14 @@ async fn validate(
         Due::Reconsider => Gathered::without_calls(Evidence::Reconsidered),
         Due::ReportDelivery => Gathered::without_calls(Evidence::Reported),
         // It was edited meanwhile, and comes again for the other permit.
-        Due::Validate(_) if !may_validate => return Ok(Some(Timestamp::now() + SECOND)),
-        Due::Validate(work) => {
+        Due::Validate(_) if permitted == Permitted::Report => return Ok(Some(Timestamp::now() + SECOND)),
+        Due::Ask { .. } if permitted != Permitted::Question => return Ok(Some(Timestamp::now() + SECOND)),
+        Due::Validate(work) | Due::Ask { work, .. } => {
             let began = Instant::now();
             let gathered = context.gather(&destination, recent.as_ref(), work).await?;
+            if permitted == Permitted::Question {
+                context.charge(&gathered);
+            }
             context.validation_durations.observe(began.elapsed());
             gathered
         }
@@ -123,6 +140,23 @@ async fn validate(
 }
 
 impl Context {
+    /// Takes the destination's turn to ask what reports have brought into doubt. `Err`: when its turn is.
+    fn may_ask(&self, destination: &RecordingDestination) -> Result<(), Timestamp> {
+        let metadata = &destination.metadata;
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        self.questions.lock().unwrap().admit(namespace, uid, Timestamp::now())
+    }
+
+    /// Counts the calls to STS that a refused question makes beyond its first: GetCallerIdentity, and the control role.
+    fn charge(&self, gathered: &Gathered) {
+        let Some(Evidence::Validated { role: Some(role), .. }) = &gathered.evidence else { return };
+        if !matches!(role.assumed, Answer::Granted(())) {
+            let calls = 1 + u32::from(role.control.is_some());
+            self.questions.lock().unwrap().charge(calls, Timestamp::now());
+        }
+    }
+
     /// Removes uploaders that no longer report from the status, and returns when that is due again.
     async fn prune(&self, seen: &RecordingDestination) -> cluster::Result<Option<Timestamp>> {
         let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {

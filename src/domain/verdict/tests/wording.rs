@@ -84,3 +84,19 @@ fn a_long_note_is_cut_at_1024_bytes_and_says_where_the_rest_is() {
         assert!(cut.ends_with("… (see status.checks)"), "{cut}");
     }
 }
+
+#[test]
+fn a_region_that_nobody_knows_is_named_when_s3_cannot_be_reached() {
+    let mut seen = destination();
+    let silent = |region: &str, seen: &mut RecordingDestination| {
+        seen.spec.region = region.into();
+        let (secret, role) = bucket(BucketCall::PutObject, Answer::Silent(Silence::Connection));
+        validate(seen, secret, role, now())
+    };
+    let unknown = silent("us-east-9", &mut seen);
+    assert_said(&unknown, ConditionType::Ready, "Unknown", Reason::WrongRegion);
+    let check = unknown.status.checks.iter().find(|check| check.name == "PutObject").unwrap();
+    assert!(check.remedy.starts_with("Set spec.region"), "{check:?}");
+    let known = silent("us-east-2", &mut seen);
+    assert_said(&known, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
+}
