@@ -47,7 +47,7 @@ impl Refusal {
     /// Whether AWS throttled the call. Codes from the SDKs' shared retry specification and the Amazon S3 error list.
     pub fn is_throttle(&self) -> bool {
         matches!(
-            self.code.as_str(),
+            self.code_of_service(),
             "Throttling"
                 | "ThrottlingException"
                 | "ThrottledException"
@@ -63,7 +63,20 @@ impl Refusal {
 
     /// Whether it is a fault of AWS, which says nothing about permissions.
     pub fn is_server_fault(&self) -> bool {
-        self.status >= 500 || matches!(self.code.as_str(), "RequestTimeout" | "InternalError")
+        self.status >= 500
+            || matches!(
+                self.code_of_service(),
+                "RequestTimeout"
+                    | "InternalError"
+                    | "KMSInternalException"
+                    | "DependencyTimeoutException"
+                    | "KeyUnavailableException"
+            )
+    }
+
+    /// The code without the prefix by which S3 passes on errors of AWS KMS, as in `KMS.ThrottlingException`.
+    fn code_of_service(&self) -> &str {
+        self.code.strip_prefix("KMS.").unwrap_or(&self.code)
     }
 
     /// The bytes that arrived were not those that the checksum was computed from.
@@ -84,6 +97,30 @@ impl<T> Answer<T> {
             Answer::Granted(value) => Answer::Granted(f(value)),
             Answer::Refused(refusal) => Answer::Refused(refusal),
             Answer::Silent(silence) => Answer::Silent(silence),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttles_and_faults_that_s3_passes_on_from_kms_are_no_refusals() {
+        for (status, code, throttle, fault) in [
+            (400, "KMS.ThrottlingException", true, false),
+            (400, "KMS.RequestLimitExceeded", true, false),
+            (400, "ThrottlingException", true, false),
+            (503, "SlowDown", true, true),
+            (400, "KMS.KMSInternalException", false, true),
+            (400, "KMS.DependencyTimeoutException", false, true),
+            (400, "KMS.KeyUnavailableException", false, true),
+            (403, "KMS.AccessDeniedException", false, false),
+            (400, "KMS.DisabledException", false, false),
+            (403, "AccessDenied", false, false),
+        ] {
+            let refusal = Refusal { status, code: code.into(), ..Refusal::default() };
+            assert_eq!((refusal.is_throttle(), refusal.is_server_fault()), (throttle, fault), "{code}");
         }
     }
 }

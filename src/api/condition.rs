@@ -71,6 +71,10 @@ pub enum Reason {
     SecretTypeMismatch,
     /// The value is not an External ID by AWS's rules.
     ExternalIDMalformed,
+    /// The Secret with the External ID is missing, of another type, or holds none: the broker can issue no session.
+    ExternalIDUnusable,
+    /// The Secret with the External ID was edited, and the broker waits until the new one is proved.
+    ExternalIDNotProved,
     /// AssumeRole was refused: missing role, trust, MFA or SCP. AWS does not tell which.
     AssumeRoleDenied,
     /// The STS endpoint's region is not enabled in the role's account.
@@ -118,6 +122,8 @@ pub enum Reason {
     ExternalIDsLimited,
     /// Unknown: the platform's own key is wrong. Never the tenant's fault.
     PlatformCredentialsInvalid,
+    /// Unknown: AWS refuses AssumeRole to the platform itself. Never the tenant's fault.
+    PlatformRefused,
     /// Unknown: not evaluated, because an earlier step failed.
     NotEvaluated,
     /// Unknown: no uploader has reported an upload yet.
@@ -159,11 +165,12 @@ impl Reason {
             | KMSKeyUnusable
             | DeleteObjectDenied
             | UploadRefused => Some(Side::Customer),
-            SecretNotFound | SecretKeyMissing | SecretTypeMismatch | ExternalIDMalformed
-            | ExternalIDsLimited | TooManyDestinations | InvalidSpec | WrongRegion | Suspended => {
-                Some(Side::Tenant)
+            SecretNotFound | ExternalIDUnusable | SecretKeyMissing | SecretTypeMismatch
+            | ExternalIDMalformed | ExternalIDsLimited | TooManyDestinations | InvalidSpec | WrongRegion
+            | Suspended => Some(Side::Tenant),
+            PlatformCredentialsInvalid | PlatformRefused | AccountNotAllowed | DestinationConflict => {
+                Some(Side::Platform)
             }
-            PlatformCredentialsInvalid | AccountNotAllowed | DestinationConflict => Some(Side::Platform),
             UploadsLate
             | RecordingsQuarantined
             | SpoolNearlyFull
@@ -174,7 +181,9 @@ impl Reason {
             | RecordingsLost
             | RecordingsLeft
             | RecordingsUnaccounted => Some(Side::Pod),
-            Progressing | ProbeInconclusive | Throttled | NotEvaluated => Some(Side::Nobody),
+            Progressing | ProbeInconclusive | Throttled | NotEvaluated | ExternalIDNotProved => {
+                Some(Side::Nobody)
+            }
             Validated | Delivered | DeleteMarkerLeft | NotYetReported => None,
         }
     }

@@ -38,6 +38,8 @@ use super::uploaders::{Loss, Uploaders};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(cel)]
+#[x_kube(validation = Rule::new("!self.roleARN.startsWith('arn:aws') || self.roleARN.startsWith('arn:' + (self.region.startsWith('cn-') ? 'aws-cn' : self.region.startsWith('us-gov-') ? 'aws-us-gov' : self.region.startsWith('us-iso-') ? 'aws-iso' : self.region.startsWith('us-isob-') ? 'aws-iso-b' : self.region.startsWith('eu-isoe-') ? 'aws-iso-e' : self.region.startsWith('us-isof-') ? 'aws-iso-f' : self.region.startsWith('eusc-') ? 'aws-eusc' : 'aws') + ':')").message(
+    "region and roleARN are in different AWS partitions: no role reaches a bucket of another partition; set region to the bucket's, which begins with cn- for roles of arn:aws-cn and with us-gov- for roles of arn:aws-us-gov").field_path(".region"))]
 pub struct RecordingDestinationSpec {
     /// Name of the customer's bucket. No dots: recordings travel over virtual-hosted-style HTTPS,
     /// whose certificate covers one label.
@@ -54,7 +56,7 @@ pub struct RecordingDestinationSpec {
 
     /// The bucket's region, such as `us-east-1`.
     #[schemars(length(min = 1, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')").message(
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)?-(central|(north|south)(east|west)?|east|west)-[1-9][0-9]?$')").message(
         "region must be an AWS region code such as us-east-1: the one the bucket was created in"))]
     pub region: String,
 

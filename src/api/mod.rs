@@ -10,6 +10,7 @@ mod crd;
 mod destination;
 mod names;
 mod object;
+mod partition;
 mod uploaders;
 mod words;
 
@@ -25,6 +26,7 @@ pub use crd::crd;
 pub use destination::*;
 pub use names::{is_namespace_name, is_object_name};
 pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};
+pub use partition::{dns_suffix, is_known_region, partition_of_region};
 pub use uploaders::{Loss, LossKind, NEARLY_FULL, Uploader, UploaderRefusal, Uploaders};
 pub use words::{agreeing, counted};
 
@@ -116,6 +118,8 @@ pub const UPLOADER_CREDENTIALS_PORT: u16 = 19096;
 
 /// Path of the broker's credentials.
 pub const CREDENTIALS_PATH: &str = "/v1/credentials";
+/// Header of a request for credentials: access key ID of the session that AWS refuses.
+pub const REFUSED_KEY_HEADER: &str = "x-recordings-refused-access-key-id";
 /// Path of the broker's destination document.
 pub const DESTINATION_PATH: &str = "/v1/destination";
 /// Path to which a sidecar reports how it stands.

@@ -11,7 +11,9 @@ use crate::api::{Answer, BucketTarget, RecordingDestination, Silence};
 use crate::domain::trust::{
     Purpose, Writes, is_principal, is_unlike_the_right_one, negative_probes, role_policy, trust_policy,
 };
-use crate::domain::verdict::{Enforcement, NegativeAnswer, Platform, RoleEvidence, Texts};
+use crate::domain::verdict::{
+    BucketEvidence, Enforcement, NegativeAnswer, Platform, Probe, RoleEvidence, Texts,
+};
 use crate::secret::{ExternalID, SessionCredentials};
 
 /// Calls roles and buckets; `domain` decides what the answers mean.
@@ -56,14 +58,40 @@ impl Examiner {
         }
     }
 
-    /// Assumes the role; with `bucket_is_due` also tries wrong callers, and the bucket where that function says so.
+    /// Assumes the role; with `probe_due` also tries wrong callers, and the bucket as far as that function says.
     pub async fn try_role(
         &self,
         destination: &RecordingDestination,
         id: &ExternalID,
-        bucket_is_due: Option<impl FnOnce(&Enforcement) -> bool>,
+        probe_due: Option<impl FnOnce(&Enforcement) -> Option<Probe>>,
     ) -> RoleEvidence {
         let right = AssumeRole::of(destination, id, self.partition(), Purpose::Probe, self.writes);
+        let (mut evidence, session) = self.assume(destination, &right).await;
+        if let (Some(session), Some(probe_due)) = (session, probe_due) {
+            let enforcement = self.try_wrong_callers(&right, id).await;
+            if let Some(probe) = probe_due(&enforcement) {
+                evidence.bucket = Some(self.probe(destination, &session, probe).await);
+            }
+            evidence.enforcement = Some(enforcement);
+        }
+        evidence
+    }
+
+    /// Assumes the role and probes the bucket, with no wrong callers.
+    pub async fn try_bucket(&self, destination: &RecordingDestination, id: &ExternalID) -> RoleEvidence {
+        let right = AssumeRole::of(destination, id, self.partition(), Purpose::Probe, self.writes);
+        let (mut evidence, session) = self.assume(destination, &right).await;
+        if let Some(session) = session {
+            evidence.bucket = Some(self.probe(destination, &session, Probe::Whole).await);
+        }
+        evidence
+    }
+
+    async fn assume(
+        &self,
+        destination: &RecordingDestination,
+        right: &AssumeRole<'_>,
+    ) -> (RoleEvidence, Option<SessionCredentials>) {
         let (assumed, session) = split(self.sts.assume_role(right.clone()).await);
         let mut evidence = RoleEvidence {
             assumed,
@@ -72,25 +100,26 @@ impl Examiner {
             enforcement: None,
             bucket: None,
         };
-        let Some(session) = session else {
+        if let Some(session) = &session {
+            let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
+            tracing::info!(access_key_id = session.access_key_id, namespace, name, "role assumed");
+        } else {
             evidence.platform = self.check_platform_key().await;
             // The control role is not the tenant's, so it is sent no External ID.
             if let (Answer::Refused(_), Some(control)) = (&evidence.assumed, &self.control_role_arn) {
-                evidence.control = Some(self.try_wrong_caller(&right, control, None).await);
+                evidence.control = Some(self.try_wrong_caller(right, control, None).await);
             }
-            return evidence;
-        };
-        let (namespace, name) = (destination.namespace().unwrap_or_default(), destination.name_any());
-        tracing::info!(access_key_id = session.access_key_id, namespace, name, "role assumed");
-        if let Some(bucket_is_due) = bucket_is_due {
-            let enforcement = self.try_wrong_callers(&right, id).await;
-            if bucket_is_due(&enforcement) {
-                let target = BucketTarget::from(&destination.spec);
-                evidence.bucket = Some(probe_bucket(&self.connection, target, &session).await);
-            }
-            evidence.enforcement = Some(enforcement);
         }
-        evidence
+        (evidence, session)
+    }
+
+    async fn probe(
+        &self,
+        destination: &RecordingDestination,
+        session: &SessionCredentials,
+        probe: Probe,
+    ) -> BucketEvidence {
+        probe_bucket(&self.connection, BucketTarget::from(&destination.spec), session, probe).await
     }
 
     /// Tries the wrong callers concurrently, then the right one again.

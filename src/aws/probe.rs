@@ -5,17 +5,19 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::objects::{Body, Deleted, ObjectStore};
 use crate::api::{Answer, BucketCall, BucketTarget, Crc64Nvme, ObjectACL, PROBE_DIRECTORY, Silence};
-use crate::domain::verdict::BucketEvidence;
+use crate::domain::verdict::{BucketEvidence, Probe as Scope};
 use crate::secret::SessionCredentials;
 
 /// Time for S3 to assemble one small part; the time-out of an uploader would delay the validation too long.
 const ASSEMBLY: Duration = Duration::from_secs(30);
 
-/// Puts one object whole and one in parts as an uploader does, reads the first back, and deletes both.
+/// Puts one object whole and one in parts as an uploader does, reads the first back, and deletes both; or only the one in
+/// parts.
 pub(super) async fn probe_bucket(
     connection: &Connection,
     target: BucketTarget,
     session: &SessionCredentials,
+    scope: Scope,
 ) -> BucketEvidence {
     let nonce: u128 = rand::random();
     let key = |kind| format!("{}{PROBE_DIRECTORY}{nonce:032x}{kind}.probe", target.prefix);
@@ -27,6 +29,15 @@ pub(super) async fn probe_bucket(
     let mut evidence = BucketEvidence::default();
     let (whole, parts) = (key(""), key("-parts"));
 
+    if scope == Scope::Parts {
+        evidence.uploaded_since = true;
+        probe.put_in_parts(&parts, &mut evidence).await;
+        if evidence.calls.iter().any(|(call, _)| *call == BucketCall::CompleteMultipartUpload) {
+            let deleted = probe.delete(&parts).await;
+            add_delete(&mut evidence, deleted);
+        }
+        return evidence;
+    }
     let put = probe.put(&whole).await;
     evidence.calls.push((BucketCall::PutObject, put.clone()));
     match put {

@@ -30,7 +30,7 @@ struct Slot<V, E> {
 
 impl<K, V, E> AnswerCache<K, V, E>
 where
-    K: Hash + Eq + Send + Sync + 'static,
+    K: Clone + Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
@@ -72,6 +72,19 @@ where
     pub(super) async fn insert(&self, key: K, answer: V, life: Duration) {
         let known = Cached { last: Some(answer), failure: None };
         self.slots.insert(key, Slot { known, ask_again: Instant::now() + life }).await;
+    }
+
+    /// The last answer for the key, if there is one.
+    pub(super) async fn last(&self, key: &K) -> Option<V> {
+        self.slots.get(key).await.and_then(|slot| slot.known.last)
+    }
+
+    /// Has the key asked for again at the next request; until there is an answer, the last one is kept.
+    pub(super) async fn expire(&self, key: &K) {
+        if let Some(mut slot) = self.slots.get(key).await {
+            slot.ask_again = Instant::now();
+            self.slots.insert(key.clone(), slot).await;
+        }
     }
 
     pub(super) async fn invalidate(&self, key: &K) {

@@ -11,16 +11,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{AnswerCache, Cached};
-use super::flights::Flights;
 use super::ports::{Cluster, IssueSession};
 use super::reports::Reports;
+use super::sessions::Sessions;
 use super::token::{TokenHash, hash};
 use crate::api::{DeliveryReport, DestinationDocument, Endpoint, RecordingDestination, RoleARN};
 use crate::cluster::{self, CopyAge};
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::delivery::PodReport;
-use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity, SessionKey};
-use crate::secret::SessionCredentials;
+use crate::domain::grant::{self, Denial, NotIssued, PodClaim, PodIdentity};
 
 /// How long a decision about a token is used without a new TokenReview.
 const DECISION_LIFE: Duration = Duration::from_secs(30);
@@ -37,15 +36,7 @@ const REVIEWS_OF_UNKNOWN_TOKENS: usize = 16;
 const REVIEWS_OF_ONE_CALLER: usize = 4;
 /// Tokens of one caller that are under review or wait for it.
 const QUEUE_OF_ONE_CALLER: usize = 16;
-/// The longest session that a destination can ask for.
-const SESSION_LIFE: Duration = Duration::from_secs(3600);
-/// Cached sessions: one for each destination.
-const SESSIONS: u64 = 20_000;
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for a session. Issuing it goes on meanwhile, also while it waits for its turn behind the
-/// sessions of thousands of other destinations.
-const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
-const LONGEST_ISSUE: Duration = Duration::from_secs(600);
 
 /// Why a request is not served.
 #[derive(Debug)]
@@ -77,10 +68,6 @@ pub(super) struct Subject {
     pub(super) name: String,
 }
 
-type Sessions = AnswerCache<SessionKey, Arc<SessionCredentials>, NotIssued>;
-/// A session with the time for which it is used, or why there is none.
-type Issued = Result<(Arc<SessionCredentials>, Duration), NotIssued>;
-
 #[derive(Clone)]
 struct Decision {
     /// When the review began: the decision is no newer than that.
@@ -91,7 +78,6 @@ struct Decision {
 /// Decides what each pod gets. Replicas share nothing.
 pub(super) struct Grants<C, I> {
     cluster: C,
-    issuer: Arc<I>,
     /// The broker's CA certificates, PEM, which are replaced while the process runs.
     authorities: watch::Receiver<String>,
     /// S3 endpoint that sidecars are to use instead of AWS's.
@@ -100,22 +86,20 @@ pub(super) struct Grants<C, I> {
     decisions: AnswerCache<TokenHash, Decision, Undecided>,
     unknown_tokens: AnswerCache<TokenHash, Decision, Undecided>,
     reviews_of_unknown_tokens: ConcurrencyLimiter,
-    sessions: Arc<Sessions>,
-    issuing: Flights<SessionKey, Issued>,
+    sessions: Sessions<I>,
     reports: Reports,
 }
 
 impl<C: Cluster, I: IssueSession> Grants<C, I> {
     pub(super) fn new(
         cluster: C,
-        issuer: I,
+        sessions: Sessions<I>,
         authorities: watch::Receiver<String>,
         endpoint: Option<Endpoint>,
         clock: fn() -> Timestamp,
     ) -> Self {
         Grants {
             cluster,
-            issuer: Arc::new(issuer),
             authorities,
             endpoint,
             clock,
@@ -123,14 +107,18 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             unknown_tokens: AnswerCache::new(UNKNOWN_TOKENS, DECISION_LIFE),
             reviews_of_unknown_tokens: ConcurrencyLimiter::per_key(REVIEWS_OF_ONE_CALLER)
                 .with_total(REVIEWS_OF_UNKNOWN_TOKENS),
-            sessions: Arc::new(AnswerCache::new(SESSIONS, SESSION_LIFE)),
-            issuing: Flights::new(),
+            sessions,
             reports: Reports::default(),
         }
     }
 
-    /// The container-credentials document for the pod that the token is bound to.
-    pub(super) async fn credentials(&self, token: &SecretString) -> Result<SecretString, Unserved> {
+    /// The container-credentials document for the pod that the token is bound to. `refused_key` is the access key ID of a
+    /// session that AWS refuses the pod.
+    pub(super) async fn credentials(
+        &self,
+        token: &SecretString,
+        refused_key: Option<&str>,
+    ) -> Result<SecretString, Unserved> {
         let identity = self.identify(token).await?;
         let CopyAge { confirmed, answered } = self.cluster.age();
         if !grant::may_use_copy(confirmed, answered) {
@@ -139,7 +127,7 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         }
         let destination = self.destination_of(&identity)?;
         grant::may_have_credentials(&destination).map_err(|denial| refused(denial, &identity))?;
-        let session = self.session_of(&destination).await.map_err(|failure| match failure {
+        let session = self.sessions.of(&destination, refused_key).await.map_err(|failure| match failure {
             NotIssued::Denied(denial) => refused(denial, &identity),
             NotIssued::Unavailable(cause) => {
                 Unserved::Undecided(Undecided::SessionUnavailable(cause), Subject::from(&*identity))
@@ -306,68 +294,6 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
         let found = self.cluster.destination(&identity.namespace, &identity.destination);
         grant::may_use(identity, found).map_err(|denial| refused(denial, identity))
     }
-
-    /// The destination's session: one for all its pods, renewed early. While renewal fails the session is served to its
-    /// end.
-    async fn session_of(
-        &self,
-        destination: &Arc<RecordingDestination>,
-    ) -> Result<Arc<SessionCredentials>, NotIssued> {
-        let key = SessionKey::from(&**destination);
-        let issue = async || {
-            let begin = || {
-                let (issuer, sessions) = (self.issuer.clone(), self.sessions.clone());
-                issue(issuer, sessions, key.clone(), destination.clone(), self.clock).boxed()
-            };
-            let issued = timeout(ISSUE_TIMEOUT, self.issuing.join(&key, begin)).await;
-            let late = || Err(NotIssued::Unavailable("no session yet; one is being issued".to_owned()));
-            issued.ok().flatten().unwrap_or_else(late)
-        };
-        let known = self.sessions.get_or_ask(key.clone(), issue).await;
-        match known.last.filter(|session| grant::is_servable(session.expiration, (self.clock)())) {
-            Some(session) => Ok(session),
-            None => {
-                // The wall clock can be ahead of the monotonic one, as after a suspended machine.
-                if known.failure.is_none() {
-                    self.sessions.invalidate(&key).await;
-                }
-                Err(known.failure.unwrap_or_else(|| NotIssued::Unavailable("the session has ended".into())))
-            }
-        }
-    }
-}
-
-/// Issues a session and caches it, whether or not somebody still waits for it.
-async fn issue<I: IssueSession>(
-    issuer: Arc<I>,
-    sessions: Arc<Sessions>,
-    key: SessionKey,
-    destination: Arc<RecordingDestination>,
-    clock: fn() -> Timestamp,
-) -> Issued {
-    let issued = timeout(LONGEST_ISSUE, async { (issuer.issue(&destination).await, clock()) }).await;
-    let (session, at) =
-        issued.unwrap_or_else(|_| (Err(NotIssued::Unavailable("no session in time".into())), clock()));
-    let session = session.inspect_err(|error| log_failure(&destination, error))?;
-    log_session(&destination, &session);
-    let renew = grant::renewal_time(at, session.expiration, rand::random());
-    let life = Duration::try_from(renew.duration_since(at)).unwrap_or_default();
-    let session = Arc::new(session);
-    sessions.insert(key, session.clone(), life).await;
-    Ok((session, life))
-}
-
-/// The access key ID links this line to the sidecar's log and to the customer's CloudTrail.
-fn log_session(destination: &RecordingDestination, session: &SessionCredentials) {
-    let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
-    let (access_key_id, role) = (&session.access_key_id, &destination.spec.role_arn);
-    tracing::info!(access_key_id, namespace, name, role, "session issued");
-}
-
-/// Logged once for each attempt, also while a session that has not expired hides the failure from callers.
-fn log_failure(destination: &RecordingDestination, error: &NotIssued) {
-    let (namespace, name) = (&destination.metadata.namespace, &destination.metadata.name);
-    tracing::warn!(namespace, name, %error, "issuing a session failed; an unexpired one is served to its end");
 }
 
 fn refused(denial: Denial, identity: &PodIdentity) -> Unserved {

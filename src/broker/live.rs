@@ -145,6 +145,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::grants::Grants;
+    use super::super::sessions::Sessions;
     use super::*;
     use crate::aws::{Connection, CredentialsSource};
     use crate::cluster::{UndecodableObjects, compact};
@@ -165,13 +166,14 @@ mod tests {
         let key =
             CredentialsSource::Secret.provider(&connection, "us-east-1", Path::new("/nowhere")).unwrap();
         let sts = Sts::new(&connection, "us-east-1", key, NonZeroU32::MIN);
-        let sessions = LiveSessions::new(client, sts, Writes::new(false));
+        let issuer = LiveSessions::new(client, sts, Writes::new(false));
+        let sessions = Sessions::new(issuer, NonZeroU32::MIN, Timestamp::now);
         let authorities = watch::channel(String::new()).1;
         let grants = Grants::new(cluster, sessions, authorities, None, Timestamp::now);
 
         let token = SecretString::from("token");
         let poll = size_of_val(&grants.wait_for_change(&token, |_| true, Instant::now()));
-        let credentials = size_of_val(&grants.credentials(&token));
+        let credentials = size_of_val(&grants.credentials(&token, None));
         assert!(poll < 4096 && credentials < 4096, "{poll} and {credentials} bytes");
     }
 

@@ -16,6 +16,7 @@ mod ports;
 mod reports;
 mod responses;
 mod routes;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -37,6 +38,7 @@ use grants::Grants;
 use live::{LiveCluster, LiveSessions};
 use metrics::Requests;
 use routes::{Broker, router};
+use sessions::Sessions;
 
 /// Log lines about strangers in ten seconds.
 const STRANGERS_LINES: u64 = 100;
@@ -113,7 +115,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let events = Events::new(client.clone(), "recording-broker");
     let pods = Pods::new(client.clone());
     let cluster = LiveCluster { client: client.clone(), pods, destinations: destinations.clone(), events };
-    let sessions = LiveSessions::new(client, sts, Writes::new(config.require_conditional_writes));
+    let issuer = LiveSessions::new(client, sts, Writes::new(config.require_conditional_writes));
+    let sessions = Sessions::new(issuer, config.sts_calls_per_second, Timestamp::now);
     let (mut authorities, follow_authorities) = tls.follow_authorities();
     let grants = Grants::new(cluster, sessions, authorities.clone(), endpoint, Timestamp::now);
     let broker = Arc::new(Broker { grants, requests, strangers: LineLimit::new(STRANGERS_LINES) });

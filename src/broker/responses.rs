@@ -1,4 +1,5 @@
-//! Responses of the broker. There is one refusal, whatever the cause.
+//! Responses of the broker. There is one refusal, whatever the cause; only a pod that may have credentials learns why its
+//! destination has none.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
@@ -10,10 +11,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::DestinationDocument;
+use crate::domain::grant::Denial;
 
 /// The refusal, with the fields that AWS SDKs read from a credentials provider's error.
 pub(super) fn refusal() -> Response {
     closing(json(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"The request is refused."}"#))
+}
+
+/// The refusal of a pod that may have credentials, with the cause.
+pub(super) fn explained(denial: Denial, explanation: &str) -> Response {
+    let text = serde_json::json!({"code": denial.to_string(), "message": explanation});
+    json(StatusCode::FORBIDDEN, text.to_string())
 }
 
 /// The answer after which the connection ends: who has proved nothing keeps none.

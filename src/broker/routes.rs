@@ -17,7 +17,7 @@ use super::metrics::Requests;
 use super::ports::{Cluster, IssueSession};
 use super::responses::{self, HeldTags};
 use super::token::bearer;
-use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REPORT_PATH};
+use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, REFUSED_KEY_HEADER, REPORT_PATH};
 use crate::domain::grant::Denial;
 use crate::serve::Caller;
 use crate::telemetry::LineLimit;
@@ -55,7 +55,8 @@ async fn credentials<C: Cluster, I: IssueSession>(
     let began = Instant::now();
     let served = async {
         let token = broker.token(&caller, &request).await?;
-        let document = broker.grants.credentials(&token).await?;
+        let refused_key = request.get(REFUSED_KEY_HEADER).and_then(|value| value.to_str().ok());
+        let document = broker.grants.credentials(&token, refused_key).await?;
         Ok(responses::credentials(&document))
     };
     let answer = broker.answer(served.await);
@@ -128,7 +129,8 @@ impl<C: Cluster, I: IssueSession> Broker<C, I> {
 }
 
 impl<C, I> Broker<C, I> {
-    /// Logs and counts how a request ended. The response never names a cause.
+    /// Logs and counts how a request ended. The response names no cause, but to a pod that is served and whose destination
+    /// has no session.
     fn answer(&self, served: Result<Response, Unserved>) -> Response {
         let served = match served {
             Ok(response) => {
@@ -147,7 +149,11 @@ impl<C, I> Broker<C, I> {
                 if let Some(suppressed) = self.line(&namespace) {
                     tracing::warn!(%denial, namespace, pod, name, suppressed, "request refused");
                 }
-                (denial.into(), responses::refusal(), namespace)
+                let response = match denial.explanation() {
+                    Some(explanation) => responses::explained(denial, explanation),
+                    None => responses::refusal(),
+                };
+                (denial.into(), response, namespace)
             }
             Unserved::Undecided(error, Subject { namespace, pod, name }) => {
                 if let Some(suppressed) = self.line(&namespace) {

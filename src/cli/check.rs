@@ -13,7 +13,7 @@ use crate::api::RecordingDestination;
 use crate::aws::{DefaultCredentials, Examiner, NoDefaultCredentials, Sts};
 use crate::domain::trust::Writes;
 use crate::domain::verdict::{
-    Due, Enforcement, Evidence, Platform, Rules, SecretObservation, bucket_is_due, due, judge,
+    Due, Enforcement, Evidence, Platform, Rules, SecretObservation, due, judge, probe_due,
 };
 use crate::secret::ExternalID;
 
@@ -92,7 +92,7 @@ async fn examiner(arguments: &Arguments) -> Result<Examiner, Failure> {
             "the AWS credentials of this shell are those of {arn}, customers' roles trust {principal}: use its \
              credentials, or name yours with --platform-principal-arn if roles trust that"
         ),
-        Platform::Refused => {
+        Platform::Refused | Platform::RefusedEverywhere => {
             format!(
                 "AWS does not accept the AWS credentials of this shell: use an active access key of {principal}"
             )
@@ -114,10 +114,10 @@ async fn check(examiner: &Examiner, mut destination: RecordingDestination, id: E
         Due::ReportInvalid(problem) => Evidence::InvalidSpec(problem),
         _ => {
             let secret = SecretObservation::Resolved { version: String::new(), known: false };
-            let bucket_is_due = |enforcement: &Enforcement| {
-                bucket_is_due(&destination, &secret, enforcement, None, &rules, Timestamp::now())
+            let probe_due = |enforcement: &Enforcement| {
+                probe_due(&destination, &secret, enforcement, None, &rules, Timestamp::now())
             };
-            let role = examiner.try_role(&destination, &id, Some(bucket_is_due)).await;
+            let role = examiner.try_role(&destination, &id, Some(probe_due)).await;
             Evidence::Validated { secret, role: Some(Box::new(role)) }
         }
     };

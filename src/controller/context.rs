@@ -12,7 +12,7 @@ use crate::api::{Objection, RecordingDestination};
 use crate::aws::Examiner;
 use crate::cluster::{DestinationKey, DestinationStore, Events, NamespaceLimit};
 use crate::concurrency::ConcurrencyLimiter;
-use crate::domain::verdict::{Due, Recent, Rules, due, next_validation};
+use crate::domain::verdict::{Due, Fleet, QuestionLimit, Recent, Rules, due, next_validation};
 
 pub(super) struct Context {
     pub client: Client,
@@ -28,6 +28,10 @@ pub(super) struct Context {
     pub validation_durations: ValidationDurations,
     pub limited_ids: LimitedExternalIDs,
     pub destinations: DestinationStore,
+    /// Turns to ask what uploaders' reports have brought into doubt.
+    pub questions: Mutex<QuestionLimit>,
+    /// Which proved destinations refuse the platform.
+    pub fleet: Mutex<Fleet>,
     /// By UID of the destination. Boxed, because a table has room for up to twice as many.
     pub recent: Mutex<HashMap<String, Box<Recent>>>,
     /// Consecutive failures of calls to the API server.

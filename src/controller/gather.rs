@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::context::Context;
-use crate::api::RecordingDestination;
+use crate::api::{Answer, RecordingDestination};
 use crate::cluster::{self, secrets};
 use crate::domain::verdict::{
-    Enforcement, Evidence, Platform, Recent, SecretObservation, Work, bucket_is_due, is_new_external_id,
+    Enforcement, Evidence, Platform, Probe, Recent, RoleEvidence, SecretObservation, Work,
+    is_new_external_id, probe_due,
 };
 use crate::secret::Fingerprint;
 
@@ -48,18 +49,64 @@ impl Context {
             let evidence = Evidence::Validated { secret: SecretObservation::Limited(next), role: None };
             return Ok(Gathered::without_calls(evidence));
         }
-        let role = match id {
+        let mut role = match id {
             Some(_) if work == Work::Secret => return Ok(Gathered { evidence: None, external_id }),
+            Some(id) if work == Work::Bucket => {
+                Some(Box::new(self.examiner.try_bucket(destination, &id).await))
+            }
             Some(id) => {
-                let bucket_is_due = |enforcement: &Enforcement| {
-                    bucket_is_due(destination, &secret, enforcement, recent, &self.rules, Timestamp::now())
+                let probe_due = |enforcement: &Enforcement| {
+                    probe_due(destination, &secret, enforcement, recent, &self.rules, Timestamp::now())
                 };
-                let further = (work == Work::Everything).then_some(bucket_is_due);
+                let further = (work == Work::Everything).then_some(probe_due);
                 Some(Box::new(self.examiner.try_role(destination, &id, further).await))
             }
             None => None,
         };
+        if let Some(role) = &mut role {
+            self.compare_with_fleet(destination, role).await;
+        }
         Ok(Gathered { evidence: Some(Evidence::Validated { secret, role }), external_id })
+    }
+
+    /// A refusal is the platform's own where no role lets it in any more. Before that is believed, one more destination is
+    /// asked, as those that refuse may all be of one customer. Where there is a control role, its answer has said so already.
+    async fn compare_with_fleet(&self, destination: &RecordingDestination, role: &mut RoleEvidence) {
+        let is_refused = || self.fleet.lock().unwrap().is_refused(Timestamp::now());
+        self.fleet.lock().unwrap().note(destination, role, Timestamp::now());
+        let is_in_doubt = role.platform == Platform::AsConfigured && role.control.is_none();
+        if matches!(role.assumed, Answer::Granted(())) || !is_in_doubt || !is_refused() {
+            return;
+        }
+        let all = self.destinations.keys();
+        let witness = {
+            let fleet = self.fleet.lock().unwrap();
+            all.iter().filter_map(|key| self.destinations.get(key)).find(|other| fleet.is_witness(other))
+        };
+        if let Some(witness) = witness
+            && let Some(seen) = self.assume(&witness).await
+        {
+            self.fleet.lock().unwrap().note(&witness, &seen, Timestamp::now());
+        }
+        if is_refused() {
+            role.platform = Platform::RefusedEverywhere;
+        }
+    }
+
+    /// Assumes the role of a proved destination; `None` where its External ID is not the proved one or cannot be read.
+    async fn assume(&self, destination: &RecordingDestination) -> Option<RoleEvidence> {
+        let namespace = destination.namespace().unwrap_or_default();
+        let reference = &destination.spec.external_id_secret_ref;
+        match secrets::external_id(&self.client, &namespace, reference).await {
+            Ok((SecretObservation::Resolved { version, .. }, Some(id)))
+                if destination.proved_secret_version() == Some(version.as_str()) =>
+            {
+                Some(
+                    self.examiner.try_role(destination, &id, None::<fn(&Enforcement) -> Option<Probe>>).await,
+                )
+            }
+            _ => None,
+        }
     }
 
     /// Logs at start, before any tenant is validated, whether the platform's key is the right one.
@@ -79,7 +126,7 @@ impl Context {
                     "checked the platform's access key: it is another principal's"
                 )
             }
-            Platform::Refused => {
+            Platform::Refused | Platform::RefusedEverywhere => {
                 tracing::error!(principal, "checked the platform's access key: AWS does not accept it")
             }
             Platform::Unreadable => tracing::error!(principal, "reading the platform's access key failed"),

@@ -75,6 +75,7 @@ fn sound(version: usize) -> Evidence {
             calls: calls.map(|call| (call, Answer::Granted(()))).into(),
             read_back_matches: Some(true),
             marker_left: false,
+            uploaded_since: false,
         }),
     };
     let secret = SecretObservation::Resolved { version: version.to_string(), known: false };

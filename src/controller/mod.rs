@@ -31,7 +31,7 @@ use crate::cluster::{
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::trust::Writes;
-use crate::domain::verdict::{EnforcementMode, Rules};
+use crate::domain::verdict::{EnforcementMode, QuestionLimit, Rules};
 use crate::serve::{self, Readiness};
 use crate::telemetry::{self, Metrics};
 use claims::Claims;
@@ -169,6 +169,8 @@ pub async fn run(
         reports: ConcurrencyLimiter::per_key(PER_NAMESPACE).with_total(TOTAL),
         validation_durations,
         limited_ids,
+        questions: QuestionLimit::new(config.sts_calls_per_second.get()).into(),
+        fleet: Default::default(),
         recent: Default::default(),
         failures: Default::default(),
         destinations,

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 use super::context::Context;
 use super::gather::Gathered;
-use crate::api::RecordingDestination;
+use crate::api::{Answer, RecordingDestination};
 use crate::cluster::{self, CallError, DestinationKey, compact, destinations};
 use crate::domain::delivery;
 use crate::domain::verdict::{Due, Evidence, Recent, Verdict, judge};
@@ -59,40 +59,57 @@ fn after_error(key: &DestinationKey, error: &CallError, context: &Context) -> Du
     pause
 }
 
+/// What a reconciliation has a permit for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Permitted {
+    Report,
+    Validation,
+    /// A validation that uploaders' reports have brought about.
+    Question,
+}
+
 /// Validates what is due, and returns when to do so again; `None`: when the destination changes.
 pub(super) async fn validate_if_due(
     key: &DestinationKey,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
-    let due = |seen: RecordingDestination| context.due(&seen, context.recent(&seen).as_ref());
-    let (limiter, may_validate) = match context.destinations.get(key).map(due) {
+    let seen = |seen: RecordingDestination| match context.due(&seen, context.recent(&seen).as_ref()) {
+        // The turn is taken by a destination that is due, so the two are decided together.
+        Due::Ask { otherwise, .. } => match context.may_ask(&seen) {
+            Ok(()) => Ok((&context.validations, Permitted::Question)),
+            Err(turn) => Err(turn.min(otherwise)),
+        },
+        Due::NotBefore(time) => Err(time),
+        Due::Validate(_) => Ok((&context.validations, Permitted::Validation)),
+        _ => Ok((&context.reports, Permitted::Report)),
+    };
+    let (limiter, permitted) = match context.destinations.get(key).map(seen) {
         None => return Ok(None),
-        Some(Due::NotBefore(time)) => return Ok(Some(time)),
-        Some(Due::Validate(_)) => (&context.validations, true),
-        Some(_) => (&context.reports, false),
+        Some(Err(time)) => return Ok(Some(time)),
+        Some(Ok(permitted)) => permitted,
     };
     let _permit = limiter.acquire(&key.0).await;
     // Thousands may wait for a permit, and few have one: only these take room for a destination and the work.
-    Box::pin(validate_freshest(key, may_validate, context)).await
+    Box::pin(validate_freshest(key, permitted, context)).await
 }
 
 async fn validate_freshest(
     key: &DestinationKey,
-    may_validate: bool,
+    permitted: Permitted,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
     let Some(seen) = context.destinations.get(key) else { return Ok(None) };
     let recent = context.recent(&seen);
     // The watch may be behind this process's last write. Where that is, the API server refuses a report, which is then made
     // of a fresh read; calls to AWS follow a fresh read only.
-    if !may_validate && !compact::is_cut(&seen) {
-        match validate(seen.clone(), recent.clone(), false, 1, context).await {
+    if permitted == Permitted::Report && !compact::is_cut(&seen) {
+        match validate(seen.clone(), recent.clone(), permitted, 1, context).await {
             Err(error) if error.is_conflict() => {}
             done => return done,
         }
     }
     match destinations::fresh(&context.client, &seen).await? {
-        Some(fresh) => validate(fresh, recent, may_validate, destinations::ATTEMPTS, context).await,
+        Some(fresh) => validate(fresh, recent, permitted, destinations::ATTEMPTS, context).await,
         None => Ok(None),
     }
 }
@@ -101,7 +118,7 @@ async fn validate_freshest(
 async fn validate(
     destination: RecordingDestination,
     recent: Option<Recent>,
-    may_validate: bool,
+    permitted: Permitted,
     attempts: u32,
     context: &Context,
 ) -> cluster::Result<Option<Timestamp>> {
@@ -114,10 +131,14 @@ async fn validate(
         Due::Reconsider => Gathered::without_calls(Evidence::Reconsidered),
         Due::ReportDelivery => Gathered::without_calls(Evidence::Reported),
         // It was edited meanwhile, and comes again for the other permit.
-        Due::Validate(_) if !may_validate => return Ok(Some(Timestamp::now() + SECOND)),
-        Due::Validate(work) => {
+        Due::Validate(_) if permitted == Permitted::Report => return Ok(Some(Timestamp::now() + SECOND)),
+        Due::Ask { .. } if permitted != Permitted::Question => return Ok(Some(Timestamp::now() + SECOND)),
+        Due::Validate(work) | Due::Ask { work, .. } => {
             let began = Instant::now();
             let gathered = context.gather(&destination, recent.as_ref(), work).await?;
+            if permitted == Permitted::Question {
+                context.charge(&gathered);
+            }
             context.validation_durations.observe(began.elapsed());
             gathered
         }
@@ -140,6 +161,23 @@ async fn validate(
 }
 
 impl Context {
+    /// Takes the destination's turn to ask what reports have brought into doubt. `Err`: when its turn is.
+    fn may_ask(&self, destination: &RecordingDestination) -> Result<(), Timestamp> {
+        let metadata = &destination.metadata;
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        self.questions.lock().unwrap().admit(namespace, uid, Timestamp::now())
+    }
+
+    /// Counts the calls to STS that a refused question makes beyond its first: GetCallerIdentity, and the control role.
+    fn charge(&self, gathered: &Gathered) {
+        let Some(Evidence::Validated { role: Some(role), .. }) = &gathered.evidence else { return };
+        if !matches!(role.assumed, Answer::Granted(())) {
+            let calls = 1 + u32::from(role.control.is_some());
+            self.questions.lock().unwrap().charge(calls, Timestamp::now());
+        }
+    }
+
     /// Removes uploaders that no longer report from the status, and returns when that is due again.
     async fn prune(&self, key: &DestinationKey) -> cluster::Result<Option<Timestamp>> {
         let has_uploaders = |seen: &RecordingDestination| {

@@ -20,7 +20,7 @@ use crate::cluster::{DestinationStore, Events, NamespaceAccounts, NamespaceLimit
 use crate::concurrency::ConcurrencyLimiter;
 use crate::domain::ownership::AccountBinding;
 use crate::domain::trust::Writes;
-use crate::domain::verdict::{EnforcementMode, Rules};
+use crate::domain::verdict::{EnforcementMode, QuestionLimit, Rules};
 
 pub(super) fn destination(version: &str, suspend: bool) -> Value {
     json!({
@@ -84,6 +84,8 @@ pub(super) fn context(seen: Value, now: Value) -> (Arc<Context>, Arc<Mutex<Vec<S
         reports: ConcurrencyLimiter::per_key(1),
         validation_durations: ValidationDurations::register(&mut registry),
         limited_ids: LimitedExternalIDs::register(&mut registry),
+        questions: QuestionLimit::new(1).into(),
+        fleet: Default::default(),
         recent: Default::default(),
         failures: Default::default(),
         destinations,

@@ -28,6 +28,17 @@ fn a_spec_that_cannot_work_is_refused_with_the_field_and_the_fix() {
             Some("region must be an AWS region code such as us-east-1"),
         ),
         (
+            "a region that does not exist",
+            json!({"region": "us-est-1"}),
+            Some("region must be an AWS region code such as us-east-1"),
+        ),
+        ("a region of two words", json!({"region": "ap-southeast-2"}), None),
+        (
+            "the region of another partition than the role's",
+            json!({"region": "cn-north-1"}),
+            Some("region and roleARN are in different AWS partitions"),
+        ),
+        (
             "another partition",
             json!({"region": "us-gov-west-1", "roleARN": "arn:aws-us-gov:iam::111111111111:role/writer"}),
             None,

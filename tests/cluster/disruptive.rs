@@ -77,7 +77,7 @@ fn while_the_control_role_refuses_a_refusal_proves_nothing() {
     let doubted = |written: &Written| written.check("AssumeRoleOfControl").0 == "Inconclusive";
     log.wait_for(&proved, "a doubt of the refusals", doubted);
     fresh.wait_reason("acme", "Unknown", "ProbeInconclusive");
-    denied.wait_reason("acme", "Unknown", "ProbeInconclusive");
+    denied.wait_reason("acme", "Unknown", "PlatformRefused");
 
     drop(refusing);
     fresh.wait_ready("acme");

@@ -19,6 +19,7 @@ mod durability;
 mod faults;
 mod guide;
 mod hostile_metadata;
+mod live_breaks;
 mod logs;
 mod metrics;
 mod ordinary_users;

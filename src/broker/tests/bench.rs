@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::super::grants::Grants;
 use super::super::metrics::Requests;
 use super::super::ports::{Cluster, IssueSession};
 use super::super::routes::{Broker, router};
+use super::super::sessions::Sessions;
 use crate::api::{CREDENTIALS_PATH, REPORT_PATH, RecordingDestination, Transition};
 use crate::cluster::{self, CallError, CopyAge, KeyedChanges, Subscription};
 use crate::domain::delivery::StatusUpdate;
@@ -224,7 +226,8 @@ impl Bench {
         let mut registry = Registry::default();
         let requests = Requests::register(&mut registry);
         let fake = || Fake(world.clone());
-        let grants = Grants::new(fake(), fake(), receiver, None, now);
+        let sessions = Sessions::new(fake(), NonZeroU32::new(50).unwrap(), now);
+        let grants = Grants::new(fake(), sessions, receiver, None, now);
         let broker = Arc::new(Broker { grants, requests, strangers: LineLimit::new(100) });
         let app = router(broker.clone());
         let reporting = broker.clone();

@@ -17,7 +17,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
 
-use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH};
+use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, REFUSED_KEY_HEADER};
 use crate::domain::grant::{Denial, NotIssued};
 use bench::{Bench, ready, request, signed};
 
@@ -90,12 +90,23 @@ async fn every_refusal_is_the_same_to_the_last_byte() {
         assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await, example, "{denial}");
         *counts.entry(denial).or_default() += 1;
     }
-    for denial in [Denial::ExternalIDUnusable, Denial::AssumeRoleDenied] {
+    let explained = [
+        Denial::ExternalIDUnusable,
+        Denial::ExternalIDNotProved,
+        Denial::AssumeRoleDenied,
+        Denial::STSRegionDisabled,
+    ];
+    for denial in explained {
         *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Denied(denial));
         // One that has no session yet.
         bench.set_destination(json!({"metadata": {"uid": denial.to_string()}}));
-        assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await, example, "{denial}");
+        let told = bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await;
+        let code: Value = serde_json::from_str(&told.body).unwrap();
+        assert_eq!((told.status, &code["code"]), (StatusCode::FORBIDDEN, &json!(denial.to_string())));
+        // Who may not have the credentials is not told why nobody has them.
+        assert_eq!(bench.get(CREDENTIALS_PATH, "token-of-of-another").await, example, "{denial}");
         *counts.entry(denial).or_default() += 1;
+        *counts.entry(Denial::ServiceAccountMismatch).or_default() += 1;
     }
     bench.set_destination(json!({}));
 

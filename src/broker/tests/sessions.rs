@@ -200,7 +200,9 @@ async fn an_edited_external_id_is_not_sent_until_it_is_proved() {
 
     *bench.world.secret_version.lock().unwrap() = "814".to_owned();
     pass(3600).await;
-    assert_eq!(bench.key().await, UNDECIDED, "the tenant is not refused: the operator has to investigate");
+    let told = bench.get(CREDENTIALS_PATH, "token-of-recorder-0").await;
+    assert_eq!(told.status, StatusCode::FORBIDDEN);
+    assert!(told.body.contains(r#""ExternalIDNotProved""#), "so that the status says why: {told:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,4 +275,34 @@ async fn an_old_copy_of_the_destinations_gets_no_credentials_while_the_api_serve
         *bench.world.age.lock().unwrap() = age;
         assert_eq!(bench.key().await, expected, "{age:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_aws_refuses_is_renewed_once_a_minute() {
+    let bench = Bench::new();
+    let key_without = async |refused: &str| {
+        let request = request(CREDENTIALS_PATH, "token-of-recorder-0").header(REFUSED_KEY_HEADER, refused);
+        let seen = bench.send(request.body(Body::empty()).unwrap()).await;
+        let document: Value = serde_json::from_str(&seen.body).unwrap();
+        document["AccessKeyId"].as_str().unwrap_or(seen.status.as_str()).to_owned()
+    };
+    assert_eq!(bench.key().await, Ok("ASIA1".into()));
+    for (what, refused, expected) in [
+        ("another session's", "ASIA0", "ASIA1"),
+        ("the one that is held", "ASIA1", "ASIA2"),
+        ("one that was renewed already", "ASIA1", "ASIA2"),
+        ("the new one, within the minute", "ASIA2", "ASIA2"),
+    ] {
+        assert_eq!(key_without(refused).await, expected, "{what}");
+    }
+    pass(60).await;
+    *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Unavailable("no answer in time".into()));
+    assert_eq!(key_without("ASIA2").await, "ASIA2", "what is held may serve others while STS is away");
+    pass(60).await;
+    *bench.world.sts_fails.lock().unwrap() = Some(NotIssued::Denied(Denial::AssumeRoleDenied));
+    assert_eq!(key_without("ASIA2").await, "403", "the cause is told instead of a session that is dead");
+    assert_eq!(bench.key().await, Ok("ASIA2".into()), "who has not been refused is served");
+    *bench.world.sts_fails.lock().unwrap() = None;
+    pass(6).await;
+    assert!(key_without("ASIA2").await.starts_with("ASIA"), "it recovers");
 }

@@ -202,7 +202,10 @@ fn what_a_guide_cannot_say_is_refused_with_the_field_the_rule_and_the_fix() {
             "--role-arn=arn:aws:iam::111111111111:role/$(id)/writer",
             "letters, digits and : / _ + = , . @ - alone",
         ),
-        ("--role-arn=arn:aws-cn:iam::111111111111:role/writer", "AssumeRole never crosses partitions"),
+        (
+            "--role-arn=arn:aws-cn:iam::111111111111:role/writer",
+            "region and roleARN are in different AWS partitions",
+        ),
         ("--platform-principal-arn=RingDNA_Web", "must be the ARN of an IAM user or role"),
         ("--platform-principal-arn=arn:aws:iam::103850359708:root", "must be the ARN of an IAM user or role"),
         ("--platform-principal-arn=arn:aws:iam::103850359708:user/'", "letters, digits and"),

@@ -25,12 +25,10 @@ pub(super) fn check(document: &Document, spec: &Node, findings: &mut Findings) {
     }
     let failures = Validator::new().validate(&SPEC, &without_nulls(spec.value()), None);
     for failure in failures.err().into_iter().flat_map(|failures| failures.into_vec()) {
-        let field = if failure.field_path.is_empty() {
-            "spec".to_owned()
-        } else {
-            format!("spec.{}", failure.field_path)
-        };
-        let line = line_of(spec, &failure.field_path);
+        // A rule of the whole spec names the field with the dot that the API server asks for.
+        let path = failure.field_path.trim_start_matches('.');
+        let field = if path.is_empty() { "spec".to_owned() } else { format!("spec.{path}") };
+        let line = line_of(spec, path);
         findings.error(document, line, &field, failure.message);
     }
 }

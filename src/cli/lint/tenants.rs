@@ -64,19 +64,6 @@ fn alone(document: &Document, destination: &RecordingDestination, findings: &mut
             message,
         );
     }
-    let partition = match spec.region.as_str() {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
-    // Others, such as the sovereign ones, are not known by their Regions' names here.
-    if ["aws", "aws-cn", "aws-us-gov"].contains(&role.partition.as_str()) && role.partition != partition {
-        let message = format!(
-            "a bucket in {} is in partition {partition}, the role in {}: name a role and a bucket of one partition",
-            spec.region, role.partition
-        );
-        findings.error(document, document.line(&["spec", "region"]), "spec.region", message);
-    }
     let key_region = spec.encryption.kms_key_arn.as_deref().and_then(|arn| arn.split(':').nth(3));
     if let Some(region) = key_region.filter(|region| *region != spec.region) {
         let message = format!(

@@ -78,6 +78,7 @@ fn sound() -> RoleEvidence {
         calls: calls.map(|call| (call, Answer::Granted(()))).collect(),
         read_back_matches: Some(true),
         marker_left: false,
+        uploaded_since: false,
     };
     RoleEvidence {
         assumed: Answer::Granted(()),

@@ -10,7 +10,11 @@ const LONGEST_CODE: usize = 64;
 pub fn refusal_reason(refusal: &UploadRefusal) -> Reason {
     let is_read = matches!(refusal.call, RefusedCall::HeadObject | RefusedCall::GetObject);
     match (refusal.call, refusal.code.as_str()) {
-        (RefusedCall::AssumeRole, "RegionDisabledException") => Reason::STSRegionDisabled,
+        (RefusedCall::AssumeRole, "RegionDisabledException" | "STSRegionDisabled") => {
+            Reason::STSRegionDisabled
+        }
+        (RefusedCall::AssumeRole, "ExternalIDUnusable") => Reason::ExternalIDUnusable,
+        (RefusedCall::AssumeRole, "ExternalIDNotProved") => Reason::ExternalIDNotProved,
         (RefusedCall::AssumeRole, _) => Reason::AssumeRoleDenied,
         (_, "NoSuchBucket") => Reason::BucketNotFound,
         (
@@ -47,6 +51,10 @@ mod tests {
         for (call, status, code, expected) in [
             (AssumeRole, 403, "AccessDenied", Reason::AssumeRoleDenied),
             (AssumeRole, 403, "RegionDisabledException", Reason::STSRegionDisabled),
+            (AssumeRole, 403, "STSRegionDisabled", Reason::STSRegionDisabled),
+            (AssumeRole, 403, "AssumeRoleDenied", Reason::AssumeRoleDenied),
+            (AssumeRole, 403, "ExternalIDUnusable", Reason::ExternalIDUnusable),
+            (AssumeRole, 403, "ExternalIDNotProved", Reason::ExternalIDNotProved),
             (PutObject, 403, "AccessDenied", Reason::PutObjectDenied),
             (CreateMultipartUpload, 403, "AccessDenied", Reason::PutObjectDenied),
             (HeadObject, 403, "", Reason::GetObjectDenied),

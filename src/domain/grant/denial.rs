@@ -53,5 +53,29 @@ pub enum Denial {
 
     /// The Secret with the External ID is missing, of another type, or malformed.
     ExternalIDUnusable,
+    /// The Secret was edited, and its External ID is not proved yet.
+    ExternalIDNotProved,
     AssumeRoleDenied,
+    /// The role's account has not enabled the region of the STS endpoint.
+    STSRegionDisabled,
+}
+
+impl Denial {
+    /// What a pod is told: only a pod that is authorised, and whose destination is Ready, meets these. The sidecar reports
+    /// them, so that the destination's status says why nothing is sent.
+    pub fn explanation(self) -> Option<&'static str> {
+        match self {
+            Denial::ExternalIDUnusable => {
+                Some("The Secret with the External ID is missing, of another type, or holds none.")
+            }
+            Denial::ExternalIDNotProved => {
+                Some("The Secret with the External ID was edited, and the new one is not proved yet.")
+            }
+            Denial::AssumeRoleDenied => Some("AWS refused AssumeRole of the destination's role."),
+            Denial::STSRegionDisabled => {
+                Some("The role's account has not enabled the region of the STS endpoint.")
+            }
+            _ => None,
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod denial;
 mod destination;
 mod identity;
 mod pod;
+mod refused_sessions;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -20,5 +21,6 @@ pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};
 pub use identity::{PodClaim, PodIdentity, claimed_pod, identify};
 pub use pod::BoundPod;
+pub use refused_sessions::RefusedSessions;
 pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renewal_time};
 pub use token::may_pass;

@@ -62,20 +62,18 @@ pub fn may_send(version: &str, destination: &RecordingDestination) -> Result<(),
     if !version.is_empty() && destination.proved_secret_version() == Some(version) {
         return Ok(());
     }
-    Err(NotIssued::Unavailable(format!(
-        "the Secret {} was edited and its External ID is not proved yet; the controller looks at it within minutes",
-        destination.spec.external_id_secret_ref.name
-    )))
+    Err(NotIssued::Denied(Denial::ExternalIDNotProved))
 }
 
 /// What the answer to AssumeRole means for the request that waits for the session.
 pub fn issued(answer: Answer<SessionCredentials>) -> Result<SessionCredentials, NotIssued> {
     match answer {
         Answer::Granted(session) => Ok(session),
-        Answer::Refused(refusal)
-            if matches!(refusal.code.as_str(), "AccessDenied" | "RegionDisabledException") =>
-        {
+        Answer::Refused(refusal) if refusal.code == "AccessDenied" => {
             Err(NotIssued::Denied(Denial::AssumeRoleDenied))
+        }
+        Answer::Refused(refusal) if refusal.code == "RegionDisabledException" => {
+            Err(NotIssued::Denied(Denial::STSRegionDisabled))
         }
         // A throttle, a fault of AWS, or a platform key that AWS does not accept.
         Answer::Refused(refusal) => {
@@ -131,7 +129,7 @@ mod tests {
             issued(Answer::Refused(refusal)).unwrap_err()
         };
         assert_eq!(refused(403, "AccessDenied"), NotIssued::Denied(Denial::AssumeRoleDenied));
-        assert_eq!(refused(403, "RegionDisabledException"), NotIssued::Denied(Denial::AssumeRoleDenied));
+        assert_eq!(refused(403, "RegionDisabledException"), NotIssued::Denied(Denial::STSRegionDisabled));
         for (status, code) in
             [(400, "Throttling"), (503, "ServiceUnavailable"), (403, "InvalidClientTokenId")]
         {

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{BucketTarget, EncryptionType, ObjectACL, PROBE_DIRECTORY};
+use crate::api::{BucketTarget, EncryptionType, ObjectACL, PROBE_DIRECTORY, dns_suffix};
 
 /// For the wrong callers, whose credentials must be of no use.
 pub const DENY_EVERYTHING: &str =
@@ -99,8 +99,7 @@ fn policy(statements: Vec<Value>) -> Value {
 
 /// A condition: only where S3 of that region calls for the caller.
 pub(super) fn via_s3(region: &str, partition: &str) -> Value {
-    let dns_suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-    json!({"StringEquals": {"kms:ViaService": format!("s3.{region}.{dns_suffix}")}})
+    json!({"StringEquals": {"kms:ViaService": format!("s3.{region}.{}", dns_suffix(partition))}})
 }
 
 #[cfg(test)]
@@ -188,6 +187,13 @@ mod tests {
         let policy = session_policy(&target, "aws-cn", Purpose::Upload, Writes::Any);
         assert!(policy.contains(&format!("\"Resource\":\"{key}\"")), "{policy}");
         assert!(policy.contains("s3.cn-north-1.amazonaws.com.cn"), "{policy}");
+        for (region, partition, service) in [
+            ("us-gov-west-1", "aws-us-gov", "s3.us-gov-west-1.amazonaws.com"),
+            ("eusc-de-east-1", "aws-eusc", "s3.eusc-de-east-1.amazonaws.eu"),
+            ("us-iso-east-1", "aws-iso", "s3.us-iso-east-1.c2s.ic.gov"),
+        ] {
+            assert_eq!(via_s3(region, partition)["StringEquals"]["kms:ViaService"], service);
+        }
     }
 
     #[test]

@@ -178,7 +178,7 @@ proptest! {
         writes in prop::sample::select(vec![Writes::Any, Writes::Conditional]),
         (own_key, if_none_match, creation) in any::<(bool, bool, Option<bool>)>(),
     ) {
-        let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let suffix = crate::api::dns_suffix(partition);
         let via = format!("{}.us-east-1.{suffix}", if other_service { "ec2" } else { "s3" });
         let resource = near(&target, partition, which, &key);
         let call = Call { action, resource, acl, via, own_key, if_none_match, creation };

@@ -6,11 +6,12 @@ use super::evidence::{BucketEvidence, Texts};
 use super::findings::{CheckOutcome, Conclusion, Findings, inconclusive, leave_objects, unclear_refusal};
 use crate::api::{
     Answer, BucketCall, CheckName, CheckResult, ConditionType, Reason, RecordingDestinationSpec, Refusal,
+    Silence, is_known_region,
 };
 
 /// Appended to a refusal where each probe would leave objects behind.
-const WAITS_FOR_REQUEST: &str = "; the probe's objects stay there, so it is repeated a few times within ten minutes of an edit and then \
-                       only when somebody asks: \
+const WAITS_FOR_REQUEST: &str = "; the probe's objects stay there, so it is repeated a few times within ten minutes of an edit, or of \
+                       the refusal of an uploader that led to it, and then only when somebody asks: \
                        kubectl annotate recordingdestination NAME --overwrite recordings.revenue.io/revalidate=$(date +%s)";
 
 /// Adds a check for each call of the probe. The condition follows the first call that was refused, else the first without
@@ -24,6 +25,13 @@ pub(super) fn find(
     let mut unmet: Vec<CheckOutcome> = Vec::new();
     for call in BucketCall::iter() {
         let answer = evidence.calls.iter().find(|(made, _)| *made == call).map(|(_, answer)| answer);
+        let is_of_whole =
+            matches!(call, BucketCall::PutObject | BucketCall::HeadObject | BucketCall::GetObject);
+        if answer.is_none() && evidence.uploaded_since && is_of_whole {
+            let message = "a verified upload has proved it since the last probe";
+            findings.check(CheckName::Bucket(call), CheckResult::Passed, Reason::Validated, message, "");
+            continue;
+        }
         let Some(answer) = answer else {
             // This call only distinguishes two causes, so its absence needs no check.
             if call != BucketCall::PutObjectWithoutACL {
@@ -102,6 +110,20 @@ fn read(
 ) -> CheckOutcome {
     let refusal = match answer {
         Answer::Granted(()) => return granted(call, evidence, spec),
+        Answer::Silent(Silence::Connection) if !is_known_region(&spec.region) => {
+            return CheckOutcome::new(
+                Conclusion::Inconclusive,
+                Reason::WrongRegion,
+                format!(
+                    "{call}: no connection to S3 in {}, a region that this release does not know",
+                    spec.region
+                ),
+                format!(
+                    "Set spec.region to the bucket's region: aws s3api head-bucket --bucket {}",
+                    spec.bucket
+                ),
+            );
+        }
         Answer::Silent(silence) => return inconclusive(&format!("{call}: {silence}")),
         Answer::Refused(refusal) => refusal,
     };

@@ -21,38 +21,67 @@ pub(super) fn set_delivering(
     generation: i64,
     now: Timestamp,
 ) {
-    let (value, reason, message) = delivering(reported);
+    let (value, reason, message) = delivering(reported, status);
     set(status, ConditionType::Delivering, value, reason, &message, generation, now);
 }
 
 /// Whether the status has reports that `Delivering` does not reflect.
 pub(super) fn reports_are_new(status: &RecordingDestinationStatus) -> bool {
-    let (value, reason, message) = delivering(status);
+    let (value, reason, message) = delivering(status, status);
     find(status, ConditionType::Delivering).is_none_or(|shown| {
-        shown.status != value || shown.reason != reason.to_string() || shown.message != message
+        // The controller's copies keep no message of what holds.
+        let is_reworded = value != "True" && shown.message != message;
+        shown.status != value || shown.reason != reason.to_string() || is_reworded
     })
 }
 
-/// The message has no numbers, which would change it at each report; `status.uploaders` has them.
-fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, String) {
+/// `status` has the conditions. The message has no numbers, which would change it at each report; `status.uploaders` has
+/// them.
+fn delivering(
+    reported: &RecordingDestinationStatus,
+    status: &RecordingDestinationStatus,
+) -> (&'static str, Reason, String) {
     let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let Some((item, reason)) =
-        items.iter().map(|item| (item, reason_of(item))).min_by_key(|(_, reason)| rank(*reason))
-    else {
-        return match reported.last_upload_time {
-            Some(_) => {
-                let message =
-                    "recordings arrive, and nothing that an uploader has reported keeps one waiting";
-                ("True", Reason::Delivered, message.to_owned())
-            }
-            None => ("Unknown", Reason::NotYetReported, "no uploader has reported an upload yet".to_owned()),
-        };
+    let worst = items.iter().map(|item| (item, reason_of(item))).min_by_key(|(_, reason)| rank(*reason));
+    let paused = Paused::of(status);
+    let (mut message, reason) = match (worst, paused) {
+        // A spool that cannot be used has a cause of its own.
+        (Some((_, reason)), Some(paused)) if rank(reason) >= REFUSED => (paused.message(), paused.reason),
+        (Some((item, reason)), _) => (message(item, reason), reason),
+        (None, Some(paused)) if paused.reason != Reason::Suspended && reported.last_upload_time.is_some() => {
+            return (paused.value, paused.reason, paused.message());
+        }
+        (None, _) if reported.last_upload_time.is_some() => {
+            let message = "recordings arrive, and nothing that an uploader has reported keeps one waiting";
+            return ("True", Reason::Delivered, message.to_owned());
+        }
+        (None, _) => {
+            return ("Unknown", Reason::NotYetReported, "no uploader has reported an upload yet".to_owned());
+        }
     };
-    let mut message = message(item, reason);
     if reason != Reason::SpoolNearlyFull && items.iter().any(|item| item.volume_nearly_full) {
         message.push_str("; the volume of a spool is 90 % full or more");
     }
     ("False", reason, message + "; status.uploaders names the pods")
+}
+
+/// Why uploads are paused: what a validation has found is the cause of what uploaders report since.
+struct Paused<'a> {
+    value: &'static str,
+    reason: Reason,
+    found: &'a str,
+}
+
+impl<'a> Paused<'a> {
+    fn of(status: &'a RecordingDestinationStatus) -> Option<Self> {
+        let ready = find(status, ConditionType::Ready).filter(|ready| ready.status != "True")?;
+        let value = if ready.status == "False" { "False" } else { "Unknown" };
+        Some(Paused { value, reason: ready.reason.parse().ok()?, found: &ready.message })
+    }
+
+    fn message(&self) -> String {
+        format!("uploads are paused, and recordings stay spooled: {}", self.found)
+    }
 }
 
 /// Of a reason that a later release gives, no more is known than that something is refused.
@@ -60,11 +89,17 @@ fn reason_of(item: &Uploader) -> Reason {
     item.reason.parse().unwrap_or(Reason::UploadRefused)
 }
 
+/// The rank of a refusal.
+const REFUSED: usize = 2;
+
 fn rank(reason: Reason) -> usize {
     match reason {
         Reason::SpoolUnusable => 0,
         Reason::SpoolInUse => 1,
-        reason => AFTER_REFUSALS.iter().position(|other| *other == reason).map_or(2, |position| 3 + position),
+        reason => AFTER_REFUSALS
+            .iter()
+            .position(|other| *other == reason)
+            .map_or(REFUSED, |position| REFUSED + 1 + position),
     }
 }
 

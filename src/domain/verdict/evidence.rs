@@ -5,6 +5,19 @@ use jiff::Timestamp;
 use crate::api::{Answer, BucketCall, Objection, WrongCaller};
 use crate::secret::MalformedExternalID;
 
+/// How much to validate. Each includes the ones before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// Read the Secret, to see whether it changed.
+    Secret,
+    /// Assume the role as well.
+    Role,
+    /// Probe the bucket as well.
+    Bucket,
+    /// Try the wrong callers as well.
+    Everything,
+}
+
 /// All that was gathered for one verdict.
 #[derive(Clone, Debug)]
 pub enum Evidence {
@@ -77,6 +90,8 @@ pub enum Platform {
     NotKnown,
     /// The configured principal's.
     AsConfigured,
+    /// The configured principal's, and no role that was proved before lets it in any more.
+    RefusedEverywhere,
     /// Another principal's, by ARN.
     AnotherPrincipal(String),
     /// AWS does not accept the key.
@@ -113,6 +128,17 @@ pub struct BucketEvidence {
     pub read_back_matches: Option<bool>,
     /// Whether the delete left a delete marker, as in a versioned bucket.
     pub marker_left: bool,
+    /// Whether the calls for a whole object were left out, because an upload has proved them since the last probe.
+    pub uploaded_since: bool,
+}
+
+/// Which calls a probe makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// All that an uploader makes.
+    Whole,
+    /// Those of a recording in parts.
+    Parts,
 }
 
 /// Texts for the remedies of one destination.

@@ -8,9 +8,12 @@ mod checks;
 mod conditions;
 mod delivering;
 mod digest;
+mod doubt;
 mod events;
 mod evidence;
 mod findings;
+mod fleet;
+mod question_limit;
 mod recent;
 mod role;
 mod schedule;
@@ -24,11 +27,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use evidence::{
-    BucketEvidence, Enforcement, EnforcementMode, Evidence, LARGEST_SECRET, NegativeAnswer, Platform,
-    RoleEvidence, Rules, SecretObservation, Texts,
+    BucketEvidence, Enforcement, EnforcementMode, Evidence, LARGEST_SECRET, NegativeAnswer, Platform, Probe,
+    RoleEvidence, Rules, SecretObservation, Texts, Work,
 };
+pub use fleet::Fleet;
+pub use question_limit::QuestionLimit;
 pub use recent::{Recent, is_new_external_id};
-pub use schedule::{Due, Work, bucket_is_due, due, next_validation};
+pub use schedule::{Due, due, next_validation, probe_due};
 
 use crate::api::{
     ConditionType, Objection, RecordingDestination, RecordingDestinationStatus, RoleARN, Transition,

@@ -1,9 +1,10 @@
 //! What a process keeps about a destination between two validations.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::is_inconclusive;
 use super::digest::{self, SpecDigest};
+use super::doubt::{self, Doubt};
 use super::evidence::{EnforcementMode, Evidence, SecretObservation};
 use crate::api::{
     LONGEST_REVALIDATE, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationSpec,
@@ -29,6 +30,8 @@ pub struct Recent {
     pub last_attempt: Option<Timestamp>,
     /// Last change of the spec or External ID, or request to revalidate, that was handled.
     pub last_change: Timestamp,
+    /// What uploaders' reports have brought into doubt.
+    pub(super) doubt: Option<Box<Doubt>>,
 }
 
 impl Recent {
@@ -44,6 +47,7 @@ impl Recent {
             last_secret_read: now,
             last_attempt: None,
             last_change: Timestamp::UNIX_EPOCH,
+            doubt: None,
         })
     }
 
@@ -71,6 +75,7 @@ impl Recent {
             last_change: before
                 .filter(|before| before.spec == spec && !is_requested)
                 .map_or(now, |before| before.last_change),
+            doubt: before.and_then(|before| before.doubt.clone()),
         };
         let Evidence::Validated { secret, role } = evidence else { return recent };
         recent.last_secret_read = now;
@@ -80,6 +85,15 @@ impl Recent {
         if role.as_ref().is_some_and(|role| role.bucket.is_some()) {
             recent.last_probe = Some(now);
         }
+        let shown = validated.status.clone().unwrap_or_default();
+        let found = (secret, role.as_deref());
+        let interval = SignedDuration::from_secs(validated.spec.validation.interval_seconds.into());
+        let doubt = doubt::after_validation(recent.doubt.as_deref(), &shown, status, found, interval, now);
+        recent.doubt = doubt.map(Box::new);
+        // What broke while recordings were sent may be mended soon.
+        if doubt::is_confirmed(&shown, status) {
+            recent.last_change = now;
+        }
         if let SecretObservation::Resolved { version, known } = secret {
             let edited = recent.secret_version.replace(version.clone()).is_some_and(|sent| sent != *version);
             if edited && !known {
@@ -87,6 +101,10 @@ impl Recent {
             }
         }
         recent
+    }
+
+    pub(super) fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_deref()
     }
 
     /// The version of the Secret that was last sent, if the spec still names that Secret and key.

@@ -49,7 +49,17 @@ pub(super) fn assumed(role_arn: &str, evidence: &RoleEvidence, texts: &Texts) ->
             "In the role's account: IAM console, Account settings, Security Token Service, activate the Region; or tell the platform which Region is active",
         ),
         "AccessDenied" if evidence.control.as_ref().is_some_and(|answer| *answer != Answer::Granted(())) => {
-            control(evidence.control.as_ref().expect("there is one"))
+            match evidence.control.as_ref().expect("there is one") {
+                Answer::Refused(refusal) if unclear_refusal("", refusal).is_none() => refused_everywhere(
+                    "the platform's control role, which lets everybody in, refuses it too",
+                    texts,
+                ),
+                other => no_clear_answer(CheckName::AssumeRoleOfControl, other),
+            }
+        }
+        "AccessDenied" if evidence.platform == Platform::RefusedEverywhere => {
+            let what = "the roles of at least three namespaces that let it in before refuse it, and no other was seen to let it in since";
+            refused_everywhere(what, texts)
         }
         "AccessDenied" if evidence.platform == Platform::AsConfigured => CheckOutcome::new(
             Conclusion::Refuted,
@@ -195,6 +205,22 @@ fn no_clear_answer(name: CheckName, answer: &Answer) -> CheckOutcome {
         Answer::Silent(silence) => inconclusive(&format!("{name}: {silence}")),
         Answer::Granted(()) => inconclusive(&format!("{name}: granted")),
     }
+}
+
+/// AWS refuses the platform itself, so that a refusal says nothing about the role.
+fn refused_everywhere(what: &str, texts: &Texts) -> CheckOutcome {
+    CheckOutcome::new(
+        Conclusion::Inconclusive,
+        Reason::PlatformRefused,
+        format!(
+            "AWS refuses AssumeRole to the platform itself: {what}; this is the platform's fault, not the tenant's"
+        ),
+        format!(
+            "Platform: look at what denies sts:AssumeRole to {}: its policies, a permissions boundary, a service control policy \
+             of its account, or the trust policy of the control role, where there is one",
+            texts.platform_principal
+        ),
+    )
 }
 
 fn platform_fault(what: &str, texts: &Texts) -> CheckOutcome {

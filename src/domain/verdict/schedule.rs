@@ -5,12 +5,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{find, is_inconclusive};
 use super::delivering::reports_are_new;
-use super::evidence::{Enforcement, EnforcementMode, Rules, SecretObservation};
+use super::doubt;
+use super::evidence::{Enforcement, EnforcementMode, Probe, Rules, SecretObservation, Work};
 use super::findings::leave_objects;
 use super::recent::{Recent, requested_revalidation};
 use crate::api::{
     Answer, CheckName, CheckResult, ConditionType, Objection, Reason, RecordingDestination,
-    RecordingDestinationSpec, RecordingDestinationStatus, RoleARN,
+    RecordingDestinationSpec, RecordingDestinationStatus, RoleARN, partition_of_region,
 };
 
 /// Between two validations that are requested by annotation.
@@ -45,17 +46,12 @@ pub enum Due {
     Reconsider,
     /// Validate, as far as the work says.
     Validate(Work),
-}
-
-/// How much to validate. Each includes the ones before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Work {
-    /// Read the Secret, to see whether it changed.
-    Secret,
-    /// Assume the role as well.
-    Role,
-    /// Try the wrong callers and the bucket as well.
-    Everything,
+    /// Validate because of what uploaders report, within the limits of such questions; nothing else is due before
+    /// `otherwise`.
+    Ask {
+        work: Work,
+        otherwise: Timestamp,
+    },
 }
 
 impl Work {
@@ -91,8 +87,10 @@ pub fn due(
     now: Timestamp,
 ) -> Due {
     match proof_due(destination, recent, rules, standing, now) {
-        // Any other report includes it.
-        Due::NotBefore(_) if destination.status.as_ref().is_some_and(reports_are_new) => Due::ReportDelivery,
+        // Any other report includes it. A question may take long, and what was reported is said before it.
+        Due::NotBefore(_) | Due::Ask { .. } if destination.status.as_ref().is_some_and(reports_are_new) => {
+            Due::ReportDelivery
+        }
         due => due,
     }
 }
@@ -158,9 +156,14 @@ fn proof_due(
     } else {
         next_retry(destination, &status, recent, now)
     };
-    match at(time, work) {
-        Due::NotBefore(time) if conflict => Due::NotBefore(time.min(now + CONFLICT)),
-        decided => decided,
+    let otherwise = match at(time, work) {
+        Due::NotBefore(time) if conflict => time.min(now + CONFLICT),
+        Due::NotBefore(time) => time,
+        decided => return decided,
+    };
+    match doubt::question(&status, recent.and_then(Recent::doubt), now) {
+        Some((time, work)) if time <= now => Due::Ask { work, otherwise },
+        question => Due::NotBefore(question.map_or(otherwise, |(time, _)| otherwise.min(time))),
     }
 }
 
@@ -256,33 +259,33 @@ pub fn next_validation(
     }
 }
 
-/// Whether to put probe objects, once the role has been tried.
+/// Which probe objects to put, once the role has been tried.
 ///
 /// Never into a bucket whose role accepts a wrong caller, because it may be another tenant's, unless such roles are
 /// tolerated. A bucket that was probed for this spec and External ID is not probed again where a probe within the
-/// interval or an upload has proved it, or where the objects could not be deleted, unless a validation is requested. A
-/// refused bucket is probed a few times soon after a change, though objects stay.
-pub fn bucket_is_due(
+/// interval has proved it, or where the objects could not be deleted, unless a validation is requested. An upload since
+/// stands for all calls but those of a large recording, as it may have been small. A refused bucket is probed a few times soon after a change, though objects stay.
+pub fn probe_due(
     destination: &RecordingDestination,
     secret: &SecretObservation,
     enforcement: &Enforcement,
     recent: Option<&Recent>,
     rules: &Rules,
     now: Timestamp,
-) -> bool {
+) -> Option<Probe> {
     let open =
         enforcement.negatives.iter().any(|negative| matches!(negative.answer, Some(Answer::Granted(()))));
     if open && rules.enforcement == EnforcementMode::Require {
-        return false;
+        return None;
     }
-    let Some(status) = &destination.status else { return true };
+    let Some(status) = &destination.status else { return Some(Probe::Whole) };
     let requested = requested_revalidation(destination);
     let is_requested = requested.is_some() && requested != status.last_handled_revalidate.as_deref();
     let bucket = find(status, ConditionType::BucketWritable)
         .filter(|c| c.status != "Unknown" && c.observed_generation == destination.metadata.generation);
     let proved = destination.proved_secret_version();
     let same_id = matches!(secret, SecretObservation::Resolved { version, known } if *known || proved == Some(version.as_str()));
-    let Some(bucket) = bucket.filter(|_| same_id && !is_requested) else { return true };
+    let Some(bucket) = bucket.filter(|_| same_id && !is_requested) else { return Some(Probe::Whole) };
     let probed = recent.and_then(|recent| Some((recent.last_probe?, recent.last_change)));
     if bucket.status == "True" {
         let interval =
@@ -296,14 +299,15 @@ pub fn bucket_is_due(
             .last_upload_time
             .as_ref()
             .is_some_and(|upload| Some(upload) > status.last_enforcement_time.as_ref());
-        return !(leave_objects(&status.checks) || uploaded_since || probed_lately && is_conclusive);
+        let is_due = !(leave_objects(&status.checks) || probed_lately && is_conclusive);
+        return is_due.then_some(if uploaded_since { Probe::Parts } else { Probe::Whole });
     }
     // Each probe comes after twice the time of the one before, about six in all, because permissions take time to apply.
     let is_recent = probed.is_some_and(|(probe, change)| {
         now.duration_since(change) < FREQUENT_RETRIES
             && now.duration_since(probe) >= probe.duration_since(change)
     });
-    is_recent || !leave_objects(&status.checks)
+    (is_recent || !leave_objects(&status.checks)).then_some(Probe::Whole)
 }
 
 fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {
@@ -311,11 +315,19 @@ fn invalid(spec: &RecordingDestinationSpec, partition: &str) -> Option<String> {
         Ok(role) => role,
         Err(error) => return Some(format!("spec.roleARN is {error}")),
     };
-    (role.partition != partition).then(|| {
-        format!(
+    if role.partition != partition {
+        return Some(format!(
             "spec.roleARN is in partition {}, the platform in {partition}: AssumeRole never crosses partitions; \
              name a role in an account of partition {partition}",
             role.partition
+        ));
+    }
+    let region = &spec.region;
+    let of_region = partition_of_region(region);
+    (of_region != partition).then(|| {
+        format!(
+            "spec.region {region} is in partition {of_region}, and spec.roleARN in {partition}: no role reaches a bucket of \
+             another partition; set spec.region to the bucket's region"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! A verified upload spares the bucket the next probe.
+//! A verified upload spares the bucket the next whole probe.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::{Tenant, kubectl, wait_for};
 use crate::{environment_or_skip, long_run_or_skip};
 
 #[test]
-fn a_bucket_with_a_newer_verified_upload_is_not_probed() {
+fn a_bucket_with_a_newer_verified_upload_gets_no_whole_probe() {
     environment_or_skip!();
     // The shortest interval is five minutes.
     long_run_or_skip!();

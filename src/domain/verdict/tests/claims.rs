@@ -145,7 +145,7 @@ fn where_the_platform_only_warns_an_open_role_is_ready_and_claims_nothing() {
     assert_said(&first, ConditionType::Ready, "True", Reason::Validated);
     assert_eq!(first.status.established_time, None, "no claim");
     assert_eq!(first.status.external_id_secret_version.as_deref(), Some("812"), "the broker may send it");
-    assert!(super::super::bucket_is_due(
+    assert!(probe_is_due(
         &destination(),
         &resolved(),
         open().enforcement.as_ref().unwrap(),

@@ -71,16 +71,53 @@ fn a_report_is_published_once_and_costs_no_validation() {
         let status = reported.status.as_mut().unwrap();
         (status.uploaders, status.last_upload_time) = (uploaders, upload);
         assert!(matches!(due(&reported, None, "aws", now()), Due::NotBefore(_)));
+        // As in the controller's copy of it.
+        let conditions = &mut reported.status.as_mut().unwrap().conditions;
+        conditions.iter_mut().filter(|c| c.status == "True").for_each(|c| c.message.clear());
+        assert!(matches!(due(&reported, None, "aws", now()), Due::NotBefore(_)), "{reasons:?}");
     }
 }
 
 #[test]
-fn uploaders_in_trouble_are_reported_while_suspended() {
-    let mut suspended = reported(&[Reason::UploadsLate], true);
-    suspended.spec.suspend = true;
-    let verdict = judge(&suspended, &Evidence::Suspended, &texts(), None, now());
-    assert_said(&verdict, ConditionType::Delivering, "False", Reason::UploadsLate);
-    assert_said(&verdict, ConditionType::Ready, "False", Reason::Suspended);
+fn while_suspended_recordings_wait_for_that_and_a_broken_spool_for_its_own_cause() {
+    for (what, reasons, value, reason) in [
+        ("nothing waits", &[][..], "True", Reason::Delivered),
+        ("one late", &[Reason::UploadsLate][..], "False", Reason::Suspended),
+        ("one cannot use its spool", &[Reason::SpoolUnusable][..], "False", Reason::SpoolUnusable),
+    ] {
+        let mut suspended = reported(reasons, true);
+        suspended.spec.suspend = true;
+        let verdict = judge(&suspended, &Evidence::Suspended, &texts(), None, now());
+        assert_eq!(shown(&verdict, ConditionType::Delivering), (value.into(), reason.to_string()), "{what}");
+        assert_said(&verdict, ConditionType::Ready, "False", Reason::Suspended);
+    }
+}
+
+/// What a validation has found is the cause, whatever uploaders make of it, and on whose side it is follows from it.
+#[test]
+fn what_ended_ready_is_the_cause_of_what_uploaders_report() {
+    let denied = bucket(BucketCall::PutObject, denied("s3:PutObjectAcl"));
+    let mut silent = sound();
+    silent.assumed = Answer::Silent(Silence::Timeout);
+    let silent = (resolved(), Some(silent));
+    let missing = (SecretObservation::NotFound, None);
+    for (what, reasons, uploaded, (secret, role), value, reason) in [
+        ("a put is refused", &[Reason::PutObjectDenied][..], true, &denied, "False", Reason::ACLDenied),
+        ("one is late", &[Reason::UploadsLate][..], true, &denied, "False", Reason::ACLDenied),
+        ("nothing is reported yet", &[][..], true, &denied, "False", Reason::ACLDenied),
+        ("never used", &[][..], false, &denied, "Unknown", Reason::NotYetReported),
+        ("a broken spool", &[Reason::SpoolInUse][..], true, &denied, "False", Reason::SpoolInUse),
+        ("the Secret is gone", &[][..], true, &missing, "False", Reason::SecretNotFound),
+        ("no answer, with a proof that stands", &[][..], true, &silent, "True", Reason::Delivered),
+    ] {
+        let seen = reported(reasons, uploaded);
+        let verdict = validate(&seen, secret.clone(), role.clone(), now() + hours(1));
+        assert_eq!(shown(&verdict, ConditionType::Delivering), (value.into(), reason.to_string()), "{what}");
+    }
+    let mut silent_role = sound();
+    silent_role.assumed = Answer::Silent(Silence::Timeout);
+    let unknown = validate(&reported(&[], true), resolved(), Some(silent_role), now() + hours(24 * 30));
+    assert_said(&unknown, ConditionType::Delivering, "Unknown", Reason::ProbeInconclusive);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod claims;
 mod delivering;
+mod doubt;
+mod fleet;
 mod judgement;
 mod reasons;
 mod recent;
@@ -82,6 +84,7 @@ fn sound() -> RoleEvidence {
             calls: CALLS.map(|call| (call, Answer::Granted(()))).into(),
             read_back_matches: Some(true),
             marker_left: false,
+            uploaded_since: false,
         }),
     }
 }
@@ -129,7 +132,18 @@ fn next_validation(
 }
 
 fn bucket_is_due(destination: &RecordingDestination, enforcement: &Enforcement) -> bool {
-    super::bucket_is_due(destination, &resolved(), enforcement, None, &rules(), now())
+    probe_is_due(destination, &resolved(), enforcement, None, &rules(), now())
+}
+
+fn probe_is_due(
+    destination: &RecordingDestination,
+    secret: &SecretObservation,
+    enforcement: &Enforcement,
+    recent: Option<&Recent>,
+    rules: &Rules,
+    now: Timestamp,
+) -> bool {
+    probe_due(destination, secret, enforcement, recent, rules, now).is_some()
 }
 
 /// What is kept after a validation.

@@ -75,7 +75,7 @@ fn each_failure_has_its_own_reason() {
                 r.control = Some(refused(403, "AccessDenied"))
             }),
             "Unknown",
-            ProbeInconclusive,
+            PlatformRefused,
         ),
         (
             "denied, though the platform's own control role is not",

@@ -13,6 +13,7 @@ fn before() -> Recent {
         last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
+        doubt: None,
     }
 }
 
@@ -152,21 +153,22 @@ fn a_claim_whose_standing_changed_is_reported() {
     }
 }
 
-/// With a bucket that keeps nothing: when the probe is written again.
+/// With a bucket that keeps nothing: which calls are made again.
 #[test]
-fn a_bucket_is_probed_again_unless_an_upload_is_newer_than_the_last_probe() {
+fn a_bucket_is_probed_whole_unless_an_upload_is_newer_than_the_last_probe() {
     let refusing = sound().enforcement.unwrap();
-    for (what, upload, due) in [
-        ("no upload", None, true),
-        ("an upload before", Some(-hours(1)), true),
-        ("an upload in that second", Some(hours(0)), true),
-        ("an upload since", Some(hours(1)), false),
+    let due = |seen: &RecordingDestination| probe_due(seen, &resolved(), &refusing, None, &rules(), now());
+    for (what, upload, expected) in [
+        ("no upload", None, Probe::Whole),
+        ("an upload before", Some(-hours(1)), Probe::Whole),
+        ("an upload in that second", Some(hours(0)), Probe::Whole),
+        ("an upload since", Some(hours(1)), Probe::Parts),
     ] {
         let mut used = proved();
         used.status.as_mut().unwrap().last_upload_time = upload.map(|age| Time(now() + age));
-        assert_eq!(bucket_is_due(&used, &refusing), due, "{what}");
+        assert_eq!(due(&used), Some(expected), "{what}");
         used.status.as_mut().unwrap().last_handled_revalidate = Some("1".into());
-        assert_eq!(bucket_is_due(&used, &refusing), due, "{what}, a request was taken back");
+        assert_eq!(due(&used), Some(expected), "{what}, a request was taken back");
     }
 }
 
@@ -196,7 +198,7 @@ fn doubts_about_something_else_put_no_more_probes_into_a_bucket() {
         ("after a restart, nobody knows", proved(), None, SignedDuration::from_mins(1), true),
     ] {
         let now = now() + after;
-        let found = super::super::bucket_is_due(&seen, &resolved(), &refusing, recent, &rules(), now);
+        let found = probe_is_due(&seen, &resolved(), &refusing, recent, &rules(), now);
         assert_eq!(found, due, "{what}");
     }
 }
@@ -218,7 +220,7 @@ fn a_bucket_that_keeps_probe_objects_is_probed_six_times_after_a_change() {
     let mut tries = vec![0];
     for seconds in (30..7200).step_by(30) {
         let time = now() + SignedDuration::from_secs(seconds);
-        if super::super::bucket_is_due(&kept, &resolved(), &enforcement, Some(&recent), &rules(), time) {
+        if probe_is_due(&kept, &resolved(), &enforcement, Some(&recent), &rules(), time) {
             tries.push(seconds);
             recent.last_probe = Some(time);
         }
@@ -228,14 +230,7 @@ fn a_bucket_that_keeps_probe_objects_is_probed_six_times_after_a_change() {
     let probed_at_once = Recent { last_probe: Some(now()), ..recent };
     for (seconds, due) in [(599, true), (600, false)] {
         let time = now() + SignedDuration::from_secs(seconds);
-        let found = super::super::bucket_is_due(
-            &kept,
-            &resolved(),
-            &enforcement,
-            Some(&probed_at_once),
-            &rules(),
-            time,
-        );
+        let found = probe_is_due(&kept, &resolved(), &enforcement, Some(&probed_at_once), &rules(), time);
         assert_eq!(found, due, "{seconds} s after the change");
     }
 }

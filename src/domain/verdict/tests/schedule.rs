@@ -24,6 +24,7 @@ fn suspending_keeps_what_is_known_and_resuming_proves_again() {
 fn a_role_of_another_partition_waits_for_an_edit() {
     let mut destination = destination();
     destination.spec.role_arn = "arn:aws-cn:iam::111111111111:role/writer".into();
+    destination.spec.region = "cn-north-1".into();
     let Due::ReportInvalid(problem) = due(&destination, None, "aws", now()) else { panic!("not refused") };
     let verdict = judge(&destination, &Evidence::InvalidSpec(problem), &texts(), None, now());
     assert_said(&verdict, ConditionType::Ready, "False", Reason::InvalidSpec);
@@ -37,6 +38,26 @@ fn a_role_of_another_partition_waits_for_an_edit() {
 }
 
 #[test]
+fn a_region_of_another_partition_waits_for_an_edit() {
+    let mut destination = destination();
+    for (region, role, platform, accepted) in [
+        ("eu-central-1", "aws", "aws", true),
+        ("cn-north-1", "aws", "aws", false),
+        ("us-gov-west-1", "aws", "aws", false),
+        ("us-gov-west-1", "aws-us-gov", "aws-us-gov", true),
+        ("us-east-1", "aws-us-gov", "aws-us-gov", false),
+        ("eusc-de-east-1", "aws-eusc", "aws-eusc", true),
+    ] {
+        destination.spec.region = region.into();
+        destination.spec.role_arn = format!("arn:{role}:iam::111111111111:role/writer");
+        match due(&destination, None, platform, now()) {
+            Due::ReportInvalid(problem) if !accepted => assert!(problem.contains(region), "{problem}"),
+            due => assert_eq!((due, accepted), (Due::Validate(Work::Everything), true), "{region}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_due_when() {
     let recent = |destination: &RecordingDestination, ago: SignedDuration| Recent {
         spec: SpecDigest::of(&destination.spec),
@@ -47,6 +68,7 @@ fn what_is_due_when() {
         last_secret_read: now() - ago,
         last_attempt: Some(now() - ago),
         last_change: now() - ago,
+        doubt: None,
     };
     let minute = SignedDuration::from_mins(1);
     let ready = proved();
@@ -133,6 +155,7 @@ fn only_edits_that_no_proof_depends_on_carry_it_over() {
         last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
+        doubt: None,
     };
     type Edit = fn(&mut RecordingDestination);
     let edits: [(&str, Edit, bool); 6] = [
@@ -191,6 +214,7 @@ fn a_wrong_external_id_is_tried_once_and_a_corrected_one_at_the_next_read() {
         last_secret_read: now(),
         last_attempt: Some(now()),
         last_change: now(),
+        doubt: None,
     };
     let proved = proved();
     assert_eq!(Work::Secret.given(&changed("900"), &proved, Some(&tried("812"))), Work::Everything);
@@ -228,28 +252,40 @@ fn no_probe_object_is_put_where_the_role_is_open_or_the_last_one_stayed() {
     assert!(bucket_is_due(&kept, &refusing), "after an edit");
 }
 
+/// It may have been a small one, which says nothing about recordings that go in parts.
 #[test]
-fn a_bucket_is_left_alone_where_an_upload_has_proved_it_since() {
+fn an_upload_stands_for_all_calls_but_those_of_a_recording_in_parts() {
     let refusing = sound().enforcement.unwrap();
+    let due = |seen: &RecordingDestination, secret: &SecretObservation| {
+        probe_due(seen, secret, &refusing, None, &rules(), now())
+    };
     let mut used = proved();
     used.status.as_mut().unwrap().last_upload_time = Some(Time(now() + hours(1)));
-    assert!(!bucket_is_due(&used, &refusing));
-    let mut without_bucket = sound();
-    without_bucket.bucket = None;
-    let verdict = validate(&used, resolved(), Some(without_bucket), now() + hours(24));
+    assert_eq!(due(&used, &resolved()), Some(Probe::Parts));
+    let mut parts = sound();
+    let bucket = parts.bucket.as_mut().unwrap();
+    bucket.uploaded_since = true;
+    bucket.read_back_matches = None;
+    bucket.calls.retain(|(call, _)| CALLS[3..].contains(call));
+    let verdict = validate(&used, resolved(), Some(parts.clone()), now() + hours(24));
+    assert_said(&verdict, ConditionType::BucketWritable, "True", Reason::Validated);
+    let put = verdict.status.checks.iter().find(|check| check.name == "PutObject").unwrap();
+    assert_eq!(put.result, CheckResult::Passed, "{put:?}");
     assert_eq!(verdict.status.last_upload_time, None, "the broker's field is not written");
     let mut later = with_status(used.clone(), verdict);
     assert!(later.is_ready());
     later.status.as_mut().unwrap().last_upload_time = Some(Time(now() + hours(1)));
-    assert!(bucket_is_due(&later, &refusing), "no upload since that proof");
+    assert_eq!(due(&later, &resolved()), Some(Probe::Whole), "no upload since that proof");
+
+    parts.bucket.as_mut().unwrap().calls =
+        vec![(BucketCall::CreateMultipartUpload, refused(403, "AccessDenied"))];
+    let verdict = validate(&used, resolved(), Some(parts), now() + hours(24));
+    assert_said(&verdict, ConditionType::Ready, "False", Reason::MultipartUploadDenied);
 
     let rotated = SecretObservation::Resolved { version: "900".into(), known: false };
-    assert!(
-        super::super::bucket_is_due(&used, &rotated, &refusing, None, &rules(), now()),
-        "a new External ID is as an edit"
-    );
+    assert_eq!(due(&used, &rotated), Some(Probe::Whole), "a new External ID is as an edit");
     let relabelled = SecretObservation::Resolved { version: "900".into(), known: true };
-    assert!(!super::super::bucket_is_due(&used, &relabelled, &refusing, None, &rules(), now()));
+    assert_eq!(due(&used, &relabelled), Some(Probe::Parts));
 }
 
 #[test]

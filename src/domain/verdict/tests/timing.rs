@@ -26,6 +26,7 @@ fn looked(destination: &RecordingDestination, attempt: Timestamp, change: Timest
         last_secret_read: attempt,
         last_attempt: Some(attempt),
         last_change: change,
+        doubt: None,
     }
 }
 

@@ -154,3 +154,19 @@ fn a_denial_after_an_edit_of_the_secret_names_the_secret() {
         assert_eq!(check.remedy.starts_with("Put the External ID that the customer"), suspects, "{what}");
     }
 }
+
+#[test]
+fn a_region_that_nobody_knows_is_named_when_s3_cannot_be_reached() {
+    let mut seen = destination();
+    let silent = |region: &str, seen: &mut RecordingDestination| {
+        seen.spec.region = region.into();
+        let (secret, role) = bucket(BucketCall::PutObject, Answer::Silent(Silence::Connection));
+        validate(seen, secret, role, now())
+    };
+    let unknown = silent("us-east-9", &mut seen);
+    assert_said(&unknown, ConditionType::Ready, "Unknown", Reason::WrongRegion);
+    let check = unknown.status.checks.iter().find(|check| check.name == "PutObject").unwrap();
+    assert!(check.remedy.starts_with("Set spec.region"), "{check:?}");
+    let known = silent("us-east-2", &mut seen);
+    assert_said(&known, ConditionType::Ready, "Unknown", Reason::ProbeInconclusive);
+}

@@ -1,0 +1,150 @@
+//! What a customer breaks while recordings are sent: seen within ten seconds of the first refusal, and gone once it is
+//! mended.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::environment_or_skip;
+use crate::logs::{ControllerWrites, Written, aws_calls};
+use crate::support::{ROLE, Tenant, wait_for};
+
+/// From the first refusal that an uploader meets to the status that says so.
+const SEEN_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// A way to break a destination that is in use.
+struct Break {
+    name: &'static str,
+    /// What Ready and Delivering say then.
+    reason: &'static str,
+    apply: fn(&Tenant),
+    mend: fn(&Tenant),
+}
+
+const BREAKS: [Break; 4] = [
+    Break { name: "role-deleted", reason: "AssumeRoleDenied", apply: delete_role, mend: create_role },
+    Break {
+        name: "no-acl",
+        reason: "ACLDenied",
+        apply: |tenant| permit(tenant, &["s3:PutObject", "s3:GetObject", "s3:DeleteObject"]),
+        mend: |tenant| permit(tenant, &ALL_FOUR),
+    },
+    Break { name: "bucket-deleted", reason: "BucketNotFound", apply: delete_bucket, mend: create_bucket },
+    Break {
+        name: "no-read",
+        reason: "GetObjectDenied",
+        apply: |tenant| permit(tenant, &["s3:PutObject", "s3:PutObjectAcl", "s3:DeleteObject"]),
+        mend: |tenant| permit(tenant, &ALL_FOUR),
+    },
+];
+
+const ALL_FOUR: [&str; 4] = ["s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject"];
+
+fn permit(tenant: &Tenant, actions: &[&str]) {
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": actions, "Resource": format!("arn:aws:s3:::{}/*", tenant.bucket),
+    }]});
+    tenant.customer_with(&["set-permissions"], &policy.to_string()).expect_ok();
+}
+
+/// The command deletes a bucket with each role, so there is another for it.
+fn delete_role(tenant: &Tenant) {
+    let other = format!("{}-other", tenant.bucket);
+    let create = ["create", "--bucket", &other, "--external-id", "-", "--role", "other"];
+    tenant.customer_with(&create, &tenant.external_id).expect_ok();
+    tenant.customer(&["delete", "--bucket", &other, "--role", ROLE]).expect_ok();
+}
+
+fn create_role(tenant: &Tenant) {
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::103850359708:user/RingDNA_Web"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": tenant.external_id}},
+    }]});
+    tenant.customer_with(&["create-role", "--role", ROLE], &trust.to_string()).expect_ok();
+    permit(tenant, &ALL_FOUR);
+}
+
+/// A recording may arrive between the deletion of the others and that of the bucket.
+fn delete_bucket(tenant: &Tenant) {
+    let attempt = |number: usize| {
+        let role = format!("spare-{number}");
+        let trust = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::103850359708:user/RingDNA_Web"}, "Action": "sts:AssumeRole",
+        }]});
+        tenant.customer_with(&["create-role", "--role", &role], &trust.to_string()).expect_ok();
+        tenant.customer(&["delete", "--bucket", &tenant.bucket, "--role", &role]).ok
+    };
+    assert!((0..20).any(attempt), "the bucket was never empty");
+}
+
+fn create_bucket(tenant: &Tenant) {
+    let create = ["create", "--bucket", &tenant.bucket, "--external-id", "-", "--role", "of-the-new-bucket"];
+    tenant.customer_with(&create, &tenant.external_id).expect_ok();
+}
+
+#[test]
+fn what_breaks_while_recording_is_seen_within_ten_seconds_and_mended() {
+    environment_or_skip!();
+    std::thread::scope(|scope| {
+        for broken in &BREAKS {
+            scope.spawn(|| tries(broken));
+        }
+    });
+}
+
+fn tries(broken: &Break) {
+    let log = ControllerWrites::from_now();
+    let tenant = Tenant::ready(broken.name);
+    tenant.start_recorder("recorder");
+    let records = "cd /recordings; (i=0; while :; do i=$((i+1)); echo $i > .part; mv .part call-$i.wav; sleep 1; done) \
+                   >/dev/null 2>&1 &";
+    tenant.shell("recorder", records).expect_ok();
+    wait_for(
+        "recordings that arrive",
+        || tenant.describe(),
+        || (condition(&tenant, "Delivering")["status"] == "True").then_some(()),
+    );
+
+    let begun = Timestamp::now();
+    (broken.apply)(&tenant);
+    let refused = wait_for(
+        &format!("{}: a refusal", broken.name),
+        || tenant.describe(),
+        || first_refusal(&tenant.account, begun),
+    );
+    let is_said = |written: &Written| {
+        ["Ready", "Delivering"].iter().all(|kind| written.condition(kind) == ("False", broken.reason))
+    };
+    let said = log.wait_for(&tenant, &format!("{}: Ready and Delivering say so", broken.name), is_said);
+    let took = said.time.parse::<Timestamp>().unwrap().duration_since(refused);
+    println!("{}: said {took:#} after the first refusal", broken.name);
+    assert!(took <= SEEN_WITHIN, "{}: {took:#} after the first refusal at {refused}", broken.name);
+    wait_for("the Event", || tenant.describe(), || has_event(&tenant, broken.reason));
+
+    (broken.mend)(&tenant);
+    tenant.wait_ready("acme");
+    wait_for(
+        &format!("{}: recordings that arrive again", broken.name),
+        || tenant.describe(),
+        || (condition(&tenant, "Delivering")["status"] == "True").then_some(()),
+    );
+}
+
+fn condition(tenant: &Tenant, kind: &str) -> Value {
+    tenant.condition("acme", kind).unwrap_or_default()
+}
+
+/// When AWS first refused the uploader, or the broker for it.
+fn first_refusal(account: &str, since: Timestamp) -> Option<Timestamp> {
+    let calls = aws_calls(account).into_iter();
+    let refused =
+        calls.filter(|call| call["status"].as_u64().is_some_and(|status| (400..500).contains(&status)));
+    refused.map(|call| call["time"].as_str().unwrap().parse().unwrap()).filter(|time| *time >= since).min()
+}
+
+fn has_event(tenant: &Tenant, reason: &str) -> Option<()> {
+    let events = tenant.get(&["events.events.k8s.io"])?;
+    let of = |event: &Value| event["reason"] == reason && event["regarding"]["name"] == "acme";
+    events["items"].as_array()?.iter().any(of).then_some(())
+}
