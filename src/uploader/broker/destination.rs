@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::{DeliveryState, DestinationDocument};
+use crate::domain::delivery::{FailureLog, LogLine};
 use crate::uploader::broker::{Broker, BrokerReply};
 
 /// Least time between two requests to a broker that answers.
@@ -29,13 +30,13 @@ pub enum DestinationState {
 /// Keeps `state` at the broker's last answer, and logs each change once. While the broker cannot be reached its last
 /// answer stands.
 pub async fn follow<B: Broker>(broker: &B, state: watch::Sender<DestinationState>) -> Infallible {
-    let mut is_reachable = true;
+    let mut unreachable = FailureLog::default();
     loop {
         let asked = Instant::now();
         let reply = broker.destination().await;
         let pause = match &reply {
             BrokerReply::Granted(_) => INTERVAL,
-            BrokerReply::Refused | BrokerReply::Unavailable(_) => {
+            BrokerReply::Refused | BrokerReply::RoleRefused(_) | BrokerReply::Unavailable(_) => {
                 RETRY_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0)
             }
         };
@@ -47,15 +48,21 @@ pub async fn follow<B: Broker>(broker: &B, state: watch::Sender<DestinationState
                 let reason = document.reason.unwrap_or_else(|| "no reason was given".to_owned());
                 Some(DestinationState::Paused(format!("the destination is paused: {reason}")))
             }
-            BrokerReply::Refused => Some(DestinationState::Paused("the broker refuses this pod".to_owned())),
+            BrokerReply::Refused | BrokerReply::RoleRefused(_) => {
+                Some(DestinationState::Paused("the broker refuses this pod".to_owned()))
+            }
             BrokerReply::Unavailable(error) => {
-                if is_reachable {
-                    tracing::warn!(error, "cannot reach the broker; its last answer stands");
+                if let Some(seconds) = unreachable.line(true, asked.into_std()).map(LogLine::seconds) {
+                    tracing::warn!(error, seconds, "cannot reach the broker; its last answer stands");
                 }
                 None
             }
         };
-        is_reachable = new.is_some();
+        if new.is_some()
+            && let Some(seconds) = unreachable.line(false, asked.into_std()).map(LogLine::seconds)
+        {
+            tracing::info!(seconds, "the broker answers again");
+        }
         if let Some(new) = new
             && *state.borrow() != new
         {
@@ -70,7 +77,7 @@ fn log(state: &DestinationState) {
     match state {
         DestinationState::Active(document) => {
             let (bucket, prefix) = (&document.target.bucket, &document.target.prefix);
-            tracing::info!(bucket, prefix, "sending recordings");
+            tracing::info!(bucket, prefix, "the destination is active");
         }
         DestinationState::Paused(reason) => tracing::warn!(reason, "paused; every recording is kept"),
         DestinationState::Unknown => {}

@@ -20,7 +20,7 @@ use crate::uploader::storage::{Bucket, Storage};
 use crate::uploader::transfer::body::stream;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::{Job, Upload};
-use crate::uploader::transfer::outcome::{Outcome, Stop};
+use crate::uploader::transfer::outcome::{Answered, Outcome, Stop};
 use crate::uploader::transfer::verify::{Arrival, NotRead, Question, ask, in_words, stop, was_read};
 
 /// Parts of one recording on their way, or waiting for a stream, at a time. After a kill these are sent again, and as
@@ -34,7 +34,7 @@ enum NotSent<T> {
     /// Nothing may be sent now.
     Stop(Outcome),
     /// S3 did not take the part.
-    Refused(Next, String, Rc<T>),
+    Refused(Next, Answered, Rc<T>),
 }
 
 /// Adds to a shared count of bytes, and takes away what it added when it is dropped.
@@ -173,7 +173,7 @@ async fn begin<B: Broker, S: Storage>(
     };
     save_journal(context, journal.clone()).await;
     let answer = bucket.create_multipart(key).await;
-    let words = in_words("CreateMultipartUpload", &answer);
+    let answered = in_words("CreateMultipartUpload", &answer);
     let was_refused = matches!(answer, Answer::Refused(_));
     match after_create(answer) {
         Ok(upload_id) => {
@@ -187,10 +187,10 @@ async fn begin<B: Broker, S: Storage>(
                 remove_journal(context, &job.path).await;
             }
             if next == Next::RenewSession {
-                context.sessions.discard(&bucket).await;
-                return Err(Outcome::Failed(words).into());
+                context.sessions.expired(&bucket).await;
+                return Err(Outcome::Failed(answered.words).into());
             }
-            Err(stop(context, next, words, recording, &bucket, job).await)
+            Err(stop(context, next, answered, recording, &bucket, job).await)
         }
     }
 }
@@ -266,14 +266,14 @@ async fn send_part<B: Broker, S: Storage>(
         let (body, read_error) = stream(recording, range.clone(), context.bandwidth.as_ref());
         let answer = bucket.upload_part(key, &upload_id, number, body, crc64nvme).await;
         was_read(&answer, &read_error).map_err(NotSent::NotRead)?;
-        let words = in_words("UploadPart", &answer);
+        let answered = in_words("UploadPart", &answer);
         match after_part(answer) {
             Ok(part) => return Ok(part),
             Err(Next::RenewSession) if !renewed => {
                 renewed = true;
-                context.sessions.discard(&bucket).await;
+                context.sessions.expired(&bucket).await;
             }
-            Err(next) => return Err(NotSent::Refused(next, words, bucket)),
+            Err(next) => return Err(NotSent::Refused(next, answered, bucket)),
         }
     }
 }
@@ -325,7 +325,7 @@ async fn abort<B: Broker, S: Storage>(
     match after_abort(&answer) {
         Dropped::Unknown => {
             context.sessions.discard(&bucket).await;
-            Err(Outcome::Failed(in_words("AbortMultipartUpload", &answer)))
+            Err(Outcome::Failed(in_words("AbortMultipartUpload", &answer).words))
         }
         known => Ok(known),
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -85,8 +86,14 @@ impl Bench {
             tokio::select! {
                 never = follow(&*broker, sender) => match never {},
                 () = async {
+                    let told = told.shared();
+                    let drive = async {
+                        if let Some(_lock) = driver.lock_spool(told.clone()).await {
+                            driver.drive(state, told).await;
+                        }
+                    };
                     tokio::select! {
-                        () = driver.drive(state, told) => {}
+                        () = drive => {}
                         never = reporter.follow() => match never {},
                     }
                     reporter.finish().await;
