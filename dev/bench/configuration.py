@@ -63,7 +63,7 @@ def _live_configuration(kube, customer):
         kube.must("apply", "--namespace", NAMESPACE, "--filename", ROOT / "examples" / "recorder.yaml")
         kube.must("wait", "--namespace", NAMESPACE, "--for=condition=Ready", "--timeout=60s", "pod/recorder")
         with _log() as said, step(f"{ROUNDS} rounds of edits"):
-            _await(said, "sending recordings")
+            _await(said, "the destination is active")
             rounds = [_round(kube, said, manifest, number) for number in range(ROUNDS)]
             revocations = [_revocation(kube, customer, said, external_id, number) for number in range(REVOCATIONS)]
     finally:
@@ -87,11 +87,11 @@ def _round(kube, said, manifest, number):
     prefix = f"round-{number}/"
     return (
         _edit(kube, said, {"suspend": True}, "paused; every recording"),
-        _edit(kube, said, {"suspend": False}, "sending recordings"),
-        _edit(kube, said, {"prefix": prefix}, "sending recordings", prefix),
-        _edit(kube, said, {"bucket": ANOTHER_BUCKET}, "sending recordings", ANOTHER_BUCKET),
+        _edit(kube, said, {"suspend": False}, "the destination is active"),
+        _edit(kube, said, {"prefix": prefix}, "the destination is active", prefix),
+        _edit(kube, said, {"bucket": ANOTHER_BUCKET}, "the destination is active", ANOTHER_BUCKET),
         _timed(said, "paused; every recording", None, lambda: kube.must("delete", "recordingdestination/acme", "--namespace", NAMESPACE)),
-        _timed(said, "sending recordings", BUCKET, lambda: kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)),
+        _timed(said, "the destination is active", BUCKET, lambda: kube.must("apply", "--namespace", NAMESPACE, "--filename", "-", given=manifest)),
     )
 
 
@@ -102,7 +102,7 @@ def _revocation(kube, customer, said, external_id, number):
     revoked = _timed(said, "paused; every recording", None, lambda: _validate(kube, f"{number}-revoked"))
     customer.set_trust(enforcing_trust(external_id))
     _rest()
-    allowed = _timed(said, "sending recordings", None, lambda: _validate(kube, f"{number}-allowed"))
+    allowed = _timed(said, "the destination is active", None, lambda: _validate(kube, f"{number}-allowed"))
     return revoked, allowed
 
 

@@ -215,7 +215,7 @@ class ByHandTest(unittest.TestCase):
         plain = {"AWS_ENDPOINT_URL_S3": self.sink.addresses["plain"]}
         self.sink.ask("faults", {f"calls/{name}": {"kind": "403", "times": -1} for name in ("a.wav", "deeper/b c.wav")})
         begun = self.begin(**plain)
-        wait_for("the refusal", lambda: "S3 refuses a recording" in Path(begun[1]).read_text(), 60)
+        wait_for("the refusal", lambda: "S3 refuses recordings" in Path(begun[1]).read_text(), 60)
         begun[0].terminate()
         code, said = self.end(begun)
         self.assertEqual(code, 3, said)

@@ -3,6 +3,8 @@
 //! No text that AWS wrote is kept: its messages carry request IDs (a new one each time, so a
 //! status that repeats them never settles) and can echo an External ID.
 
+use super::broker::PolicyType;
+
 /// The outcome of one AWS call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T = ()> {
@@ -22,6 +24,8 @@ pub struct Refusal {
     pub code: String,
     /// The IAM action that the answer's text named as denied, such as `kms:GenerateDataKey`.
     pub denied_action: Option<String>,
+    /// The type of policy that the answer's text named as the one that denied it.
+    pub policy: Option<PolicyType>,
     /// The bucket's region, from `x-amz-bucket-region`.
     pub bucket_region: Option<String>,
 }

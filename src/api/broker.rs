@@ -153,8 +153,16 @@ pub struct UploadRefusal {
     pub files: u64,
 }
 
+impl UploadRefusal {
+    /// Whether it is the same refusal, of whatever number of recordings.
+    pub fn is_like(&self, other: &UploadRefusal) -> bool {
+        let key = |refusal: &UploadRefusal| (refusal.call, refusal.status, refusal.policy);
+        key(self) == key(other) && self.code == other.code
+    }
+}
+
 /// The call of AWS that is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumString)]
 pub enum RefusedCall {
     /// The broker's, for the sidecar.
     AssumeRole,

@@ -118,7 +118,7 @@ pub const UPLOADER_CREDENTIALS_PORT: u16 = 19096;
 
 /// Path of the broker's credentials.
 pub const CREDENTIALS_PATH: &str = "/v1/credentials";
-/// Header of a request for credentials: access key ID of the session that AWS refuses.
+/// Header of a request for credentials: the access key ID of the session that AWS refused, if that is why it is made.
 pub const REFUSED_KEY_HEADER: &str = "x-recordings-refused-access-key-id";
 /// Path of the broker's destination document.
 pub const DESTINATION_PATH: &str = "/v1/destination";

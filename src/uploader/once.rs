@@ -27,7 +27,7 @@ use crate::uploader::broker::session::Sessions;
 use crate::uploader::broker::{Broker, BrokerReply};
 use crate::uploader::driver::Driver;
 use crate::uploader::metrics::{SoFar, UploaderMetrics};
-use crate::uploader::spool::{Spool, lock};
+use crate::uploader::spool::Spool;
 use crate::uploader::storage::S3;
 use crate::uploader::transfer::context::TransferContext;
 
@@ -108,8 +108,8 @@ pub async fn run_once(
     let (began, stop) = (Instant::now(), stop.shared());
     // Nobody reads the message that a pod would leave.
     let unread = PathBuf::from("/dev/null");
-    let lock = lock::acquire(&context.spool, &unread, stop.clone()).await;
     let mut driver = Driver::new(context, metrics.clone(), unread);
+    let lock = driver.lock_spool(stop.clone()).await;
     if lock.is_some() {
         tokio::select! {
             () = driver.drive(state, std::future::ready(())) => {}
@@ -169,7 +169,7 @@ impl Broker for LocalBroker {
         BrokerReply::Granted(self.document.clone())
     }
 
-    async fn credentials(&self) -> BrokerReply<SessionCredentials> {
+    async fn credentials(&self, _: Option<&str>) -> BrokerReply<SessionCredentials> {
         match self.found.credentials().await {
             Ok(credentials) => BrokerReply::Granted(credentials),
             Err(error) => BrokerReply::Unavailable(error.to_string()),

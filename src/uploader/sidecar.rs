@@ -22,8 +22,8 @@ use crate::uploader::broker::report::Reporter;
 use crate::uploader::broker::session::Sessions;
 use crate::uploader::driver::Driver;
 use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::spool::Spool;
 use crate::uploader::spool::volume::SpoolVolume;
-use crate::uploader::spool::{Spool, lock};
 use crate::uploader::storage::S3;
 use crate::uploader::transfer::bandwidth::BandwidthLimit;
 use crate::uploader::transfer::context::TransferContext;
@@ -111,15 +111,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     context.bandwidth = config.bandwidth_limit.and_then(NonZeroU64::new).map(BandwidthLimit::new);
     let shutdown = shutdown.shared();
     let pod_ends = shutdown.clone();
+    let mut driver = Driver::new(context, metrics, config.termination_log);
+    // A spool that cannot be had is reported as well.
+    let reporter = Reporter::new(broker.clone(), driver.report_feed());
     let work = async {
-        let Some(_lock) = lock::acquire(&context.spool, &config.termination_log, shutdown.clone()).await
-        else {
-            return;
+        let drive = async {
+            if let Some(_lock) = driver.lock_spool(shutdown.clone()).await {
+                driver.drive(destination, shutdown).await;
+            }
         };
-        let mut driver = Driver::new(context, metrics, config.termination_log);
-        let reporter = Reporter::new(broker.clone(), driver.report_feed());
         tokio::select! {
-            () = driver.drive(destination, shutdown) => {}
+            () = drive => {}
             never = reporter.follow() => match never {},
         }
         reporter.finish().await;

@@ -5,18 +5,21 @@
 //! - [`completeness`], [`quiet`], [`quarantine_wait`], [`awaits_media`]: whether a file has been written to its end
 //! - [`after_put`], [`after_head`], [`after_read_back`]: what S3's answer means
 //! - [`after_failed_read`]: what a file that cannot be read is
-//! - [`remedy_to_write`], [`remedy_to_watch`]: what helps where the spool cannot be used
+//! - [`remedy_to_write`], [`remedy_to_read`], [`remedy_to_watch`]: what helps where the spool cannot be used
 //! - [`Standing`], [`Spacing`]: in which turn recordings are tried, and how fast
 //! - [`RequestLimit`]: how many requests may be in flight
 //! - [`backoff`], [`pause_after_refusals`], [`session_life`], [`renewal`]: how long to wait, and when a session is renewed
 //! - [`termination_message`], [`Summary`]: what an uploader says at its end, in a pod and with `--once`
-//! - [`refusal_reason`]: what a refusal is called until a validation has found its cause
+//! - [`refusal_reason`], [`refusal_of_most`]: what a refusal is called until a validation has found its cause, and which of
+//!   several is reported
+//! - [`FailureLog`]: when a failure that lasts is logged
 //! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
 mod answers;
 mod backoff;
 mod completeness;
+mod failure_log;
 mod names;
 mod notes;
 mod parts;
@@ -34,13 +37,14 @@ pub use backoff::{backoff, backoff_at_the_end, pause_after_refusals, renewal, se
 pub use completeness::{
     Completeness, Lease, Sighting, awaits_media, completeness, lease, quarantine_wait, quiet,
 };
+pub use failure_log::{FailureLog, LogLine};
 pub use names::{
     Name, STATE_DIRECTORY, alternate, classify, companion_of, companion_of_part, is_companion_of, object_key,
 };
 pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_create, after_part, settings};
 pub use poison::{Poison, Unread, after_failed_read};
-pub use refusal::refusal_reason;
-pub use remedy::{remedy_to_watch, remedy_to_write};
+pub use refusal::{refusal_of_most, refusal_reason};
+pub use remedy::{remedy_to_read, remedy_to_watch, remedy_to_write};
 pub use report::{
     PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
 };

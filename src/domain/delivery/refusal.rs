@@ -1,5 +1,7 @@
 //! What a refusal that an uploader meets is called, until a validation has found the cause.
 
+use std::cmp::Reverse;
+
 use crate::api::{Reason, RefusedCall, UploadRefusal};
 
 /// Longest error code that is kept. AWS's have at most 50 letters.
@@ -33,6 +35,19 @@ pub fn refusal_reason(refusal: &UploadRefusal) -> Reason {
         _ if refusal.status == 403 => Reason::PutObjectDenied,
         _ => Reason::UploadRefused,
     }
+}
+
+/// Of the refusals of many recordings the one that keeps most of them waiting, with how many those are.
+pub fn refusal_of_most<'a>(refusals: impl IntoIterator<Item = &'a UploadRefusal>) -> Option<UploadRefusal> {
+    let mut kinds: Vec<UploadRefusal> = Vec::new();
+    for refusal in refusals {
+        match kinds.iter_mut().find(|kind| kind.is_like(refusal)) {
+            Some(kind) => kind.files += refusal.files,
+            None => kinds.push(refusal.clone()),
+        }
+    }
+    // Of several that keep as many waiting always the same one, as another is news.
+    kinds.into_iter().max_by_key(|kind| (kind.files, Reverse((kind.call.to_string(), kind.code.clone()))))
 }
 
 /// An error code as a status may show it. A pod may send anything as one.
@@ -71,6 +86,25 @@ mod tests {
             let refusal = UploadRefusal { call, status, code: code.to_owned(), policy: None, files: 1 };
             assert_eq!(refusal_reason(&refusal), expected, "{call} {status} {code}");
         }
+    }
+
+    #[test]
+    fn of_several_refusals_that_of_most_recordings_is_reported() {
+        let refusal = |call, code: &str, files| UploadRefusal {
+            call,
+            status: 403,
+            code: code.to_owned(),
+            policy: None,
+            files,
+        };
+        let (put, create) = (
+            refusal(RefusedCall::PutObject, "AccessDenied", 1),
+            refusal(RefusedCall::CreateMultipartUpload, "AccessDenied", 1),
+        );
+        assert_eq!(refusal_of_most([]), None);
+        let most = refusal(RefusedCall::PutObject, "AccessDenied", 2);
+        assert_eq!(refusal_of_most([&put, &create, &put]), Some(most));
+        assert_eq!(refusal_of_most([&put, &create]), refusal_of_most([&create, &put]), "no news");
     }
 
     #[test]

@@ -22,6 +22,17 @@ pub fn remedy_to_write(error: ErrorKind) -> &'static str {
     }
 }
 
+/// Where a directory cannot be read.
+pub fn remedy_to_read(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::PermissionDenied => {
+            "let the directory be readable and searchable (r-x) for the uploader's UID or GID"
+        }
+        ErrorKind::NotFound => "mount the volume that holds the recordings",
+        _ => "the volume gives errors: see the node's log",
+    }
+}
+
 /// Where a directory cannot be watched.
 pub fn remedy_to_watch(error: ErrorKind) -> Option<&'static str> {
     // The number of watches of a user on a node is limited; a watch takes no disk space.
@@ -34,6 +45,9 @@ mod tests {
 
     #[test]
     fn each_error_has_the_remedy_that_helps() {
+        for (error, read) in [(ErrorKind::PermissionDenied, "r-x"), (ErrorKind::Other, "node's log")] {
+            assert!(remedy_to_read(error).contains(read), "{error}");
+        }
         for (error, write, watch) in [
             (ErrorKind::StorageFull, "make room", Some("max_user_watches")),
             (ErrorKind::QuotaExceeded, "make room", None),

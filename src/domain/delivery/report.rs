@@ -1,5 +1,7 @@
 //! What uploaders report of themselves: when they do, and what of it the destination's status keeps.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -7,13 +9,15 @@ use super::notes::uploader_note;
 use super::refusal::{refusal_reason, shown_code};
 use crate::api::{
     DeliveryReport, NEARLY_FULL, Reason, RecordingDestinationStatus, SpoolFault, Transition, UploadRefusal,
-    Uploader, UploaderRefusal, Uploaders,
+    Uploader, UploaderPhase, UploaderRefusal, Uploaders,
 };
 
 /// How long a recording may wait before its uploader is late.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
 /// Between two reports in which nothing changed.
-const REPORT_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+const REPORT_INTERVAL: Duration = Duration::from_secs(300);
+/// Between two reports, whatever changed: the broker writes no status more often.
+const LEAST_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a report stands when no other follows: three were missed.
 const REPORT_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// How much newer an upload must be than the one that the status has.
@@ -45,23 +49,48 @@ pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
     }
 }
 
-/// A report that the broker took, and when.
+/// A report that the broker took.
 #[derive(Clone, Debug)]
 pub struct SentReport {
-    /// The report.
     pub report: DeliveryReport,
     /// What was the matter then.
     pub trouble: Option<Reason>,
-    /// When.
-    pub at: Timestamp,
 }
 
-/// Whether an uploader should report now: on a transition, and every five minutes.
-pub fn report_is_due(last: Option<&SentReport>, report: &DeliveryReport, now: Timestamp) -> bool {
+/// Whether an uploader should report now that this time has passed since its last report: on a transition, and every five
+/// minutes.
+pub fn report_is_due(
+    last: Option<&SentReport>,
+    since: Duration,
+    report: &DeliveryReport,
+    now: Timestamp,
+) -> bool {
     let Some(last) = last else { return true };
-    last.trouble != trouble(report, now)
-        || last.report.last_upload_time.is_none() && report.last_upload_time.is_some()
-        || last.at + REPORT_INTERVAL <= now
+    // What is said at the end of a pod cannot be said later.
+    last.report.phase != report.phase
+        || since >= LEAST_REPORT_INTERVAL && is_news(last, report, now)
+        || since >= REPORT_INTERVAL
+}
+
+/// Whether a report says something that the last one did not, numbers apart.
+fn is_news(last: &SentReport, report: &DeliveryReport, now: Timestamp) -> bool {
+    let told = &last.report;
+    let is_other_refusal = match (&told.refusal, &report.refusal) {
+        (Some(told), Some(refusal)) => !told.is_like(refusal),
+        (told, refusal) => told.is_some() != refusal.is_some(),
+    };
+    let kinds = |report: &DeliveryReport| {
+        let is_full = report.volume_used_percent >= NEARLY_FULL;
+        (report.spool, report.not_removed > 0, report.quarantined > 0, is_full)
+    };
+    is_other_refusal
+        || kinds(told) != kinds(report)
+        || last.trouble != trouble(report, now)
+        || told.last_upload_time.is_none() && report.last_upload_time.is_some()
+        // A pod that is killed after this has lost nothing.
+        || told.pending_files > 0 && report.pending_files == 0
+        // The last of these is all that is known of a pod whose grace period is too short.
+        || report.phase == UploaderPhase::Draining && told.pending_files != report.pending_files
 }
 
 /// A report, and the pod that it came from.

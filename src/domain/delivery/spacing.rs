@@ -48,11 +48,16 @@ pub struct Spacing {
 
 impl Spacing {
     pub fn between_first_tries(&self) -> Duration {
-        if self.unclear < UNCLEAR_BEFORE_SPACING { Duration::ZERO } else { BETWEEN_FIRST_TRIES }
+        if self.is_unclear() { BETWEEN_FIRST_TRIES } else { Duration::ZERO }
     }
 
     pub fn between_repeats(&self) -> Duration {
         self.between_repeats
+    }
+
+    /// Whether S3 has given no clear answer for many times in a row.
+    pub fn is_unclear(&self) -> bool {
+        self.unclear >= UNCLEAR_BEFORE_SPACING
     }
 
     /// S3 refused a recording.
@@ -63,7 +68,7 @@ impl Spacing {
     /// S3 gave no clear answer.
     pub fn unclear(&mut self) {
         self.unclear = self.unclear.saturating_add(1);
-        if self.unclear >= UNCLEAR_BEFORE_SPACING {
+        if self.is_unclear() {
             self.refused();
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::{DeliveryState, DestinationDocument};
-use crate::domain::delivery::pause_after_refusals;
+use crate::domain::delivery::{FailureLog, LogLine, pause_after_refusals};
 use crate::uploader::broker::{Broker, BrokerReply};
 
 /// What the broker's refusal means. It does not say which of these it is.
@@ -40,14 +40,17 @@ pub async fn follow<B: Broker>(
     pod_ends: impl Future<Output = ()>,
 ) -> Infallible {
     let mut pod_ends = pin!(pod_ends);
-    let (mut is_ending, mut is_reachable, mut refusals) = (false, true, 0_u32);
+    let (mut is_ending, mut refusals) = (false, 0_u32);
+    let mut unreachable = FailureLog::default();
     loop {
         let asked = Instant::now();
         let reply = broker.destination().await;
         refusals = if matches!(reply, BrokerReply::Refused) && !is_ending { refusals + 1 } else { 0 };
         let pause = match &reply {
             BrokerReply::Granted(_) => INTERVAL,
-            BrokerReply::Refused => pause_after_refusals(refusals.max(1), rand::random()),
+            BrokerReply::Refused | BrokerReply::RoleRefused(_) => {
+                pause_after_refusals(refusals.max(1), rand::random())
+            }
             BrokerReply::Unavailable(_) => RETRY_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0),
         };
         let new = match reply {
@@ -58,15 +61,21 @@ pub async fn follow<B: Broker>(
                 let reason = document.reason.unwrap_or_else(|| "no reason was given".to_owned());
                 Some(DestinationState::Paused(format!("the destination is paused: {reason}")))
             }
-            BrokerReply::Refused => Some(DestinationState::Paused(NOT_SERVED.to_owned())),
+            BrokerReply::Refused | BrokerReply::RoleRefused(_) => {
+                Some(DestinationState::Paused(NOT_SERVED.to_owned()))
+            }
             BrokerReply::Unavailable(error) => {
-                if is_reachable {
-                    tracing::warn!(error, "cannot reach the broker; its last answer stands");
+                if let Some(seconds) = unreachable.line(true, asked.into_std()).map(LogLine::seconds) {
+                    tracing::warn!(error, seconds, "cannot reach the broker; its last answer stands");
                 }
                 None
             }
         };
-        is_reachable = new.is_some();
+        if new.is_some()
+            && let Some(seconds) = unreachable.line(false, asked.into_std()).map(LogLine::seconds)
+        {
+            tracing::info!(seconds, "the broker answers again");
+        }
         if let Some(new) = new
             && *state.borrow() != new
         {
@@ -84,7 +93,7 @@ fn log(state: &DestinationState) {
     match state {
         DestinationState::Active(document) => {
             let (bucket, prefix) = (&document.target.bucket, &document.target.prefix);
-            tracing::info!(bucket, prefix, "sending recordings");
+            tracing::info!(bucket, prefix, "the destination is active");
         }
         DestinationState::Paused(reason) => tracing::warn!(reason, "paused; every recording is kept"),
         DestinationState::Unknown => {}

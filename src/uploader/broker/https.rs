@@ -20,7 +20,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::api::{CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REPORT_PATH};
+use crate::api::{
+    CREDENTIALS_PATH, DESTINATION_PATH, DeliveryReport, DestinationDocument, REFUSED_KEY_HEADER, REPORT_PATH,
+};
 use crate::secret::SessionCredentials;
 use crate::serve::{connector, with_causes};
 use crate::uploader::broker::{Broker, BrokerReply};
@@ -88,9 +90,9 @@ impl HttpsBroker {
         })
     }
 
-    /// Gets what is at `path`. With an `etag` the broker holds the request until there is another version.
-    async fn get(&self, path: &str, etag: Option<HeaderValue>) -> BrokerReply<Response<Bytes>> {
-        let mut request = Request::get(format!("{}{path}", self.url));
+    /// Gets the destination. With an `etag` the broker holds the request until there is another version.
+    async fn get_destination(&self, etag: Option<HeaderValue>) -> BrokerReply<Response<Bytes>> {
+        let mut request = Request::get(format!("{}{DESTINATION_PATH}", self.url));
         let mut timeout = TIMEOUT;
         if let Some(etag) = etag {
             let prefer = format!("wait={}", LONG_POLL.as_secs());
@@ -141,9 +143,12 @@ impl HttpsBroker {
                 let body = body.map_err(|_| "the answer broke off".to_owned())?.to_bytes();
                 Ok(BrokerReply::Granted(Response::from_parts(head, body)))
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                Ok(BrokerReply::Refused)
+            StatusCode::FORBIDDEN => {
+                let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+                let code = body.ok().and_then(|body| refused_role(&body.to_bytes()));
+                Ok(code.map_or(BrokerReply::Refused, BrokerReply::RoleRefused))
             }
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Ok(BrokerReply::Refused),
             status => Ok(BrokerReply::Unavailable(format!("it answered {status}"))),
         }
     }
@@ -193,9 +198,9 @@ impl Broker for HttpsBroker {
         // After a refusal the same destination is a change.
         let cached = self.cached.take();
         let etag = cached.as_ref().map(|cached| cached.etag.clone());
-        let answer = match self.get(DESTINATION_PATH, etag).await {
+        let answer = match self.get_destination(etag).await {
             BrokerReply::Granted(answer) => answer,
-            BrokerReply::Refused => return BrokerReply::Refused,
+            BrokerReply::Refused | BrokerReply::RoleRefused(_) => return BrokerReply::Refused,
             BrokerReply::Unavailable(why) => return BrokerReply::Unavailable(why),
         };
         let document = match (answer.status(), cached) {
@@ -213,13 +218,18 @@ impl Broker for HttpsBroker {
         BrokerReply::Granted(document)
     }
 
-    async fn credentials(&self) -> BrokerReply<SessionCredentials> {
-        match self.get(CREDENTIALS_PATH, None).await {
+    async fn credentials(&self, refused: Option<&str>) -> BrokerReply<SessionCredentials> {
+        let mut request = Request::get(format!("{}{CREDENTIALS_PATH}", self.url));
+        if let Some(refused) = refused {
+            request = request.header(REFUSED_KEY_HEADER, refused);
+        }
+        match self.send(request, Bytes::new(), TIMEOUT).await {
             BrokerReply::Granted(answer) => match SessionCredentials::from_container_json(answer.body()) {
                 Ok(credentials) => BrokerReply::Granted(credentials),
                 Err(error) => BrokerReply::Unavailable(format!("its answer is {error}")),
             },
             BrokerReply::Refused => BrokerReply::Refused,
+            BrokerReply::RoleRefused(code) => BrokerReply::RoleRefused(code),
             BrokerReply::Unavailable(why) => BrokerReply::Unavailable(why),
         }
     }
@@ -229,6 +239,19 @@ impl Broker for HttpsBroker {
         let request = Request::post(format!("{}{REPORT_PATH}", self.url));
         let request = request.header(header::CONTENT_TYPE, "application/json");
         self.send(request, body.into(), TIMEOUT).await.map(|_| ())
+    }
+}
+
+/// Why there is no session of the role, if a refusal of the broker says that: AWS's code, or the broker's own reason where it
+/// has no External ID to send. Any other refusal is the same for all.
+fn refused_role(body: &[u8]) -> Option<&'static str> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    match body.get("code")?.as_str()? {
+        "AssumeRoleDenied" => Some("AccessDenied"),
+        "STSRegionDisabled" => Some("RegionDisabledException"),
+        "ExternalIDUnusable" => Some("ExternalIDUnusable"),
+        "ExternalIDNotProved" => Some("ExternalIDNotProved"),
+        _ => None,
     }
 }
 

@@ -94,7 +94,8 @@ impl Listener {
         let Listener { server, routes, mut asked } = self;
         let answers = async {
             while let Some(first) = asked.recv().await {
-                let reply = reply(broker.credentials().await.map(|session| session.to_container_json(None)));
+                let reply =
+                    reply(broker.credentials(None).await.map(|session| session.to_container_json(None)));
                 _ = first.send(reply.clone());
                 while let Ok(other) = asked.try_recv() {
                     _ = other.send(reply.clone());
@@ -112,7 +113,7 @@ impl Listener {
 fn reply(reply: BrokerReply<SecretString>) -> Reply {
     match reply {
         BrokerReply::Granted(document) => Ok(document),
-        BrokerReply::Refused => Err((
+        BrokerReply::Refused | BrokerReply::RoleRefused(_) => Err((
             StatusCode::FORBIDDEN,
             "There are no credentials for this pod now: its destination is not Ready, or is not for this pod. kubectl \
              describe recordingdestination says why.",
@@ -163,7 +164,7 @@ mod tests {
         async fn destination(&self) -> BrokerReply<DestinationDocument> {
             BrokerReply::Refused
         }
-        async fn credentials(&self) -> BrokerReply<SessionCredentials> {
+        async fn credentials(&self, _: Option<&str>) -> BrokerReply<SessionCredentials> {
             (self.0)()
         }
         async fn report(&self, _: &DeliveryReport) -> BrokerReply<()> {

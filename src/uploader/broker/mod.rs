@@ -23,6 +23,8 @@ pub enum BrokerReply<T> {
     Granted(T),
     /// The broker gives this pod nothing now.
     Refused,
+    /// AWS gives the broker no session for the destination's role: the code of its answer.
+    RoleRefused(&'static str),
     /// No answer, and why.
     Unavailable(String),
 }
@@ -32,6 +34,7 @@ impl<T> BrokerReply<T> {
         match self {
             BrokerReply::Granted(value) => BrokerReply::Granted(make(value)),
             BrokerReply::Refused => BrokerReply::Refused,
+            BrokerReply::RoleRefused(code) => BrokerReply::RoleRefused(code),
             BrokerReply::Unavailable(why) => BrokerReply::Unavailable(why),
         }
     }
@@ -40,8 +43,8 @@ impl<T> BrokerReply<T> {
 pub trait Broker {
     /// Where recordings go, and whether to send them now.
     fn destination(&self) -> impl Future<Output = BrokerReply<DestinationDocument>>;
-    /// A session for that destination.
-    fn credentials(&self) -> impl Future<Output = BrokerReply<SessionCredentials>>;
+    /// A session for that destination. `refused`: the access key ID of the one that AWS did not take.
+    fn credentials(&self, refused: Option<&str>) -> impl Future<Output = BrokerReply<SessionCredentials>>;
     /// How this sidecar stands.
     fn report(&self, report: &DeliveryReport) -> impl Future<Output = BrokerReply<()>>;
 }

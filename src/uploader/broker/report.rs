@@ -1,4 +1,4 @@
-//! Reports to the broker: on transitions, every five minutes, and at the end.
+//! Reports to the broker: on transitions, every five minutes, and when the end begins and comes.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::DeliveryReport;
-use crate::domain::delivery::{SentReport, backoff, report_is_due, trouble};
+use crate::domain::delivery::{FailureLog, LogLine, SentReport, backoff, report_is_due, trouble};
 use crate::uploader::broker::{Broker, BrokerReply};
 
 /// Time between two checks whether a report is due.
@@ -18,62 +18,85 @@ const TICK: Duration = Duration::from_secs(1);
 /// Time for the last report: what is left of the grace period belongs to recordings.
 const LAST_REPORT: Duration = Duration::from_secs(2);
 
-/// What a report would say now; `None` before the spool has been walked.
+/// What a report would say now; `None` before anything is known of the spool.
 pub type ReportFeed = watch::Receiver<Option<DeliveryReport>>;
 
 pub struct Reporter<B> {
     broker: Rc<B>,
     feed: ReportFeed,
-    /// The last report that the broker took.
-    sent: RefCell<Option<SentReport>>,
+    /// The last report that the broker took, and when.
+    sent: RefCell<Option<(SentReport, Instant)>>,
+    failures: RefCell<FailureLog>,
 }
 
 impl<B: Broker> Reporter<B> {
     pub fn new(broker: Rc<B>, feed: ReportFeed) -> Self {
-        Reporter { broker, feed, sent: RefCell::default() }
+        Reporter { broker, feed, sent: RefCell::default(), failures: RefCell::default() }
     }
 
     /// Sends each report that is due. A report that the broker does not take is replaced by the next one.
     pub async fn follow(&self) -> Infallible {
-        let mut failures = 0;
+        let (mut failures, mut news) = (0, self.feed.clone());
         loop {
-            let pause = match self.report_if_due().await {
-                Some(BrokerReply::Refused | BrokerReply::Unavailable(_)) => {
-                    failures += 1;
-                    backoff(failures, rand::random())
-                }
+            match self.report_if_due().await {
                 Some(BrokerReply::Granted(())) | None => {
                     failures = 0;
-                    TICK
+                    tokio::select! {
+                        Ok(()) = news.changed() => {}
+                        () = sleep(TICK) => {}
+                    }
                 }
-            };
-            sleep(pause).await;
+                Some(_) => {
+                    failures += 1;
+                    sleep(backoff(failures, rand::random())).await;
+                }
+            }
         }
     }
 
-    /// Sends one more report if something changed.
+    /// Sends the last report.
     pub async fn finish(&self) {
         if timeout(LAST_REPORT, self.report_if_due()).await.is_err() {
-            tracing::debug!("no answer to the last report");
+            tracing::warn!(seconds = LAST_REPORT.as_secs(), "the broker did not answer to the last report");
         }
     }
 
     async fn report_if_due(&self) -> Option<BrokerReply<()>> {
         let current = self.feed.borrow().clone()?;
-        let (now, sent) = (Timestamp::now(), self.sent.borrow().clone());
-        if !report_is_due(sent.as_ref(), &current, now) {
+        let (now, asked) = (Timestamp::now(), Instant::now());
+        let (sent, since) = match self.sent.borrow().clone() {
+            Some((sent, at)) => (Some(sent), asked - at),
+            None => (None, Duration::ZERO),
+        };
+        if !report_is_due(sent.as_ref(), since, &current, now) {
             return None;
         }
         let was_in_trouble = sent.is_some_and(|sent| sent.trouble.is_some());
         let report = DeliveryReport { was_in_trouble, ..current };
         let reply = self.broker.report(&report).await;
-        match &reply {
+        let error = match &reply {
             BrokerReply::Granted(()) => {
                 let trouble = trouble(&report, now);
-                *self.sent.borrow_mut() = Some(SentReport { report, trouble, at: now });
+                *self.sent.borrow_mut() = Some((SentReport { report, trouble }, asked));
+                None
             }
-            BrokerReply::Refused => tracing::debug!("the broker refuses a report"),
-            BrokerReply::Unavailable(error) => tracing::debug!(error, "the broker did not take a report"),
+            BrokerReply::Refused | BrokerReply::RoleRefused(_) => Some("it refuses this pod"),
+            BrokerReply::Unavailable(error) => Some(error.as_str()),
+        };
+        match (self.failures.borrow_mut().line(error.is_some(), asked.into_std()), error) {
+            (Some(line), Some(error)) => {
+                let seconds = line.seconds();
+                tracing::warn!(
+                    error,
+                    seconds,
+                    "the broker takes no report; what it knows of this pod is old"
+                );
+            }
+            (line, _) => {
+                if let Some(seconds) = line.map(LogLine::seconds) {
+                    tracing::info!(seconds, "the broker takes reports again");
+                }
+            }
         }
         Some(reply)
     }

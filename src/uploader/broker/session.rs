@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::api::DestinationDocument;
+use crate::api::{DestinationDocument, RefusedCall, UploadRefusal};
 use crate::domain::delivery::{renewal, session_life};
 use crate::secret::SessionCredentials;
 use crate::uploader::broker::{Broker, BrokerReply};
@@ -30,6 +30,7 @@ pub struct Sessions<B, S: Storage> {
     /// Locked while a session is fetched, so that it is fetched once.
     current: Mutex<Option<Session<S::Bucket>>>,
     is_stale: Cell<bool>,
+    refused_keys: RefusedKeys,
     /// How often there was none, and why not the last time.
     failed: RefCell<(u64, NoSession)>,
 }
@@ -45,7 +46,23 @@ struct Session<T> {
 
 /// No session, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoSession(pub String);
+pub struct NoSession {
+    pub why: String,
+    /// Set where AWS refuses the destination's role.
+    pub refusal: Option<UploadRefusal>,
+}
+
+/// The access key IDs of sessions that S3 did not take, which the broker is told of, as it may hold them for an hour.
+#[derive(Default)]
+struct RefusedKeys {
+    /// For the next request.
+    next: RefCell<Option<String>>,
+    last: RefCell<Option<String>>,
+    /// When S3 last took a recording.
+    taken: Cell<Option<Instant>>,
+    /// Whether a key was named because S3 denied everything, and nothing has been taken since: then it is not the session.
+    is_vain: Cell<bool>,
+}
 
 impl<B: Broker, S: Storage> Sessions<B, S> {
     pub fn new(broker: Rc<B>, storage: S) -> Self {
@@ -54,6 +71,7 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
             storage,
             current: Mutex::new(None),
             is_stale: Cell::new(false),
+            refused_keys: RefusedKeys::default(),
             failed: RefCell::default(),
         }
     }
@@ -74,7 +92,8 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
         if self.failed.borrow().0 != failures {
             return Err(self.failed.borrow().1.clone());
         }
-        match (self.broker.credentials().await, &mut *current) {
+        let refused = self.refused_keys.next.take();
+        match (self.broker.credentials(refused.as_deref()).await, &mut *current) {
             (BrokerReply::Granted(credentials), current) => {
                 let (access_key_id, until) = (&credentials.access_key_id, credentials.expiration);
                 tracing::info!(access_key_id, %until, "received a session");
@@ -90,21 +109,37 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
                 });
                 Ok(bucket)
             }
-            (BrokerReply::Unavailable(_), Some(session)) if now < session.ends => {
+            (BrokerReply::Unavailable(_) | BrokerReply::RoleRefused(_), Some(session))
+                if now < session.ends =>
+            {
                 session.renew_from = now + RETRY_INTERVAL;
                 Ok(session.bucket.clone())
             }
-            (BrokerReply::Unavailable(cause), _) => Err(self.failed(format!("no credentials: {cause}"))),
+            (BrokerReply::Unavailable(cause), _) => {
+                // The broker has not heard of it yet.
+                self.refused_keys.next.replace(refused);
+                Err(self.failed(format!("no credentials: {cause}"), None))
+            }
+            (BrokerReply::RoleRefused(code), _) => {
+                let refusal = UploadRefusal {
+                    call: RefusedCall::AssumeRole,
+                    status: 0,
+                    code: code.to_owned(),
+                    policy: None,
+                    files: 1,
+                };
+                Err(self.failed(format!("no credentials: AWS refuses AssumeRole with {code}"), Some(refusal)))
+            }
             (BrokerReply::Refused, current) => {
                 *current = None;
-                Err(self.failed(NO_CREDENTIALS.to_owned()))
+                Err(self.failed(NO_CREDENTIALS.to_owned(), None))
             }
         }
     }
 
-    fn failed(&self, why: String) -> NoSession {
+    fn failed(&self, why: String, refusal: Option<UploadRefusal>) -> NoSession {
         let mut failed = self.failed.borrow_mut();
-        *failed = (failed.0 + 1, NoSession(why));
+        *failed = (failed.0 + 1, NoSession { why, refusal });
         failed.1.clone()
     }
 
@@ -119,17 +154,62 @@ impl<B: Broker, S: Storage> Sessions<B, S> {
         self.current.lock().await.take_if(|session| Rc::ptr_eq(&session.bucket, bucket));
     }
 
+    /// Drops a session that is over, unless it has been replaced since. The broker is told which one.
+    pub async fn expired(&self, bucket: &Rc<S::Bucket>) {
+        let is_it = |session: &mut Session<S::Bucket>| Rc::ptr_eq(&session.bucket, bucket);
+        if let Some(session) = self.current.lock().await.take_if(is_it) {
+            self.refused_keys.name(session.credentials.access_key_id);
+        }
+    }
+
     /// Drops a session under which S3 refused a recording, unless it is so new that another would be no better: each of
-    /// many recordings that S3 refuses would cost the broker a session. Whether it was dropped.
-    pub async fn doubt(&self, bucket: &Rc<S::Bucket>) -> bool {
+    /// many recordings that S3 refuses would cost the broker a session. Whether it was dropped. The broker is told which
+    /// one where S3 does not know it, or denies everything under it.
+    pub async fn doubt(&self, bucket: &Rc<S::Bucket>, refusal: Option<&UploadRefusal>) -> bool {
+        let is_unknown = refusal.is_some_and(|refusal| {
+            matches!(refusal.code.as_str(), "InvalidAccessKeyId" | "InvalidToken" | "InvalidClientTokenId")
+        });
+        let keys = &self.refused_keys;
         let is_doubtful = |session: &mut Session<S::Bucket>| {
-            Rc::ptr_eq(&session.bucket, bucket) && session.fetched.elapsed() >= NEW
+            let is_new = session.fetched.elapsed() < NEW;
+            Rc::ptr_eq(&session.bucket, bucket)
+                && (!is_new || is_unknown && !keys.was_named(&session.credentials.access_key_id))
         };
-        self.current.lock().await.take_if(is_doubtful).is_some()
+        let Some(session) = self.current.lock().await.take_if(is_doubtful) else { return false };
+        let key = session.credentials.access_key_id;
+        if is_unknown {
+            keys.name(key);
+        } else if refusal.is_some_and(|refusal| refusal.status == 403) && keys.all_is_denied() {
+            keys.is_vain.set(true);
+            keys.name(key);
+        }
+        true
+    }
+
+    /// S3 holds a recording that was sent under the current session.
+    pub fn taken(&self) {
+        self.refused_keys.taken.set(Some(Instant::now()));
+        self.refused_keys.is_vain.set(false);
     }
 
     /// Makes the next use fetch a new session; the current one serves if the broker gives none.
     pub fn request_renewal(&self) {
         self.is_stale.set(true);
+    }
+}
+
+impl RefusedKeys {
+    fn name(&self, key: String) {
+        self.last.replace(Some(key.clone()));
+        self.next.replace(Some(key));
+    }
+
+    fn was_named(&self, key: &str) -> bool {
+        self.last.borrow().as_deref() == Some(key)
+    }
+
+    /// Whether S3 has taken nothing for a while, and another session has not been tried for that.
+    fn all_is_denied(&self) -> bool {
+        !self.is_vain.get() && self.taken.get().is_none_or(|taken| taken.elapsed() >= NEW)
     }
 }

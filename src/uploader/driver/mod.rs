@@ -1,6 +1,7 @@
 //! The loop of the sidecar: sees files, sends what is due, and drains at the end.
 
 mod drain;
+mod failures;
 mod outcome;
 mod scan;
 
@@ -16,18 +17,22 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch::{self, Receiver};
 use tokio::time::Instant;
 
+use self::failures::{FailureLogs, SpoolTrouble};
 use self::outcome::Deliveries;
 use self::scan::{Disk, Scan, Seen};
-use crate::api::DeliveryReport;
-use crate::domain::delivery::{Leftover, Sighting, termination_message};
+use crate::api::{DeliveryReport, DestinationDocument, SpoolFault, UploaderPhase};
+use crate::domain::delivery::{Leftover, Sighting, termination_message, termination_message_without_spool};
 use crate::printable::printable;
 use crate::uploader::broker::Broker;
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::broker::report::ReportFeed;
 use crate::uploader::metrics::UploaderMetrics;
+use crate::uploader::queue::Pending;
+use crate::uploader::spool::Lock;
 use crate::uploader::spool::blocking::blocking;
 use crate::uploader::spool::disk_usage::DiskUsage;
 use crate::uploader::spool::journal;
+use crate::uploader::spool::lock::{self, Wait};
 use crate::uploader::spool::syscalls::leave_message;
 use crate::uploader::spool::watcher::{SpooledFile, stat};
 use crate::uploader::storage::Storage;
@@ -40,6 +45,8 @@ use crate::uploader::transfer::outcome::Outcome;
 const TICK: Duration = Duration::from_secs(1);
 /// Walks that may fail after the process was asked to end, before it goes without what they did not find.
 const LAST_WALKS: u32 = 3;
+/// For how long another uploader may hold the lock before that is reported: a rolling update hands a spool over in seconds.
+const HAND_OVER: Duration = Duration::from_secs(60);
 /// Names in the termination message.
 const EXAMPLES: usize = 10;
 
@@ -55,6 +62,11 @@ pub struct Driver<B, S: Storage> {
     report: watch::Sender<Option<DeliveryReport>>,
     termination_log: PathBuf,
     drain: Drain,
+    /// Why the lock is waited for, and since when.
+    waits: Option<(Wait, Instant)>,
+    /// Where recordings went last.
+    last_destination: Option<Rc<DestinationDocument>>,
+    failures: FailureLogs,
 }
 
 /// How far the end has come.
@@ -65,6 +77,8 @@ enum Drain {
     Walking(u32),
     /// What was found is being sent.
     Sending,
+    /// Nothing more is done.
+    Ended,
 }
 
 impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
@@ -78,12 +92,37 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             report: watch::Sender::new(None),
             termination_log,
             drain: Drain::NotRequested,
+            waits: None,
+            last_destination: None,
+            failures: FailureLogs::default(),
         }
     }
 
     /// What a report would say, second by second.
     pub fn report_feed(&self) -> ReportFeed {
         self.report.subscribe()
+    }
+
+    /// Waits for the lock of the spool. `None`: `shutdown` came before, which the termination message then says.
+    pub async fn lock_spool(&mut self, shutdown: impl Future<Output = ()>) -> Option<Lock> {
+        let (spool, began) = (self.context.spool.clone(), Instant::now());
+        let lock = lock::acquire(&spool, shutdown, |wait| {
+            self.waits = Some((wait, began));
+            self.update_metrics();
+        });
+        let lock = lock.await;
+        if lock.is_none() {
+            self.drain = Drain::Ended;
+            let reason = match self.waits {
+                Some((Wait::Failed(_), _)) => "SpoolUnusable",
+                _ => "SpoolInUse",
+            };
+            leave_message(&self.termination_log, &termination_message_without_spool(reason));
+            self.update_metrics();
+        } else {
+            self.waits = None;
+        }
+        lock
     }
 
     /// Sends what appears in the spool until `shutdown`, and then until nothing is left.
@@ -109,6 +148,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 () = &mut shutdown, if self.drain == Drain::NotRequested => self.begin_to_drain(),
             }
         }
+        self.drain = Drain::Ended;
         self.update_metrics();
         self.write_termination_message();
     }
@@ -158,6 +198,11 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     fn note_destination(&mut self, state: DestinationState) {
         self.context.sessions.request_renewal();
+        if let DestinationState::Active(destination) = &state
+            && self.last_destination.replace(destination.clone()).is_some_and(|last| last != *destination)
+        {
+            self.deliveries.ledger.forget_refusals();
+        }
         // A transfer to another destination ends with the call that is under way.
         self.context.destination.replace(match &state {
             DestinationState::Active(destination) => Some(destination.clone()),
@@ -218,22 +263,69 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         }
     }
 
-    fn update_metrics(&self) {
+    fn update_metrics(&mut self) {
+        let now = Instant::now();
+        let trouble = self.spool_trouble();
+        let is_told = |trouble: &SpoolTrouble<'_>| {
+            let waited = self.waits.as_ref().map_or(HAND_OVER, |(_, since)| now - *since);
+            trouble.fault != SpoolFault::InUse || waited >= HAND_OVER || self.drain == Drain::Ended
+        };
+        let spool = trouble.as_ref().filter(|trouble| is_told(trouble)).map(|trouble| trouble.fault);
         let Deliveries { ledger, metrics, quarantined, last_upload, .. } = &self.deliveries;
         let pending = ledger.pending();
-        metrics.set_pending(&pending, SystemTime::now());
+        // Before the first walk has ended nothing is known of the spool.
+        let is_known = quarantined.is_some();
+        metrics.set_spool_usable((is_known || spool.is_some()).then_some(spool.is_none()));
+        let is_counted = is_known && spool.is_none() || pending.files > 0;
+        metrics.set_pending(is_counted.then_some(&pending), SystemTime::now());
+        metrics.set_not_removed(pending.not_unlinked);
+        metrics.set_refused(self.deliveries.refused_files(&pending));
         metrics.set_left_open(self.context.uploads_left_open.get());
-        let Some(quarantined) = *quarantined else { return };
-        metrics.set_quarantined_files(quarantined);
-        self.report.send_replace(Some(DeliveryReport {
-            pending_files: pending.files as u64,
-            oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
-            pending_bytes: pending.bytes,
-            quarantined,
-            volume_used_percent: self.disk.used_percent,
-            last_upload_time: *last_upload,
-            ..DeliveryReport::default()
-        }));
+        if let Some(quarantined) = *quarantined {
+            metrics.set_quarantined_files(quarantined);
+        }
+        if is_known || spool.is_some() {
+            let report = DeliveryReport {
+                pending_files: pending.files as u64,
+                oldest_pending_time: pending.oldest.and_then(|oldest| oldest.try_into().ok()),
+                pending_bytes: pending.bytes,
+                not_removed: pending.not_unlinked as u64,
+                quarantined: quarantined.unwrap_or_default(),
+                volume_used_percent: self.disk.used_percent,
+                last_upload_time: *last_upload,
+                spool,
+                refusal: self.deliveries.refusal(&pending),
+                phase: self.phase(&pending),
+                ..DeliveryReport::default()
+            };
+            self.report.send_replace(Some(report));
+        }
+        let mut failures = std::mem::take(&mut self.failures);
+        failures.write(self.spool_trouble().as_ref(), &self.deliveries, now);
+        self.failures = failures;
+    }
+
+    /// Why the spool, or a directory in it, cannot be used.
+    fn spool_trouble(&self) -> Option<SpoolTrouble<'_>> {
+        let root = self.context.spool.root();
+        let (fault, directory, error) = match (&self.waits, &self.scan.unread) {
+            (Some((Wait::InUse, _)), _) => (SpoolFault::InUse, root.to_owned(), None),
+            (Some((Wait::Failed(error), _)), _) => (SpoolFault::Unusable, root.to_owned(), Some(error)),
+            (None, Some((directory, error))) => (SpoolFault::Unusable, root.join(directory), Some(error)),
+            (None, None) => return None,
+        };
+        Some(SpoolTrouble { fault, directory, error, is_locked: self.waits.is_none() })
+    }
+
+    /// An end in which nothing is left to send is no draining.
+    fn phase(&self, pending: &Pending) -> UploaderPhase {
+        let has_drained =
+            self.report.borrow().as_ref().is_some_and(|last| last.phase == UploaderPhase::Draining);
+        match self.drain {
+            Drain::Ended => UploaderPhase::Ended,
+            Drain::Walking(_) | Drain::Sending if pending.files > 0 || has_drained => UploaderPhase::Draining,
+            _ => UploaderPhase::Running,
+        }
     }
 
     fn begin_to_drain(&mut self) {
@@ -247,6 +339,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
         self.deliveries.breaker.pod_ends();
         self.deliveries.ledger.make_all_due(Instant::now());
         self.scan.walk(PathBuf::new());
+        self.update_metrics();
     }
 
     fn is_drained(&self) -> bool {
@@ -281,7 +374,9 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             // Before the first walk has ended, nothing is known of any directory.
             unread: match (&self.scan.unread, quarantined) {
                 (None, None) => Some(String::new()),
-                (unread, _) => unread.as_ref().map(|path| printable(&path.to_string_lossy()).into_owned()),
+                (unread, _) => {
+                    unread.as_ref().map(|(path, _)| printable(&path.to_string_lossy()).into_owned())
+                }
             },
             quarantined: metrics.quarantined_so_far(),
             left_open: self.context.uploads_left_open.get(),

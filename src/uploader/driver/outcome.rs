@@ -1,18 +1,22 @@
 //! What follows from how an attempt to deliver a recording ended.
 
+use std::io;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::domain::delivery::{Sighting, Standing, remedy_to_write};
+use crate::api::UploadRefusal;
+use crate::domain::delivery::{Sighting, Standing, refusal_of_most, remedy_to_write};
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::metrics::UploaderMetrics;
-use crate::uploader::queue::Ledger;
 use crate::uploader::queue::circuit_breaker::CircuitBreaker;
+use crate::uploader::queue::{Ledger, Pending};
+use crate::uploader::spool::syscalls::Owner;
 use crate::uploader::spool::watcher::SpooledFile;
 use crate::uploader::transfer::job::Job;
-use crate::uploader::transfer::outcome::Outcome;
+use crate::uploader::transfer::outcome::{Answered, Outcome};
 
 /// All recordings of the spool, and what the attempts to deliver them came to.
 pub struct Deliveries {
@@ -23,8 +27,10 @@ pub struct Deliveries {
     pub last_upload: Option<Timestamp>,
     /// Files in quarantine; `None` before the first walk.
     pub quarantined: Option<u64>,
-    /// Whether it has been logged that a directory is not writable.
-    logged_not_writable: bool,
+    /// S3's last answer that said nothing clear.
+    pub unclear_answer: Option<String>,
+    /// Why a recording could last not be removed, and whose its directory is.
+    pub not_writable: Option<(io::Error, Option<Owner>)>,
 }
 
 impl Deliveries {
@@ -35,7 +41,8 @@ impl Deliveries {
             metrics,
             last_upload: None,
             quarantined: None,
-            logged_not_writable: false,
+            unclear_answer: None,
+            not_writable: None,
         }
     }
 
@@ -49,10 +56,7 @@ impl Deliveries {
                 tracing::info!(name, bytes = size, checksum = %crc64nvme, key, seconds, attempts, "uploaded and verified");
                 self.metrics.uploaded(size, self.ledger.age(&job.path, SystemTime::now()));
                 self.last_upload = Some(Timestamp::now());
-                self.logged_not_writable = false;
-                if self.breaker.arrived(job.standing()) {
-                    tracing::info!("S3 takes recordings again that it did not take");
-                }
+                self.breaker.arrived(job.standing());
                 self.ledger.remove(&job, now);
             }
             Outcome::Gone => self.ledger.remove(&job, now),
@@ -63,31 +67,26 @@ impl Deliveries {
                 self.ledger.put_back(job, due, now);
             }
             Outcome::Postponed(error) => {
-                tracing::warn!(name, error, "cannot send a recording; it is kept and tried again");
+                if job.failures == 0 {
+                    tracing::warn!(name, error, "cannot send a recording; it is kept and tried again");
+                }
                 self.try_again(job, now, jitter);
             }
-            Outcome::NoSession(error) => {
-                if self.breaker.no_session(&error, now, jitter) {
-                    tracing::warn!(error, "no session; every recording is kept until there is one");
-                }
+            Outcome::NoSession(why) => {
+                self.breaker.no_session(why, now, jitter);
                 self.ledger.put_back(job, now, now);
             }
             Outcome::Failed(error) => {
                 tracing::debug!(name, error, "no clear answer from S3");
-                if self.breaker.failed() {
-                    tracing::warn!(error, "S3 fails; every recording is kept and tried again");
-                }
+                self.breaker.failed();
+                self.unclear_answer = Some(error.clone());
                 self.not_taken(job, error, now, jitter);
             }
-            Outcome::Refused(error) => {
-                if self.breaker.refused() {
-                    tracing::warn!(
-                        name,
-                        error,
-                        "S3 refuses a recording; it is kept and tried again, after others"
-                    );
-                }
-                self.not_taken(job, error, now, jitter);
+            Outcome::Refused(Answered { words, refusal }) => {
+                tracing::debug!(name, error = words, "S3 refuses a recording");
+                self.breaker.refused();
+                job.refusal = refusal.map(Rc::new);
+                self.not_taken(job, words, now, jitter);
             }
             Outcome::Quarantined(poison, path) => {
                 tracing::error!(name, error = %poison, path = %path.display(), "moved a file to quarantine");
@@ -102,17 +101,36 @@ impl Deliveries {
                 let size = job.steady.map_or(0, |(version, _)| version.size);
                 self.ledger.enter(SpooledFile { path: to, sighting: Sighting::Renamed, size, since }, now);
             }
-            Outcome::NotWritable(error) => {
-                if !std::mem::replace(&mut self.logged_not_writable, true) {
-                    let (reason, remedy) = ("SpoolNotWritable", remedy_to_write(error.kind()));
-                    tracing::error!(reason, name, %error, remedy, "cannot remove a file from its directory");
-                }
+            Outcome::NotWritable(error, owner) => {
                 if job.verified.is_some() {
-                    (job.refusals, job.cause) = (0, None);
+                    if !self.ledger.is_not_removed(&job.path) {
+                        self.last_upload = Some(Timestamp::now());
+                    }
+                    (job.refusals, job.cause, job.refusal) = (0, None, None);
+                } else if job.failures == 0 {
+                    let (reason, remedy) = ("SpoolNotWritable", remedy_to_write(error.kind()));
+                    tracing::error!(reason, name, %error, remedy, "cannot move a file out of its directory");
                 }
+                self.not_writable = Some((error, owner));
                 self.try_again(job, now, jitter);
             }
         }
+    }
+
+    /// The refusal that keeps recordings waiting, and how many.
+    pub fn refusal(&self, pending: &Pending) -> Option<UploadRefusal> {
+        let files = pending.files as u64;
+        let of_role = self.breaker.without_session().and_then(|none| none.refusal.clone());
+        match of_role.filter(|_| files > 0) {
+            Some(refusal) => Some(UploadRefusal { files, ..refusal }),
+            None => refusal_of_most(self.ledger.refusals().map(|(_, refusal)| refusal)),
+        }
+    }
+
+    /// Recordings that wait because AWS refuses something.
+    pub fn refused_files(&self, pending: &Pending) -> usize {
+        let of_role = self.breaker.without_session().is_some_and(|none| none.refusal.is_some());
+        if of_role { pending.files } else { self.ledger.refusals().count() }
     }
 
     fn not_taken(&mut self, mut job: Job, error: String, now: Instant, jitter: f64) {

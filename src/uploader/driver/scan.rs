@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::api::NEARLY_FULL;
-use crate::domain::delivery::remedy_to_watch;
+use crate::domain::delivery::{FailureLog, LogLine, remedy_to_watch};
 use crate::uploader::spool::Spool;
 use crate::uploader::spool::disk_usage::DiskUsage;
 use crate::uploader::spool::watcher::{SpoolEvent, SpooledFile, WalkResult, Watcher};
@@ -27,8 +27,8 @@ pub struct Scan {
     next_walk: Instant,
     /// Files under names of recordings in progress.
     pub in_progress: usize,
-    /// A directory that the last walk could not read.
-    pub unread: Option<PathBuf>,
+    /// A directory that the last walk could not read, and why not.
+    pub unread: Option<(PathBuf, io::Error)>,
     /// Whether it has been logged that a directory cannot be watched.
     logged_unwatched: bool,
 }
@@ -110,23 +110,28 @@ impl Scan {
     }
 
     fn note_walk(&mut self, walk: WalkResult, now: Instant) -> Seen {
-        let failed = walk.unwatched.as_ref().or(walk.error.as_ref());
-        if let Some((path, error)) = failed
+        if let Some((directory, error)) = &walk.unwatched
             && !self.logged_unwatched
         {
-            let path = path.display();
+            let directory = directory.display();
             let remedy = remedy_to_watch(error.kind());
-            tracing::warn!(%path, %error, remedy, "cannot watch a directory of the spool; walking it every few seconds");
+            tracing::warn!(%directory, %error, remedy, "cannot watch a directory of the spool; walking it every few seconds");
             self.logged_unwatched = true;
+        }
+        let is_blind = walk.unwatched.is_some() || walk.error.is_some();
+        if is_blind {
             self.next_walk = self.next_walk.min(now + BLIND_WALK_INTERVAL);
         }
         let is_whole = walk.under.as_os_str().is_empty();
         if is_whole {
-            self.logged_unwatched = failed.is_some();
+            self.logged_unwatched = walk.unwatched.is_some();
             self.in_progress = walk.in_progress.len();
-            let is_blind = self.watcher.is_blind() || self.logged_unwatched;
+            let is_blind = self.watcher.is_blind() || is_blind;
             self.next_walk = now + if is_blind { BLIND_WALK_INTERVAL } else { WALK_INTERVAL };
-            self.unread = walk.error.map(|(path, _)| path);
+        }
+        // Only a walk of the whole spool shows that all of it can be read.
+        if is_whole || walk.error.is_some() {
+            self.unread = walk.error;
         }
         let WalkResult { files, in_progress, .. } = walk;
         Seen::Walk { files, in_progress, quarantined: is_whole.then_some(walk.quarantined) }
@@ -139,13 +144,13 @@ pub struct Disk {
     checks: JoinSet<io::Result<DiskUsage>>,
     next_check: Instant,
     pub used_percent: u8,
-    is_nearly_full: bool,
+    nearly_full: FailureLog,
 }
 
 impl Disk {
     pub fn new(spool: &Spool) -> Self {
         let (checks, next_check) = (JoinSet::new(), Instant::now());
-        Disk { spool: spool.clone(), checks, next_check, used_percent: 0, is_nearly_full: false }
+        Disk { spool: spool.clone(), checks, next_check, used_percent: 0, nearly_full: FailureLog::default() }
     }
 
     pub fn check_if_due(&mut self, now: Instant) {
@@ -167,13 +172,21 @@ impl Disk {
     pub fn note(&mut self, usage: &DiskUsage) {
         let percent = usage.used_percent();
         self.used_percent = percent;
-        let is_nearly_full = percent >= NEARLY_FULL;
-        if is_nearly_full && !self.is_nearly_full {
-            let reason = "SpoolNearlyFull";
-            let remedy =
-                "see to what keeps recordings from leaving, make the volume larger, or empty the quarantine";
-            tracing::error!(reason, percent, remedy, "the spool's volume is nearly full; nothing is dropped");
+        let reason = "SpoolNearlyFull";
+        match self.nearly_full.line(percent >= NEARLY_FULL, Instant::now().into_std()) {
+            None => {}
+            Some(LogLine::Ends(_)) => tracing::info!(percent, "the spool's volume has room again"),
+            Some(line) => {
+                let seconds = line.seconds();
+                let remedy = "remove what keeps recordings from leaving, make the volume larger, or empty the quarantine";
+                tracing::error!(
+                    reason,
+                    percent,
+                    seconds,
+                    remedy,
+                    "the spool's volume is nearly full; nothing is dropped"
+                );
+            }
         }
-        self.is_nearly_full = is_nearly_full;
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::api::DestinationDocument;
 use crate::domain::delivery::{Spacing, Standing, backoff, backoff_at_the_end};
 use crate::uploader::broker::destination::DestinationState;
+use crate::uploader::broker::session::NoSession;
 
 #[derive(Debug)]
 pub struct CircuitBreaker {
@@ -24,7 +25,7 @@ pub struct CircuitBreaker {
 #[derive(Debug)]
 struct Open {
     until: Instant,
-    why: String,
+    why: NoSession,
 }
 
 /// Where recordings go, and from when on the next may.
@@ -113,32 +114,40 @@ impl CircuitBreaker {
         match &self.state {
             DestinationState::Unknown => Some("the destination is not known yet"),
             DestinationState::Paused(reason) => Some(reason),
-            DestinationState::Active(_) => self.open.as_ref().map(|open| open.why.as_str()),
+            DestinationState::Active(_) => self.open.as_ref().map(|open| open.why.why.as_str()),
         }
     }
 
-    /// A recording arrived. Returns whether that ends a time of refusals.
-    pub fn arrived(&mut self, standing: Standing) -> bool {
-        let was_spaced = self.is_spaced();
+    /// Why there is no session.
+    pub fn without_session(&self) -> Option<&NoSession> {
+        self.open.as_ref().map(|open| &open.why)
+    }
+
+    /// Whether S3 has given no clear answer for many times in a row.
+    pub fn is_unclear(&self) -> bool {
+        self.spacing.is_unclear()
+    }
+
+    /// A recording arrived.
+    pub fn arrived(&mut self, standing: Standing) {
         self.answered();
         self.spacing.arrived(standing);
-        was_spaced && !self.is_spaced()
     }
 
-    /// S3 gave no clear answer. Returns whether that begins a time of refusals.
-    pub fn failed(&mut self) -> bool {
+    /// S3 gave no clear answer.
+    pub fn failed(&mut self) {
         self.answered();
-        self.becomes_spaced(Spacing::unclear)
+        self.spacing.unclear();
     }
 
-    /// S3 refused a recording. Returns whether that begins a time of refusals.
-    pub fn refused(&mut self) -> bool {
+    /// S3 refused a recording.
+    pub fn refused(&mut self) {
         self.answered();
-        self.becomes_spaced(Spacing::refused)
+        self.spacing.refused();
     }
 
-    /// There is no session. Returns whether that begins a time without one.
-    pub fn no_session(&mut self, why: &str, now: Instant, jitter: f64) -> bool {
+    /// There is no session.
+    pub fn no_session(&mut self, why: NoSession, now: Instant, jitter: f64) {
         let until = match &self.open {
             Some(open) => open.until,
             None => {
@@ -146,7 +155,7 @@ impl CircuitBreaker {
                 now + self.backoff(self.openings, jitter)
             }
         };
-        self.open.replace(Open { until, why: why.to_owned() }).is_none()
+        self.open = Some(Open { until, why });
     }
 
     /// How long to wait after this number of failures in a row.
@@ -157,16 +166,6 @@ impl CircuitBreaker {
     /// S3 was asked, so there was a session.
     fn answered(&mut self) {
         (self.openings, self.open) = (0, None);
-    }
-
-    fn is_spaced(&self) -> bool {
-        !self.spacing.between_repeats().is_zero()
-    }
-
-    fn becomes_spaced(&mut self, note: impl FnOnce(&mut Spacing)) -> bool {
-        let was_spaced = self.is_spaced();
-        note(&mut self.spacing);
-        !was_spaced && self.is_spaced()
     }
 }
 
@@ -187,6 +186,10 @@ mod tests {
         (closed.passes_from(Standing::Untried) <= now, closed.passes_from(Standing::Demoted) <= now)
     }
 
+    fn no_broker() -> NoSession {
+        NoSession { why: "no broker".into(), refusal: None }
+    }
+
     #[test]
     fn nothing_goes_through_before_the_broker_says_so() {
         let now = Instant::now();
@@ -199,8 +202,8 @@ mod tests {
     #[test]
     fn after_a_refusal_first_tries_go_and_repeats_a_second_apart() {
         let (mut breaker, now) = (active(), Instant::now());
-        assert!(breaker.refused());
-        assert!(!breaker.refused(), "of eight refused at once only the first is news");
+        breaker.refused();
+        breaker.refused();
         assert_eq!(passes(&breaker, now), (true, true));
         breaker.sent(Standing::Retried, now, 1.0);
         breaker.sent(Standing::Untried, now, 1.0);
@@ -208,23 +211,24 @@ mod tests {
         // However many first tries are refused meanwhile.
         breaker.refused();
         assert_eq!(passes(&breaker, now + Duration::from_secs(1)), (true, true));
-        assert!(!breaker.arrived(Standing::Untried));
-        let ended = (0..20).position(|_| breaker.arrived(Standing::Retried)).unwrap();
-        assert!(ended < 10, "{ended}");
+        breaker.arrived(Standing::Untried);
+        assert_eq!(passes(&breaker, now), (true, false));
+        (0..10).for_each(|_| breaker.arrived(Standing::Retried));
         assert_eq!(passes(&breaker, now), (true, true));
     }
 
     #[test]
     fn without_a_session_nothing_goes_for_a_while() {
         let (mut breaker, now) = (active(), Instant::now());
-        assert!(breaker.no_session("no broker", now, 1.0));
-        assert!(!breaker.no_session("no broker", now, 1.0), "those that waited with it");
+        breaker.no_session(no_broker(), now, 1.0);
+        // Those that waited with it.
+        breaker.no_session(no_broker(), now, 1.0);
         assert_eq!((passes(&breaker, now), breaker.why_not()), ((false, false), Some("no broker")));
         let later = now + Duration::from_secs(1);
         assert_eq!(passes(&breaker, later), (true, true));
         breaker.sent(Standing::Retried, later, 1.0);
         assert_eq!(passes(&breaker, later), (false, false), "one asks for all");
-        assert!(!breaker.no_session("no broker", later, 1.0));
+        breaker.no_session(no_broker(), later, 1.0);
         assert_eq!(passes(&breaker, later + Duration::from_secs(1)), (false, false));
         assert_eq!(passes(&breaker, later + Duration::from_secs(2)), (true, true));
         breaker.arrived(Standing::Untried);
@@ -235,7 +239,7 @@ mod tests {
     fn at_the_pods_end_waits_are_over_and_short_ones_follow() {
         let (mut breaker, now) = (active(), Instant::now());
         for _ in 0..9 {
-            breaker.no_session("no broker", now, 1.0);
+            breaker.no_session(no_broker(), now, 1.0);
             breaker.failed();
             breaker.sent(Standing::Retried, now, 1.0);
         }

@@ -1,6 +1,7 @@
 //! What is spooled, and when each recording is worked on next.
 
 pub mod circuit_breaker;
+mod pending;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+pub use self::pending::Pending;
+use crate::api::UploadRefusal;
 use crate::domain::delivery::{Sighting, Standing, companion_of, is_companion_of};
 use crate::uploader::queue::circuit_breaker::Closed;
 use crate::uploader::queue::waiting::{Due, Group, WaitingRecordings};
@@ -37,6 +40,10 @@ struct Entry {
     work: Work,
     /// Whether S3 holds the recording, and only the unlinking is left.
     verified: bool,
+    /// Whether S3 held the recording when it was worked on last.
+    not_removed: bool,
+    /// The refusal that it waits for.
+    refusal: Option<Rc<UploadRefusal>>,
     /// Its place among the due times; `None` while it is worked on, or while a companion waits for its media file.
     due: Option<(Group, Due)>,
     size: u64,
@@ -55,27 +62,22 @@ pub struct Ledger {
     has_walked: bool,
 }
 
-/// What is pending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Recordings not yet verified.
-    pub files: usize,
-    /// Bytes of these recordings.
-    pub bytes: u64,
-    /// Since when the oldest has been there.
-    pub oldest: Option<SystemTime>,
-    /// Recordings verified and not unlinked.
-    pub not_unlinked: usize,
-}
-
 impl Ledger {
     /// Enters a file that was seen. Weaker evidence than there is changes nothing.
     pub fn enter(&mut self, file: SpooledFile, now: Instant) {
         let SpooledFile { path, sighting, size, since } = file;
         let Some(entry) = self.entries.get_mut(path.as_path()) else {
             let inherited = !self.has_walked && sighting != Sighting::Renamed;
-            let entry =
-                Entry { work: Work::New(sighting), verified: false, due: None, size, since, inherited };
+            let entry = Entry {
+                work: Work::New(sighting),
+                verified: false,
+                not_removed: false,
+                refusal: None,
+                due: None,
+                size,
+                since,
+                inherited,
+            };
             let path: Rc<Path> = path.into();
             self.entries.insert(path.clone(), entry);
             return self.schedule(&path, now);
@@ -170,6 +172,8 @@ impl Ledger {
         }
         // Only the version that the file has now counts.
         entry.verified = is_as_seen;
+        entry.not_removed = is_as_seen;
+        entry.refusal.clone_from(&job.refusal);
         entry.size = job.steady.map_or(entry.size, |(version, _)| version.size);
         let verified = entry.verified;
         entry.work = Work::Begun(Box::new(job));
@@ -188,40 +192,9 @@ impl Ledger {
         self.wake_companion(&job.path, now);
     }
 
-    /// What is pending. Reads every entry.
-    pub fn pending(&self) -> Pending {
-        let mut pending = Pending::default();
-        for entry in self.entries.values() {
-            if entry.verified {
-                pending.not_unlinked += 1;
-                continue;
-            }
-            pending.files += 1;
-            pending.bytes += entry.size;
-            pending.oldest = Some(pending.oldest.map_or(entry.since, |oldest| oldest.min(entry.since)));
-        }
-        pending
-    }
-
     /// How long a recording has been there.
     pub fn age(&self, path: &Path, now: SystemTime) -> Duration {
         self.entries.get(path).and_then(|entry| now.duration_since(entry.since).ok()).unwrap_or_default()
-    }
-
-    /// Paths of recordings not yet verified.
-    pub fn unverified(&self) -> impl Iterator<Item = &Path> {
-        self.entries.iter().filter(|(_, entry)| !entry.verified).map(|(path, _)| &**path)
-    }
-
-    /// What S3 answered to the last tries of recordings that it did not take: the one answer, or one of several.
-    pub fn cause(&self) -> Option<String> {
-        let mut causes = self.entries.values().filter_map(|entry| match &entry.work {
-            Work::Begun(job) if !entry.verified => job.cause.as_deref(),
-            _ => None,
-        });
-        let first = causes.next()?;
-        let is_one = causes.all(|cause| cause == first);
-        Some(if is_one { first.to_owned() } else { format!("{first}, among others") })
     }
 
     fn schedule(&mut self, path: &Path, at: Instant) {

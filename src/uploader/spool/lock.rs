@@ -1,59 +1,39 @@
 //! One uploader per spool.
 
-use std::path::Path;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use crate::domain::delivery::{remedy_to_write, termination_message_without_spool};
-use crate::uploader::spool::syscalls::leave_message;
 use crate::uploader::spool::{Lock, Spool};
 
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits for the lock of the spool. `None`: `shutdown` came before, which the termination message then says.
-pub async fn acquire(
-    spool: &Spool,
-    termination_log: &Path,
-    shutdown: impl Future<Output = ()>,
-) -> Option<Lock> {
-    let mut shutdown = pin!(shutdown);
-    let mut logged = "";
-    loop {
-        let reason = match try_acquire(spool, logged).await {
-            Ok(lock) => return Some(lock),
-            Err(reason) => reason,
-        };
-        logged = reason;
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            () = &mut shutdown => {
-                leave_message(termination_log, &termination_message_without_spool(reason));
-                return None;
-            }
-        }
-    }
+/// Why the lock is waited for.
+#[derive(Debug)]
+pub enum Wait {
+    /// Another uploader has it.
+    InUse,
+    /// It cannot be had at all.
+    Failed(io::Error),
 }
 
-/// Tries once. A reason that was logged already is not logged again.
-async fn try_acquire(spool: &Spool, logged: &str) -> Result<Lock, &'static str> {
-    let path = spool.root().display();
-    match spool.lock().await {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => {
-            let reason = "SpoolInUse";
-            if logged != reason {
-                tracing::warn!(reason, %path, "another uploader has locked the spool; waiting for it to end");
-            }
-            Err(reason)
+/// Waits for the lock of the spool, and says after each try why. `None`: `shutdown` came before.
+pub async fn acquire(
+    spool: &Spool,
+    shutdown: impl Future<Output = ()>,
+    mut waits: impl FnMut(Wait),
+) -> Option<Lock> {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        match spool.lock().await {
+            Ok(Some(lock)) => return Some(lock),
+            Ok(None) => waits(Wait::InUse),
+            Err(error) => waits(Wait::Failed(error)),
         }
-        Err(error) => {
-            let reason = "SpoolNotWritable";
-            if logged != reason {
-                let remedy = remedy_to_write(error.kind());
-                tracing::warn!(reason, %path, %error, remedy, "cannot use the spool");
-            }
-            Err(reason)
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = &mut shutdown => return None,
         }
     }
 }
@@ -61,24 +41,25 @@ async fn try_acquire(spool: &Spool, logged: &str) -> Result<Lock, &'static str> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::delivery::remedy_to_write;
 
     #[tokio::test(start_paused = true)]
     async fn a_second_uploader_waits_for_the_first_and_then_finds_what_it_had_in_hand() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().to_owned());
-        let termination_log = directory.path().join(".termination-log");
-        std::fs::write(&termination_log, "").unwrap();
-        let first = acquire(&spool, &termination_log, std::future::pending()).await.unwrap();
+        let never = std::future::pending;
+        let first = acquire(&spool, never(), |wait| panic!("{wait:?}")).await.unwrap();
         let moving = directory.path().join(".recording-uploader/moving");
         std::fs::create_dir_all(&moving).unwrap();
         std::fs::write(moving.join("a.wav"), "sound").unwrap();
 
         let hour = tokio::time::sleep(Duration::from_secs(3600));
-        assert!(acquire(&spool, &termination_log, hour).await.is_none(), "told to end while waiting");
-        let said = std::fs::read_to_string(&termination_log).unwrap();
-        assert!(said.contains("SpoolInUse"), "{said}");
+        let mut waits = 0;
+        let waited = acquire(&spool, hour, |wait| waits += u32::from(matches!(wait, Wait::InUse))).await;
+        assert!(waited.is_none(), "told to end while waiting");
+        assert!(waits >= 3600, "{waits}");
         drop(first);
-        assert!(acquire(&spool, &termination_log, std::future::pending()).await.is_some());
+        assert!(acquire(&spool, never(), |wait| panic!("{wait:?}")).await.is_some());
         assert!(directory.path().join("a.wav").exists());
     }
 

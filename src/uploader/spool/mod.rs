@@ -41,6 +41,7 @@ use self::blocking::blocking;
 use self::dir_entry::{DirEntry, open_directory};
 use self::names::{flat, unflat};
 use self::recording::{FileVersion, Recording, Unopened, modified};
+use self::syscalls::Owner;
 use self::volume::SpoolVolume;
 use crate::api::Crc64Nvme;
 use crate::domain::delivery::{Lease, STATE_DIRECTORY, alternate, companion_of};
@@ -158,6 +159,12 @@ impl Spool {
             Ok((FileVersion::from(&stat), modified(&stat), spool.clock().ok()))
         })
         .await
+    }
+
+    /// The owner of the directory that a file is in.
+    pub async fn owner_of_directory(&self, relative: &Path) -> io::Result<Owner> {
+        let relative = relative.to_owned();
+        self.on_disk(move |spool| syscalls::owner(DirEntry::find(spool.root(), &relative)?.directory())).await
     }
 
     /// Unlinks what S3 holds. What has come under its name meanwhile stays, and is another recording; what a writer has
@@ -340,7 +347,7 @@ impl Spool {
                     && let Err(error) = self.quarantine_from(&taken, &relative)
                 {
                     let (name, place) = (relative.display(), inside.display());
-                    tracing::error!(%name, %place, %error, "A recording can be put back nowhere; it stays where it is");
+                    tracing::error!(%name, %place, %error, "a recording can be put back nowhere; it stays where it is");
                 }
             }
         }

@@ -71,7 +71,7 @@ pub fn make_directory(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
 
 /// The names in a directory, with whether each is a directory.
 pub fn list(directory: impl AsFd) -> io::Result<impl Iterator<Item = io::Result<(OsString, bool)>>> {
-    step("read a directory")?;
+    step_in("read a directory", &directory, OsStr::new("."))?;
     let readable = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
     let names = rustix::fs::Dir::new(readable.try_clone()?)?.filter_map(move |entry| {
         let entry = match entry {
@@ -152,6 +152,25 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }
 
+/// The user and the group of a directory or a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Whose a directory is.
+pub fn owner(directory: impl AsFd) -> io::Result<Owner> {
+    step("stat a directory")?;
+    let stat = rustix::fs::fstat(directory)?;
+    Ok(Owner { uid: stat.st_uid, gid: stat.st_gid })
+}
+
+/// The user and the group of this process.
+pub fn own_ids() -> Owner {
+    Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+}
+
 /// Unlinks a file.
 pub fn unlink(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
     step("unlink a file")?;
@@ -168,7 +187,7 @@ pub fn rename(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr) -> io::
 /// made and the first removed: a process that ends in between leaves both, which are one file. Where there are no links
 /// either, the name is looked at first, and one taken within that instant is not noticed.
 pub fn rename_if_absent(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
-    step("rename a file")?;
+    step_in("rename a file", &from, OsStr::new("."))?;
     let (from, to) = (from.as_fd(), to.as_fd());
     match rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_if_absent(from, name, to, new),

@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 
 use super::destination;
 use super::steps::fail_next;
-use crate::api::DestinationDocument;
+use crate::api::{DestinationDocument, REFUSED_KEY_HEADER};
 use crate::serve::{Readiness, TlsDirectory, https};
 use crate::uploader::broker::https::HttpsBroker;
 use crate::uploader::broker::{Broker as _, BrokerReply};
@@ -25,6 +25,8 @@ struct Server {
     answer: Answer,
     /// What the last request said of the version that it holds, and of waiting for another.
     held: Arc<Mutex<(Option<String>, Option<String>)>>,
+    /// The session that the last request said AWS did not take.
+    refused_key: Arc<Mutex<Option<String>>>,
     _directory: tempfile::TempDir,
 }
 
@@ -44,6 +46,8 @@ async fn server_with(certificate: &str, key: &rcgen::KeyPair, ca: String) -> Ser
     let answering = answer.clone();
     let held = Arc::<Mutex<(Option<String>, Option<String>)>>::default();
     let noting = held.clone();
+    let refused_key = Arc::<Mutex<Option<String>>>::default();
+    let noting_key = refused_key.clone();
     let app = axum::Router::new().fallback(async move |request: Request| {
         let header =
             |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -51,6 +55,7 @@ async fn server_with(certificate: &str, key: &rcgen::KeyPair, ca: String) -> Ser
             return (StatusCode::FORBIDDEN, String::new()).into_response();
         }
         let (status, body) = answering.lock().unwrap().clone();
+        *noting_key.lock().unwrap() = header(REFUSED_KEY_HEADER);
         let tag = format!("\"{}\"", body.len());
         let held = (header("if-none-match"), header("prefer"));
         *noting.lock().unwrap() = held.clone();
@@ -71,7 +76,14 @@ async fn server_with(certificate: &str, key: &rcgen::KeyPair, ca: String) -> Ser
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    Server { url: format!("https://localhost:{}", listen.port()), ca, answer, held, _directory: directory }
+    Server {
+        url: format!("https://localhost:{}", listen.port()),
+        ca,
+        answer,
+        held,
+        refused_key,
+        _directory: directory,
+    }
 }
 
 impl Server {
@@ -106,14 +118,46 @@ async fn a_refusal_and_a_failure_are_not_the_same() {
     for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
         server.tells(status, "{}");
         assert!(matches!(client.destination().await, BrokerReply::Unavailable(_)), "{status}");
-        assert!(matches!(client.credentials().await, BrokerReply::Unavailable(_)), "{status}");
+        assert!(matches!(client.credentials(None).await, BrokerReply::Unavailable(_)), "{status}");
     }
     // The token is read for each request.
     fs::write(state.path().join("token"), "stale").unwrap();
     assert!(matches!(client.destination().await, BrokerReply::Refused));
-    assert!(matches!(client.credentials().await, BrokerReply::Refused));
+    assert!(matches!(client.credentials(None).await, BrokerReply::Refused));
     fs::remove_file(state.path().join("token")).unwrap();
-    assert!(matches!(client.credentials().await, BrokerReply::Unavailable(_)));
+    assert!(matches!(client.credentials(None).await, BrokerReply::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_role_is_told_apart_and_no_other_is() {
+    let (server, state) = (server().await, state());
+    let client = server.client(&server.ca, state.path());
+    for (body, expected) in [
+        (r#"{"code":"AssumeRoleDenied","message":"m"}"#, Some("AccessDenied")),
+        (r#"{"code":"STSRegionDisabled","message":"m"}"#, Some("RegionDisabledException")),
+        (r#"{"code":"AccessDenied","message":"The request is refused."}"#, None),
+        ("AssumeRoleDenied", None),
+        ("", None),
+    ] {
+        server.tells(StatusCode::FORBIDDEN, body);
+        let code = match client.credentials(None).await {
+            BrokerReply::RoleRefused(code) => Some(code),
+            BrokerReply::Refused => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code, expected, "{body}");
+        assert!(matches!(client.destination().await, BrokerReply::Refused), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_session_that_aws_did_not_take_is_named_in_a_header() {
+    let (server, state) = (server().await, state());
+    let client = server.client(&server.ca, state.path());
+    for refused in [Some("ASIAEXAMPLE"), None] {
+        client.credentials(refused).await;
+        assert_eq!(server.refused_key.lock().unwrap().as_deref(), refused);
+    }
 }
 
 #[tokio::test]
@@ -122,10 +166,10 @@ async fn credentials_arrive_and_malformed_ones_are_not_shown() {
     let client = server.client(&server.ca, state.path());
     let document = r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"}"#;
     server.tells(StatusCode::OK, document);
-    let told = client.credentials().await;
+    let told = client.credentials(None).await;
     assert!(matches!(told, BrokerReply::Granted(session) if session.access_key_id == "ASIAEXAMPLE"));
     server.tells(StatusCode::OK, r#"{"SecretAccessKey":"marker"}"#);
-    let BrokerReply::Unavailable(why) = client.credentials().await else { panic!("malformed") };
+    let BrokerReply::Unavailable(why) = client.credentials(None).await else { panic!("malformed") };
     assert!(!why.contains("marker"), "{why}");
 }
 

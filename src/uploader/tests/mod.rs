@@ -14,6 +14,7 @@ mod pickup;
 mod refusals;
 mod reports;
 pub mod steps;
+mod trouble;
 
 use crate::api::{BucketTarget, DeliveryState, DestinationDocument, Encryption, ObjectACL};
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::api::DestinationDocument;
 use crate::domain::delivery::Sizes;
 use crate::uploader::broker::Broker;
-use crate::uploader::broker::session::{NoSession, Sessions};
+use crate::uploader::broker::session::Sessions;
 use crate::uploader::spool::Spool;
 use crate::uploader::spool::companions::Companions;
 use crate::uploader::spool::recording::Recording;
@@ -62,6 +62,6 @@ impl<B: Broker, S: Storage> TransferContext<B, S> {
         if self.destination.borrow().as_ref() != Some(destination) {
             return Err(Outcome::Interrupted);
         }
-        self.sessions.bucket(destination).await.map_err(|NoSession(why)| Outcome::NoSession(why))
+        self.sessions.bucket(destination).await.map_err(Outcome::NoSession)
     }
 }

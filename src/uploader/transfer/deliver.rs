@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::api::{Crc64Nvme, DestinationDocument};
+use crate::api::{Crc64Nvme, DestinationDocument, RefusedCall, UploadRefusal};
 use crate::domain::delivery::{
     Completeness, Lease, Poison, Sighting, alternate, awaits_media, completeness, object_key,
     quarantine_wait, quiet,
@@ -17,7 +17,7 @@ use crate::uploader::transfer::concurrency::Admission;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::Job;
 use crate::uploader::transfer::multipart::{drop_upload, put_in_parts, remove_journal};
-use crate::uploader::transfer::outcome::{Outcome, Stop};
+use crate::uploader::transfer::outcome::{Answered, Outcome, Stop};
 use crate::uploader::transfer::put::put;
 use crate::uploader::transfer::verify::Arrival;
 
@@ -44,6 +44,9 @@ pub async fn deliver<B: Broker, S: Storage>(
             // What is in quarantine stays there; if S3 gave no answer, the next process ends its upload.
             let _ = drop_upload(context, destination, job).await;
             outcome
+        }
+        Outcome::NotWritable(error, _) => {
+            Outcome::NotWritable(error, context.spool.owner_of_directory(&job.path).await.ok())
         }
         outcome => outcome,
     }
@@ -149,7 +152,7 @@ async fn remove<B: Broker, S: Storage>(
         // A writer has opened the file again.
         Ok(Departure::Kept) => Err(job.changed()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Outcome::NotWritable(error).into()),
+        Err(error) => Err(Outcome::NotWritable(error, None).into()),
     }
 }
 
@@ -160,8 +163,16 @@ async fn set_aside<B: Broker, S: Storage>(
     job: &Job,
 ) -> Result<Outcome, Stop> {
     if alternate(&job.path, crc64nvme) == job.path {
-        let why = "S3 holds other content under the key and under its alternate name; remove one of them";
-        return Ok(Outcome::Refused(why.to_owned()));
+        let refusal = UploadRefusal {
+            call: RefusedCall::PutObject,
+            status: 412,
+            code: "PreconditionFailed".to_owned(),
+            policy: None,
+            files: 1,
+        };
+        let words = "S3 holds other content under the key and under its alternate name; remove one of them"
+            .to_owned();
+        return Ok(Outcome::Refused(Answered { words, refusal: Some(refusal) }));
     }
     context.companions.set_aside(&job.path, crc64nvme).await;
     match context.spool.set_aside(&job.path, recording.version, crc64nvme).await {
@@ -174,7 +185,7 @@ async fn set_aside<B: Broker, S: Storage>(
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
             Err(Stop::Poison(Poison::NameTooLong))
         }
-        Err(error) => Ok(Outcome::NotWritable(error)),
+        Err(error) => Ok(Outcome::NotWritable(error, None)),
     }
 }
 
@@ -183,7 +194,7 @@ async fn bring_back<B: Broker, S: Storage>(context: &TransferContext<B, S>, job:
     match context.spool.bring_back(&job.path).await {
         Ok(false) => None,
         Ok(true) => Some(Outcome::Postponed("it was in hand, and is back in its place".to_owned())),
-        Err(error) => Some(Outcome::NotWritable(error)),
+        Err(error) => Some(Outcome::NotWritable(error, None)),
     }
 }
 
@@ -207,6 +218,6 @@ async fn quarantine_if_quiet<B: Broker, S: Storage>(
     match context.spool.quarantine(&job.path).await {
         Ok(path) => Outcome::Quarantined(poison, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,
-        Err(error) => Outcome::NotWritable(error),
+        Err(error) => Outcome::NotWritable(error, None),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::Crc64Nvme;
+use crate::api::{Crc64Nvme, UploadRefusal};
 use crate::domain::delivery::{Journal, Sighting, Standing, Unread, after_failed_read};
 use crate::uploader::spool::recording::{FileVersion, Recording};
 use crate::uploader::transfer::concurrency::SizeClass;
@@ -27,6 +28,8 @@ pub struct Job {
     pub refusals: u32,
     /// What S3 answered to the last of these.
     pub cause: Option<String>,
+    /// The refusal that it waits for, until it arrives.
+    pub refusal: Option<Rc<UploadRefusal>>,
     /// Errors of reading the file since S3 last answered about it.
     pub read_errors: u32,
     /// Uploads begun.
@@ -72,6 +75,7 @@ impl Job {
             failures: 0,
             refusals: 0,
             cause: None,
+            refusal: None,
             read_errors: 0,
             attempts: 0,
             changes: 0,

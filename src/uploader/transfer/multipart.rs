@@ -23,7 +23,7 @@ use crate::uploader::transfer::body::stream;
 use crate::uploader::transfer::concurrency::SizeClass;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::{Job, Upload};
-use crate::uploader::transfer::outcome::{Outcome, Stop};
+use crate::uploader::transfer::outcome::{Answered, Outcome, Stop};
 use crate::uploader::transfer::verify::{Arrival, NotRead, Question, ask, in_words, stop, was_read};
 
 /// Parts of one recording whose bytes are in motion, or wait for memory, at a time. After a kill these are sent again, with
@@ -39,7 +39,7 @@ enum NotSent<T> {
     /// Nothing may be sent now.
     Stop(Outcome),
     /// S3 did not take the part.
-    Refused(Next, String, Rc<T>),
+    Refused(Next, Answered, Rc<T>),
 }
 
 /// Adds to a shared count of bytes, and takes away what it added when it is dropped.
@@ -182,7 +182,7 @@ async fn begin<B: Broker, S: Storage>(
     let permit = context.concurrency.request_of_part().await;
     let answer = bucket.create_multipart(key).await;
     drop(permit);
-    let words = in_words("CreateMultipartUpload", &answer);
+    let answered = in_words("CreateMultipartUpload", &answer);
     let was_refused = matches!(answer, Answer::Refused(_));
     match after_create(answer) {
         Ok(upload_id) => {
@@ -196,10 +196,10 @@ async fn begin<B: Broker, S: Storage>(
                 remove_journal(context, &job.path).await;
             }
             if next == Next::RenewSession {
-                context.sessions.discard(&bucket).await;
-                return Err(Outcome::Failed(words).into());
+                context.sessions.expired(&bucket).await;
+                return Err(Outcome::Failed(answered.words).into());
             }
-            Err(stop(context, next, words, recording, &bucket, job).await)
+            Err(stop(context, next, answered, recording, &bucket, job).await)
         }
     }
 }
@@ -286,14 +286,14 @@ async fn send_part<B: Broker, S: Storage>(
         let call = bucket.upload_part(key, &upload_id, number, body, crc64nvme);
         let answer = request.call(range.end - range.start, &written, call).await;
         was_read(&answer, &read_error).map_err(NotSent::NotRead)?;
-        let words = in_words("UploadPart", &answer);
+        let answered = in_words("UploadPart", &answer);
         match after_part(answer) {
             Ok(part) => return Ok(part),
             Err(Next::RenewSession) if !renewed => {
                 renewed = true;
-                context.sessions.discard(&bucket).await;
+                context.sessions.expired(&bucket).await;
             }
-            Err(next) => return Err(NotSent::Refused(next, words, bucket)),
+            Err(next) => return Err(NotSent::Refused(next, answered, bucket)),
         }
     }
 }
@@ -345,7 +345,7 @@ async fn abort<B: Broker, S: Storage>(
     match after_abort(&answer) {
         Dropped::Unknown => {
             context.sessions.discard(&bucket).await;
-            Err(Outcome::Failed(in_words("AbortMultipartUpload", &answer)))
+            Err(Outcome::Failed(in_words("AbortMultipartUpload", &answer).words))
         }
         known => Ok(known),
     }

@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::Crc64Nvme;
+use crate::api::{Crc64Nvme, UploadRefusal};
 use crate::domain::delivery::Poison;
+use crate::uploader::broker::session::NoSession;
+use crate::uploader::spool::syscalls::Owner;
 
 #[derive(Debug)]
 pub enum Outcome {
@@ -28,16 +30,25 @@ pub enum Outcome {
     Postponed(String),
     /// S3 gave no clear answer. Why.
     Failed(String),
-    /// S3 refuses the recording. Why.
-    Refused(String),
-    /// There is no session to send any recording with. Why.
-    NoSession(String),
+    /// S3 refuses the recording.
+    Refused(Answered),
+    /// There is no session to send any recording with.
+    NoSession(NoSession),
     /// The file can never be uploaded, and is in quarantine under this path.
     Quarantined(Poison, PathBuf),
     /// S3 holds other content under the recording's key. From now on the recording has this name.
     Renamed(PathBuf),
-    /// The file cannot be removed from its directory.
-    NotWritable(io::Error),
+    /// The file cannot be removed from its directory, whose owner is known or not.
+    NotWritable(io::Error, Option<Owner>),
+}
+
+/// An answer of S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// For the log.
+    pub words: String,
+    /// What it refuses one recording, if it does.
+    pub refusal: Option<UploadRefusal>,
 }
 
 /// Why the next step is not taken.

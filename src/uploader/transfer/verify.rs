@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use crate::api::{Answer, Crc64Nvme};
+use crate::api::{Answer, Crc64Nvme, RefusedCall, UploadRefusal};
 use crate::domain::delivery::{Next, PUT_AGAIN_AFTER, after_head, after_head_or_afresh, after_read_back};
 use crate::uploader::broker::Broker;
 use crate::uploader::spool::recording::Recording;
@@ -13,7 +13,7 @@ use crate::uploader::storage::{Bucket, Storage};
 use crate::uploader::transfer::body::ReadError;
 use crate::uploader::transfer::context::{Transfer, TransferContext};
 use crate::uploader::transfer::job::Job;
-use crate::uploader::transfer::outcome::{Outcome, Stop};
+use crate::uploader::transfer::outcome::{Answered, Outcome, Stop};
 
 /// What there is under the key now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum Question {
 pub async fn ask<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     first: Question,
-    make: impl AsyncFn(&S::Bucket) -> Result<(Next, String), NotRead>,
+    make: impl AsyncFn(&S::Bucket) -> Result<(Next, Answered), NotRead>,
     transfer: Transfer<'_>,
     crc64nvme: Crc64Nvme,
     job: &mut Job,
@@ -74,9 +74,12 @@ pub async fn ask<B: Broker, S: Storage>(
             }
         };
         match next {
-            Next::Verified => return Ok(Arrival::Verified),
+            Next::Verified => {
+                context.sessions.taken();
+                return Ok(Arrival::Verified);
+            }
             Next::Conflict => return Ok(Arrival::Conflict),
-            Next::Afresh => return Ok(Arrival::Void(answered)),
+            Next::Afresh => return Ok(Arrival::Void(answered.words)),
             Next::Head => {
                 let tried = job.tried(version, key);
                 (tried.may_have_landed, tried.is_there) = (true, Some(Instant::now()));
@@ -86,14 +89,18 @@ pub async fn ask<B: Broker, S: Storage>(
                 job.tried(version, key).is_there = Some(Instant::now());
                 question = Question::Head;
             }
-            Next::Unreadable if !renewed && context.sessions.doubt(&bucket).await => renewed = true,
+            Next::Unreadable
+                if !renewed && context.sessions.doubt(&bucket, answered.refusal.as_ref()).await =>
+            {
+                renewed = true;
+            }
             Next::Unreadable if !job.tried(version, key).may_have_landed => return Ok(Arrival::Conflict),
-            Next::Unreadable => return Err(Outcome::Refused(unreadable(key, &answered)).into()),
+            Next::Unreadable => return Err(Outcome::Refused(unreadable(key, answered)).into()),
             Next::HeadOrAfresh => question = Question::HeadOrAfresh,
             Next::ReadBack => question = Question::ReadBack,
             Next::RenewSession if !renewed => {
                 renewed = true;
-                context.sessions.discard(&bucket).await;
+                context.sessions.expired(&bucket).await;
             }
             next => {
                 // Not to know whether it landed is as if it had.
@@ -104,18 +111,19 @@ pub async fn ask<B: Broker, S: Storage>(
     }
 }
 
-fn unreadable(key: &str, answered: &str) -> String {
-    format!(
-        "{answered}: the object {key} is there, perhaps from an earlier try, and cannot be read; let the role read it, or \
-         remove it"
-    )
+fn unreadable(key: &str, answered: Answered) -> Answered {
+    let words = format!(
+        "{}: the object {key} is there, perhaps from an earlier try, and cannot be read; let the role read it, or remove it",
+        answered.words
+    );
+    Answered { words, ..answered }
 }
 
 /// What follows when S3 has answered that there is nothing more to do now.
 pub async fn stop<B: Broker, S: Storage>(
     context: &TransferContext<B, S>,
     next: Next,
-    answered: String,
+    answered: Answered,
     recording: &Recording,
     bucket: &Rc<S::Bucket>,
     job: &mut Job,
@@ -124,18 +132,18 @@ pub async fn stop<B: Broker, S: Storage>(
         Next::Reexamine if !recording.is_unchanged().unwrap_or(false) => job.changed(),
         Next::PutAgain => {
             job.tried.iter_mut().for_each(|tried| tried.is_there = None);
-            Outcome::Failed(answered).into()
+            Outcome::Failed(answered.words).into()
         }
         Next::RenewSession | Next::Pause => {
             job.tried.iter_mut().for_each(|tried| tried.is_there = None);
             if next == Next::RenewSession {
-                context.sessions.discard(bucket).await;
+                context.sessions.expired(bucket).await;
             } else {
-                context.sessions.doubt(bucket).await;
+                context.sessions.doubt(bucket, answered.refusal.as_ref()).await;
             }
             Outcome::Refused(answered).into()
         }
-        _ => Outcome::Failed(answered).into(),
+        _ => Outcome::Failed(answered.words).into(),
     }
 }
 
@@ -154,11 +162,21 @@ pub fn was_read<T>(answer: &Answer<T>, read_error: &ReadError) -> Result<(), Not
     }
 }
 
-/// The answer, for the log.
-pub fn in_words<T>(call: &str, answer: &Answer<T>) -> String {
+/// The answer, for the log and for a report.
+pub fn in_words<T>(call: &str, answer: &Answer<T>) -> Answered {
     match answer {
-        Answer::Granted(_) => format!("S3 granted {call}"),
-        Answer::Refused(refusal) => format!("S3 answered {call} with {} {}", refusal.status, refusal.code),
-        Answer::Silent(silence) => format!("{call}: {silence}"),
+        Answer::Granted(_) => Answered { words: format!("S3 granted {call}"), refusal: None },
+        Answer::Silent(silence) => Answered { words: format!("{call}: {silence}"), refusal: None },
+        Answer::Refused(refusal) => {
+            let words = format!("S3 answered {call} with {} {}", refusal.status, refusal.code);
+            let refusal = UploadRefusal {
+                call: call.parse().unwrap_or(RefusedCall::Other),
+                status: refusal.status,
+                code: refusal.code.clone(),
+                policy: refusal.policy,
+                files: 1,
+            };
+            Answered { words, refusal: Some(refusal) }
+        }
     }
 }

@@ -13,7 +13,8 @@ use crate::{environment_or_skip, long_run_or_skip};
 
 const ALERTS: &str = "charts/recording-operator/files/alerts.yaml";
 /// The alerts' own times, which are made for people, and those of a test.
-const SHORTER: [(&str, &str); 6] = [
+const SHORTER: [(&str, &str); 7] = [
+    (r"for: 30s", "for: 0s"),
     (r"for: 1m", "for: 0s"),
     (r"for: 5m", "for: 0s"),
     (r"for: 10m", "for: 0s"),
@@ -140,6 +141,18 @@ fn each_alert_fires_for_the_fault_that_it_is_about() {
 
     open.shell("recorder", "ln -s /etc/passwd /recordings/link.wav").expect_ok();
     prometheus.wait_firing("RecordingsQuarantined", &[("namespace", &of(&open)), ("pod", "recorder")]);
+
+    // A directory of the recorder's own user, who may not write to it, and one that nobody may read.
+    let keep = "mkdir /recordings/kept; exec 3>/recordings/kept/c.wav; chmod 555 /recordings/kept; echo c >&3; exec 3>&-";
+    open.shell("recorder", keep).expect_ok();
+    prometheus.wait_firing("RecordingsNotRemoved", &[("namespace", &of(&open)), ("pod", "recorder")]);
+    open.shell("recorder", "mkdir /recordings/closed; chmod 000 /recordings/closed").expect_ok();
+    prometheus.wait_firing("RecordingSpoolUnusable", &[("namespace", &of(&open)), ("pod", "recorder")]);
+    let refused = Tenant::ready("refused");
+    refused.start_recorder("recorder");
+    refused.customer(&["delete", "--bucket", &refused.bucket]).expect_ok();
+    refused.shell("recorder", "echo d > /recordings/d.wav").expect_ok();
+    prometheus.wait_firing("RecordingsRefused", &[("namespace", &of(&refused)), ("pod", "recorder")]);
 
     open.customer(&["trust-open"]).expect_ok();
     open.revalidate("acme");

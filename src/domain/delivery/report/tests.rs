@@ -81,24 +81,55 @@ fn what_keeps_an_uploader_from_delivering_is_its_cause_if_known() {
 fn a_report_is_due_at_a_transition_and_after_five_minutes() {
     let calm = report(1, "11:50:00", 0);
     let uploaded = DeliveryReport { last_upload_time: Some(at("11:59:00")), ..calm.clone() };
+    let calm = &calm;
     let sent = |report: &DeliveryReport| {
-        Some(SentReport {
-            report: report.clone(),
-            trouble: trouble(report, at("12:00:00")),
-            at: at("12:00:00"),
-        })
+        Some(SentReport { report: report.clone(), trouble: trouble(report, at("12:00:00")) })
     };
+    let with = |change: &dyn Fn(&mut DeliveryReport)| {
+        let mut report = calm.clone();
+        change(&mut report);
+        report
+    };
+    let refused = with(&|report| report.refusal = Some(denied()));
+    let more_refused = with(&|report| report.refusal = Some(UploadRefusal { files: 9, ..denied() }));
+    let other = UploadRefusal { code: "NoSuchBucket".into(), ..denied() };
+    let refused_otherwise = with(&|report| report.refusal = Some(other.clone()));
+    let unusable = with(&|report| report.spool = Some(SpoolFault::Unusable));
+    let kept = with(&|report| report.not_removed = 1);
+    let more_kept = with(&|report| report.not_removed = 2);
+    let idle = with(&|report| report.pending_files = 0);
+    let draining = with(&|report| report.phase = UploaderPhase::Draining);
+    let drained_some = with(&|report| {
+        (report.phase, report.pending_files) = (UploaderPhase::Draining, 9);
+    });
+    let ended = with(&|report| report.phase = UploaderPhase::Ended);
+    let refused_and_kept = DeliveryReport { not_removed: 1, ..refused.clone() };
     let table = [
-        ("the first", None, &calm, "12:00:00", true),
-        ("nothing new", sent(&calm), &calm, "12:04:59", false),
-        ("five minutes later", sent(&calm), &calm, "12:05:00", true),
-        ("it has become late", sent(&calm), &late(), "12:00:01", true),
-        ("it is late no more", sent(&late()), &calm, "12:00:01", true),
-        ("the first upload", sent(&calm), &uploaded, "12:00:01", true),
-        ("another upload", sent(&uploaded), &uploaded, "12:00:01", false),
+        ("the first", None, calm, 0, true),
+        ("nothing new", sent(calm), calm, 299, false),
+        ("five minutes later", sent(calm), calm, 300, true),
+        ("it has become late", sent(calm), &late(), 10, true),
+        ("it has become late, and the broker cannot write yet", sent(calm), &late(), 9, false),
+        ("it is late no more", sent(&late()), calm, 10, true),
+        ("the first upload", sent(calm), &uploaded, 10, true),
+        ("another upload", sent(&uploaded), &uploaded, 10, false),
+        ("a refusal", sent(calm), &refused, 10, true),
+        ("of more recordings", sent(&refused), &more_refused, 10, false),
+        ("with another code", sent(&refused), &refused_otherwise, 10, true),
+        ("and files that stay", sent(&refused), &refused_and_kept, 10, true),
+        ("more files that stay", sent(&kept), &more_kept, 10, false),
+        ("no refusal any more", sent(&refused), calm, 10, true),
+        ("a spool that cannot be used", sent(calm), &unusable, 10, true),
+        ("one that can be used", sent(&unusable), calm, 10, true),
+        ("nothing is pending any more", sent(calm), &idle, 10, true),
+        ("something is pending", sent(&idle), calm, 10, false),
+        ("the end begins", sent(calm), &draining, 0, true),
+        ("some of it is sent", sent(&draining), &drained_some, 10, true),
+        ("the end", sent(&draining), &ended, 0, true),
     ];
-    for (what, last, report, now, expected) in table {
-        assert_eq!(report_is_due(last.as_ref(), report, at(now)), expected, "{what}");
+    for (what, last, report, since, expected) in table {
+        let is_due = report_is_due(last.as_ref(), Duration::from_secs(since), report, at("12:00:01"));
+        assert_eq!(is_due, expected, "{what}");
     }
 }
 

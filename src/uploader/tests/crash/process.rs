@@ -218,7 +218,7 @@ fn child() {
         context.sizes = way.sizes();
         // A spool that cannot be had keeps it waiting for no longer.
         let timeout = tokio::time::sleep(Duration::from_secs(3));
-        let lock = lock::acquire(&context.spool, "/dev/null".as_ref(), timeout).await;
+        let lock = lock::acquire(&context.spool, timeout, |_| {}).await;
         if lock.is_none() {
             return;
         }

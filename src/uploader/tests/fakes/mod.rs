@@ -92,8 +92,14 @@ impl Bench {
             tokio::select! {
                 never = follow(&*broker, sender, told.clone()) => match never {},
                 () = async {
+                    let told = told.shared();
+                    let drive = async {
+                        if let Some(_lock) = driver.lock_spool(told.clone()).await {
+                            driver.drive(state, told).await;
+                        }
+                    };
                     tokio::select! {
-                        () = driver.drive(state, told) => {}
+                        () = drive => {}
                         never = reporter.follow() => match never {},
                     }
                     reporter.finish().await;

@@ -79,6 +79,10 @@ pub struct Outside {
     pub no_sessions: bool,
     /// The same until then.
     pub no_sessions_until: Option<Instant>,
+    /// AWS refuses the broker the destination's role, with this code.
+    pub role_refused: Option<&'static str>,
+    /// The access key IDs that the broker was told S3 did not take.
+    pub refused_keys: Vec<String>,
     /// The broker is gone until then.
     pub no_broker_until: Option<Instant>,
     /// Questions that the broker did not answer with what was asked for.
@@ -103,10 +107,14 @@ impl Broker for FakeBroker {
         self.0.borrow().destination.clone().map_or(BrokerReply::Refused, BrokerReply::Granted)
     }
 
-    async fn credentials(&self) -> BrokerReply<SessionCredentials> {
+    async fn credentials(&self, refused: Option<&str>) -> BrokerReply<SessionCredentials> {
         let mut outside = self.0.borrow_mut();
         if let Some(why) = outside.away() {
             return BrokerReply::Unavailable(why);
+        }
+        outside.refused_keys.extend(refused.map(str::to_owned));
+        if let Some(code) = outside.role_refused {
+            return BrokerReply::RoleRefused(code);
         }
         if outside.no_sessions || outside.no_sessions_until.is_some_and(|end| Instant::now() < end) {
             outside.turned_away += 1;
