@@ -16,6 +16,7 @@ mod ports;
 mod reports;
 mod responses;
 mod routes;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -10,7 +10,7 @@ use super::error::{CallError, Result};
 use super::lenient::{LenientDestination, namespace_of};
 use super::names;
 use crate::api::{
-    CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
+    CONTROLLER_FIELD_MANAGER, Loss, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
     Uploaders,
 };
 
@@ -129,6 +129,7 @@ pub async fn write_delivery(
     client: &Client,
     seen: &RecordingDestination,
     uploaders: Option<&Uploaders>,
+    last_losses: &[Loss],
     last_upload_time: Option<&Time>,
 ) -> Result<bool> {
     let known = seen.status.as_ref();
@@ -144,6 +145,8 @@ pub async fn write_delivery(
         }
     };
     set("uploaders", json!(uploaders), known.is_some_and(|status| status.uploaders.is_some()));
+    let losses = if last_losses.is_empty() { Value::Null } else { json!(last_losses) };
+    set("lastLosses", losses, known.is_some_and(|status| !status.last_losses.is_empty()));
     set("lastUploadTime", json!(last_upload_time), known.is_some_and(|s| s.last_upload_time.is_some()));
     let patch = serde_json::from_value(Value::from(operations)).expect("operations of a JSON Patch");
     let patch = Patch::<()>::Json(patch);

@@ -30,10 +30,10 @@ pub(super) async fn reconcile(
         return Ok(Action::await_change());
     }
     let key = ObjectRef::from_obj(&*seen);
-    let prune_at = context.prune(&seen).await?;
+    let call_silent_at = context.call_silent(&seen).await?;
     let next = validate_if_due(seen, &context).await?;
     context.failures.lock().unwrap().remove(&key);
-    Ok(match next.into_iter().chain(prune_at).min() {
+    Ok(match next.into_iter().chain(call_silent_at).min() {
         Some(time) => Action::requeue(time.duration_since(Timestamp::now()).try_into().unwrap_or_default()),
         None => Action::await_change(),
     })
@@ -123,17 +123,17 @@ async fn validate(
 }
 
 impl Context {
-    /// Removes uploaders that no longer report from the status, and returns when that is due again.
-    async fn prune(&self, seen: &RecordingDestination) -> cluster::Result<Option<Timestamp>> {
-        let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {
-            return Ok(None);
-        };
-        let Some(left) = delivery::prune(uploaders, Timestamp::now()) else {
-            return Ok(delivery::prune_at(uploaders));
+    /// Says in the status of uploaders that no longer report and that no broker settles that they are silent, and returns
+    /// when that is due again.
+    async fn call_silent(&self, seen: &RecordingDestination) -> cluster::Result<Option<Timestamp>> {
+        let Some(status) = &seen.status else { return Ok(None) };
+        let Some(uploaders) = &status.uploaders else { return Ok(None) };
+        let Some(silent) = delivery::call_silent(uploaders, Timestamp::now()) else {
+            return Ok(delivery::call_silent_at(uploaders));
         };
         // Where the broker wrote first, its write triggers the next reconciliation.
-        let upload = seen.status.as_ref().and_then(|status| status.last_upload_time.as_ref());
-        Box::pin(destinations::write_delivery(&self.client, seen, left.as_ref(), upload)).await?;
+        let (losses, upload) = (status.last_losses.as_slice(), status.last_upload_time.as_ref());
+        Box::pin(destinations::write_delivery(&self.client, seen, Some(&silent), losses, upload)).await?;
         Ok(None)
     }
 

@@ -87,9 +87,19 @@ fn the_broker_may_write_only_the_reported_fields_of_a_status() {
         "pod": "p", "uid": "u", "reason": "UploadsLate", "pendingFiles": 1, "quarantined": 0,
         "reportTime": "2026-01-01T00:00:00Z",
     }]});
-    patch(json!({"uploaders": uploaders, "lastUploadTime": "2026-01-01T00:00:00Z"})).expect_ok();
-    // The controller drops a report that old.
-    let dropped = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
-    wait_for("it to be dropped", || tenant.describe(), dropped);
-    assert_eq!(status(&tenant)["lastUploadTime"], "2026-01-01T00:00:00Z");
+    let loss = json!({
+        "pod": "p", "uid": "v", "time": "2026-01-01T00:00:00Z", "files": 1, "bytes": 2, "spool": "emptyDir",
+        "kind": "Lost",
+    });
+    let time = "2026-01-01T00:00:00Z";
+    patch(json!({"uploaders": uploaders, "lastUploadTime": time, "lastLosses": [loss]})).expect_ok();
+    // A report that old says nothing of now, and nothing is dropped for that: the pod is asked for, and is not there.
+    wait_delivering(&tenant, "Unknown", "UploaderSilent");
+    let settled = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
+    wait_for("it to be settled", || tenant.describe(), settled);
+    let losses = status(&tenant)["lastLosses"].clone();
+    let of = |number: usize| (losses[number]["uid"].clone(), losses[number]["kind"].clone());
+    assert_eq!((of(0), of(1)), ((json!("u"), json!("Unaccounted")), (json!("v"), json!("Lost"))));
+    wait_for("the Event", || tenant.describe(), || has_event(&tenant, "RecordingsUnaccounted"));
+    assert_eq!(status(&tenant)["lastUploadTime"], time);
 }

@@ -10,9 +10,11 @@ const AFTER_REFUSALS: [Reason; 5] = [
     Reason::SpoolNotWritable,
     Reason::SpoolNearlyFull,
     Reason::UploadsLate,
-    Reason::UploaderSilent,
     Reason::RecordingsQuarantined,
+    Reason::UploaderSilent,
 ];
+/// Reasons of uploaders that nothing keeps from delivering, as far as is known.
+const QUIET: [Reason; 2] = [Reason::PodEnding, Reason::Progressing];
 
 /// Sets `Delivering` from the uploaders' reports in the status.
 pub(super) fn set_delivering(
@@ -36,8 +38,11 @@ pub(super) fn reports_are_new(status: &RecordingDestinationStatus) -> bool {
 /// The message has no numbers, which would change it at each report; `status.uploaders` has them.
 fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, String) {
     let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let Some((item, reason)) =
-        items.iter().map(|item| (item, reason_of(item))).min_by_key(|(_, reason)| rank(*reason))
+    let Some((item, reason)) = items
+        .iter()
+        .map(|item| (item, reason_of(item)))
+        .filter(is_told)
+        .min_by_key(|(_, reason)| rank(*reason))
     else {
         return match reported.last_upload_time {
             Some(_) => {
@@ -52,7 +57,13 @@ fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, S
     if reason != Reason::SpoolNearlyFull && items.iter().any(|item| item.volume_nearly_full) {
         message.push_str("; the volume of a spool is 90 % full or more");
     }
-    ("False", reason, message + "; status.uploaders names the pods")
+    // Nothing is known of what a silent uploader does.
+    let value = if reason == Reason::UploaderSilent { "Unknown" } else { "False" };
+    (value, reason, message + "; status.uploaders names the pods")
+}
+
+fn is_told((_, reason): &(&Uploader, Reason)) -> bool {
+    !QUIET.contains(reason)
 }
 
 /// Of a reason that a later release gives, no more is known than that something is refused.
