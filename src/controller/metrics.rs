@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use strum::VariantArray as _;
 
-use crate::api::{ConditionType, RecordingDestination, RecordingDestinationStatus};
+use crate::api::{ConditionType, LossKind, RecordingDestination, RecordingDestinationStatus};
 
 /// Registers the state of the destinations, read from the watch at each scrape: no deleted one, none twice.
 pub(super) fn register(registry: &mut Registry, destinations: Store<RecordingDestination>) {
@@ -128,6 +128,41 @@ fn encode(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>)
             }
         }
     }
+    losses(all, encoder)
+}
+
+/// What pods left behind when they ended, by kind. The newest time raises the alerts, as entries stay in a status.
+fn losses(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    let of_kind = |destination: &RecordingDestination, kind: LossKind| {
+        let losses = destination.status.iter().flat_map(|status| &status.last_losses);
+        let times = losses.filter(|loss| loss.kind == kind).map(|loss| loss.time.0.as_second());
+        times.fold((0, 0), |(count, newest), time| (count + 1, time.max(newest)))
+    };
+    let metrics: [(_, _, _, fn((i64, i64)) -> i64); 2] = [
+        (
+            "recording_destination_last_losses",
+            "Pods in status.lastLosses, by what became of the recordings that they left behind; series exist for kinds that are there",
+            None,
+            |(count, _)| count,
+        ),
+        (
+            "recording_destination_last_loss_timestamp",
+            "Time of the newest entry of that kind in status.lastLosses, since 1970",
+            Some(&Unit::Seconds),
+            |(_, newest)| newest,
+        ),
+    ];
+    for (name, help, unit, value) in metrics {
+        let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for destination in all {
+            for kind in [LossKind::Lost, LossKind::Left, LossKind::Unaccounted] {
+                let found = of_kind(destination, kind);
+                if found.0 > 0 {
+                    gauge(&mut metric, destination, &[("kind", &kind.to_string())], value(found))?;
+                }
+            }
+        }
+    }
     Ok(())
 }
 
@@ -217,6 +252,32 @@ mod tests {
         assert!(!text.contains(r#"last_validation_timestamp_seconds{namespace="tenant-acme",name="new"}"#));
         let series = 2 * ConditionType::VARIANTS.len() * 3;
         assert_eq!(text.matches("recording_destination_status_condition{").count(), series);
+    }
+
+    #[test]
+    fn what_pods_left_behind_is_counted_by_kind_with_the_newest_time() {
+        let loss = |uid: &str, time: &str, kind: &str| json!({"pod": "p", "uid": uid, "time": time, "files": 1, "bytes": 2, "spool": "emptyDir", "kind": kind});
+        let losses = [
+            loss("a", "2026-01-01T00:00:00Z", "Lost"),
+            loss("b", "2025-01-01T00:00:00Z", "Lost"),
+            loss("c", "2025-01-01T00:00:00Z", "Left"),
+        ];
+        let text = scrape(vec![
+            destination(
+                "acme",
+                json!({}),
+                json!({"observedGeneration": 1, "conditions": [], "lastLosses": losses}),
+            ),
+            destination("calm", json!({}), Value::Null),
+        ]);
+        for line in [
+            r#"recording_destination_last_losses{namespace="tenant-acme",name="acme",kind="Lost"} 2"#,
+            r#"recording_destination_last_losses{namespace="tenant-acme",name="acme",kind="Left"} 1"#,
+            r#"recording_destination_last_loss_timestamp_seconds{namespace="tenant-acme",name="acme",kind="Lost"} 1767225600"#,
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches("recording_destination_last_losses{").count(), 2, "and no other");
     }
 
     #[test]
