@@ -138,7 +138,8 @@ fn losses(all: &[Arc<RecordingDestination>], mut encoder: DescriptorEncoder<'_>)
         let times = losses.filter(|loss| loss.kind == kind).map(|loss| loss.time.0.as_second());
         times.fold((0, 0), |(count, newest), time| (count + 1, time.max(newest)))
     };
-    let metrics: [(_, _, _, fn((i64, i64)) -> i64); 2] = [
+    type Value = fn((i64, i64)) -> i64;
+    let metrics: [(_, _, _, Value); 2] = [
         (
             "recording_destination_last_losses",
             "Pods in status.lastLosses, by what became of the recordings that they left behind; series exist for kinds that are there",

@@ -284,7 +284,10 @@ async fn whoever_hears_what_of_pods_only_those_that_left_something_are_entered()
         // In every third round one replica ends in between.
         let death = (round % 3 == 0).then(|| (dice.up_to(1200), dice.up_to(1) as usize));
         let api = Api::new();
-        let mut replicas = [Some(Replica::start(&api)), Some(Replica::start(&api))];
+        // Their rounds fall between each other's.
+        let first = Replica::start(&api);
+        sleep(Duration::from_millis(700 + 1200 * (round % 4))).await;
+        let mut replicas = [Some(first), Some(Replica::start(&api))];
         let began = Instant::now();
         let last_of = |pod| sent.iter().rev().find(|sent| sent.pod == pod).copied().unwrap();
         (0..4).for_each(|pod| _ = api.0.pods.lock().unwrap().insert(format!("p{pod}"), "Running"));

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::conditions::{find, set};
+use super::left_behind::left_in_a_claim;
 use crate::api::{ConditionType, Reason, RecordingDestinationStatus, Uploader, UploaderRefusal};
 
 /// Reasons of uploaders whose cause is not a refusal of AWS, the worst first.
@@ -38,12 +39,16 @@ pub(super) fn reports_are_new(status: &RecordingDestinationStatus) -> bool {
 /// The message has no numbers, which would change it at each report; `status.uploaders` has them.
 fn delivering(reported: &RecordingDestinationStatus) -> (&'static str, Reason, String) {
     let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let Some((item, reason)) = items
+    let worst = items
         .iter()
         .map(|item| (item, reason_of(item)))
         .filter(is_told)
-        .min_by_key(|(_, reason)| rank(*reason))
-    else {
+        .min_by_key(|(_, reason)| rank(*reason));
+    let is_known = worst.is_some_and(|(_, reason)| reason != Reason::UploaderSilent);
+    if let Some((reason, message)) = left_in_a_claim(reported).filter(|_| !is_known) {
+        return ("False", reason, message.to_owned());
+    }
+    let Some((item, reason)) = worst else {
         return match reported.last_upload_time {
             Some(_) => {
                 let message =

@@ -11,6 +11,7 @@ mod digest;
 mod events;
 mod evidence;
 mod findings;
+mod left_behind;
 mod recent;
 mod role;
 mod schedule;
