@@ -19,7 +19,7 @@ use crate::domain::grant::BoundPod;
 
 /// An API server with one destination and some pods.
 #[derive(Clone)]
-struct Api(Arc<Objects>);
+struct Server(Arc<Objects>);
 
 struct Objects {
     destination: Mutex<Arc<RecordingDestination>>,
@@ -29,7 +29,7 @@ struct Objects {
     announced: Mutex<Vec<String>>,
 }
 
-impl Api {
+impl Server {
     fn new() -> Self {
         let destination = json!({
             "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
@@ -40,7 +40,7 @@ impl Api {
             },
             "status": {"observedGeneration": 1, "conditions": []},
         });
-        Api(Arc::new(Objects {
+        Server(Arc::new(Objects {
             destination: Mutex::new(Arc::new(serde_json::from_value(destination).unwrap())),
             pods: Mutex::default(),
             changed: KeyedChanges::default(),
@@ -64,7 +64,7 @@ impl Api {
     }
 }
 
-impl Cluster for Api {
+impl Cluster for Server {
     async fn review(&self, _: &SecretString) -> cluster::Result<TokenReviewStatus> {
         unreachable!("reports come from known pods")
     }
@@ -127,7 +127,7 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(api: &Api) -> Self {
+    fn start(api: &Server) -> Self {
         let reports = Arc::new(Reports::default());
         let (writing, api) = (reports.clone(), api.clone());
         let work = tokio::spawn(async move { match writing.write(&api, now).await {} });
@@ -159,7 +159,7 @@ use UploaderPhase::{Draining, Ended, Running};
 
 #[tokio::test(start_paused = true)]
 async fn what_a_pod_says_at_its_end_is_in_the_status_within_ten_seconds() {
-    let api = Api::new();
+    let api = Server::new();
     let broker = Replica::start(&api);
     broker.hear("a", Draining, 3);
     sleep(Duration::from_secs(2)).await;
@@ -182,7 +182,7 @@ async fn a_silent_pod_is_unaccounted_once_it_is_gone_and_silent_while_it_is_ther
         (Some("Failed"), &["RecordingsUnaccounted"][..], 1),
         (Some("Running"), &["UploaderSilent"][..], 0),
     ] {
-        let api = Api::new();
+        let api = Server::new();
         let brokers = [Replica::start(&api), Replica::start(&api)];
         brokers[0].hear("a", Running, 3);
         phase.into_iter().for_each(|phase| _ = api.0.pods.lock().unwrap().insert("a".to_owned(), phase));
@@ -204,7 +204,7 @@ async fn a_silent_pod_is_unaccounted_once_it_is_gone_and_silent_while_it_is_ther
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_reports_to_another_replica_is_not_silent() {
-    let api = Api::new();
+    let api = Server::new();
     let brokers = [Replica::start(&api), Replica::start(&api)];
     brokers[0].hear("a", Running, 3);
     for _ in 0..8 {
@@ -216,7 +216,7 @@ async fn a_pod_that_reports_to_another_replica_is_not_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_broker_settles_what_the_status_names() {
-    let api = Api::new();
+    let api = Server::new();
     let broker = Replica::start(&api);
     broker.hear("a", Draining, 3);
     minutes(1).await;
@@ -283,7 +283,7 @@ async fn whoever_hears_what_of_pods_only_those_that_left_something_are_entered()
         sent.sort_by_key(|sent| sent.at);
         // In every third round one replica ends in between.
         let death = (round % 3 == 0).then(|| (dice.up_to(1200), dice.up_to(1) as usize));
-        let api = Api::new();
+        let api = Server::new();
         // Their rounds fall between each other's.
         let first = Replica::start(&api);
         sleep(Duration::from_millis(700 + 1200 * (round % 4))).await;

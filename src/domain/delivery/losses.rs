@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use super::notes::loss_note;
-use super::report::{PodReport, outlives_pod};
-use super::update::{number, whole_seconds};
+use super::report::{PodReport, number, outlives_pod, whole_seconds};
 use crate::api::{Loss, LossKind, Reason, Transition, Uploader};
 
 /// Entries of a status.

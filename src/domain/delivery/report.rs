@@ -1,6 +1,7 @@
 //! What uploaders report of themselves, and when.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::refusal::refusal_reason;
 use crate::api::{DeliveryReport, NEARLY_FULL, Reason, SpoolFault, UploaderPhase};
@@ -101,6 +102,16 @@ impl PodReport {
 /// Whether a volume of that kind is there when its pod is gone.
 pub(super) fn outlives_pod(spool: &str) -> bool {
     !DELETED_WITH_POD.contains(&spool)
+}
+
+/// A count as a status has it.
+pub(super) fn number(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// A status keeps whole seconds.
+pub(super) fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).expect("within the range that it came from"))
 }
 
 #[cfg(test)]

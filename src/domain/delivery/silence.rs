@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::report::PodReport;
-use super::update::{News, StatusUpdate, is_newer, item_of, whole_seconds};
+use super::report::{PodReport, whole_seconds};
+use super::update::{News, StatusUpdate, is_newer, item_of};
 use crate::api::{Reason, RecordingDestinationStatus, Uploader, Uploaders};
 
 /// How long a report stands when no other follows: three were missed.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::losses::{self, loss_at_the_end, loss_unaccounted};
 use super::notes::uploader_note;
 use super::refusal::shown_code;
-use super::report::PodReport;
+use super::report::{PodReport, number, whole_seconds};
 use crate::api::{
     Loss, NEARLY_FULL, Reason, RecordingDestinationStatus, Transition, UploadRefusal, Uploader,
     UploaderRefusal, Uploaders,
@@ -193,11 +193,6 @@ fn uploaders(items: Vec<Uploader>, count: i64) -> Option<Uploaders> {
     (count > 0).then_some(Uploaders { count, items })
 }
 
-/// A count as a status has it.
-pub(super) fn number(count: u64) -> i64 {
-    count.try_into().unwrap_or(i64::MAX)
-}
-
 fn uploader(heard: &PodReport, reason: Reason) -> Uploader {
     Uploader {
         pod: heard.pod.clone(),
@@ -221,11 +216,6 @@ fn shown_refusal(refusal: &UploadRefusal) -> UploaderRefusal {
         code: shown_code(&refusal.code),
         policy: refusal.policy.map(|policy| policy.to_string()),
     }
-}
-
-/// A status keeps whole seconds.
-pub(super) fn whole_seconds(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).expect("within the range that it came from"))
 }
 
 /// One for each kind of trouble that is new, naming a pod; and one when the last has ended, unless its pod left something
