@@ -178,6 +178,8 @@ fn status() -> RecordingDestinationStatus {
                 not_removed: 2,
                 volume_nearly_full: true,
                 pending_files: 3,
+                pending_bytes: 1_200_000,
+                spool: "emptyDir".into(),
                 oldest_pending_time: Some(time("2026-01-02T03:04:09Z")),
                 quarantined: 0,
                 report_time: time("2026-01-02T03:30:00Z"),

@@ -48,6 +48,8 @@ pub enum Reason {
     UploadRefused,
     /// An uploader that had recordings to deliver has not reported for 15 minutes.
     UploaderSilent,
+    /// A pod is ending, and its uploader still has recordings to deliver.
+    PodEnding,
     /// A pod ended and took recordings with it that were not delivered.
     RecordingsLost,
     /// A pod ended and left recordings in a volume that outlives it.
@@ -181,7 +183,7 @@ impl Reason {
             | RecordingsLost
             | RecordingsLeft
             | RecordingsUnaccounted => Some(Side::Pod),
-            Progressing | ProbeInconclusive | Throttled | NotEvaluated | ExternalIDNotProved => {
+            Progressing | ProbeInconclusive | Throttled | NotEvaluated | ExternalIDNotProved | PodEnding => {
                 Some(Side::Nobody)
             }
             Validated | Delivered | DeleteMarkerLeft | NotYetReported => None,

@@ -41,6 +41,13 @@ pub struct Uploader {
     pub volume_nearly_full: bool,
     /// Recordings in its spool, not uploaded and verified.
     pub pending_files: i64,
+    /// Their size, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pending_bytes: i64,
+    /// The kind of volume that its spool is on, as in `lastLosses`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 300))]
+    pub spool: String,
     /// Since when the oldest of them has been there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_pending_time: Option<Time>,
@@ -76,9 +83,10 @@ pub struct Loss {
     pub uid: String,
     /// When it ended, or was found to be gone.
     pub time: Time,
-    /// Recordings that were not delivered, as it last reported.
+    /// Recordings that were not delivered, as it last reported, those in quarantine included, and those that could not be
+    /// removed from a volume that outlives the pod; 0 where it could not read its spool.
     pub files: i64,
-    /// Their size, in bytes.
+    /// Size of those that were still to be sent, in bytes.
     pub bytes: i64,
     /// The kind of volume that the spool is on, such as `emptyDir`; for a claim, `persistentVolumeClaim/NAME`.
     #[schemars(length(max = 300))]

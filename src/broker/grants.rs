@@ -184,15 +184,15 @@ impl<C: Cluster, I: IssueSession> Grants<C, I> {
             Ok(report) => report,
             Err(error) => return Ok(Err(error)),
         };
-        let PodIdentity { namespace, pod, uid, destination, .. } = &*identity;
-        let heard = PodReport { pod: pod.clone(), uid: uid.clone(), report, at: (self.clock)() };
-        self.reports.add(namespace, destination, heard);
+        let PodIdentity { namespace, pod, uid, destination, spool, .. } = &*identity;
+        let (pod, uid, spool) = (pod.clone(), uid.clone(), spool.clone());
+        self.reports.add(namespace, destination, PodReport { pod, uid, spool, report, at: (self.clock)() });
         Ok(Ok(()))
     }
 
     /// Writes reports into statuses for as long as it is polled.
     pub(super) async fn write_reports(&self) -> Infallible {
-        self.reports.write(&self.cluster).await
+        self.reports.write(&self.cluster, self.clock).await
     }
 
     /// The pod behind a token. Decisions are cached, and an accepted pod stays accepted for a while when the API server

@@ -44,6 +44,10 @@ impl Cluster for LiveCluster {
         self.destinations.get(namespace, name)
     }
 
+    fn with_uploaders(&self) -> Vec<(String, String)> {
+        self.destinations.with_uploaders()
+    }
+
     fn changes(&self, namespace: &str, name: &str) -> Subscription {
         self.destinations.changes(namespace, name)
     }
@@ -57,8 +61,9 @@ impl Cluster for LiveCluster {
         destination: &RecordingDestination,
         update: &StatusUpdate,
     ) -> cluster::Result<bool> {
-        let (uploaders, upload) = (update.uploaders.as_ref(), update.last_upload_time.as_ref());
-        destinations::write_delivery(&self.client, destination, uploaders, upload).await
+        let StatusUpdate { uploaders, last_losses, last_upload_time, .. } = update;
+        let (uploaders, upload) = (uploaders.as_ref(), last_upload_time.as_ref());
+        destinations::write_delivery(&self.client, destination, uploaders, last_losses, upload).await
     }
 
     async fn announce(

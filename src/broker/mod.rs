@@ -17,6 +17,7 @@ mod reports;
 mod responses;
 mod routes;
 mod sessions;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod token;

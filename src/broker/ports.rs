@@ -27,6 +27,9 @@ pub(super) trait Cluster: Send + Sync + 'static {
     /// The destination as the watch last saw it. It is read at every request, so it must not wait.
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>>;
 
+    /// Namespace and name of the destinations of which the status names uploaders.
+    fn with_uploaders(&self) -> Vec<(String, String)>;
+
     /// Notified of every change of that destination.
     fn changes(&self, namespace: &str, name: &str) -> Subscription;
 

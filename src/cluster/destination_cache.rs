@@ -110,6 +110,15 @@ impl DestinationCache {
         self.shared.all.read().unwrap().get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
+    /// Namespace and name of the destinations of which the status names uploaders.
+    pub fn with_uploaders(&self) -> Vec<(String, String)> {
+        let has_uploaders = |destination: &RecordingDestination| {
+            destination.status.as_ref().is_some_and(|status| status.uploaders.is_some())
+        };
+        let all = self.shared.all.read().unwrap();
+        all.iter().filter(|(_, destination)| has_uploaders(destination)).map(|(key, _)| key.clone()).collect()
+    }
+
     pub fn age(&self) -> CopyAge {
         let seen = *self.shared.seen.lock().unwrap();
         CopyAge { confirmed: seen.current.elapsed(), answered: seen.answered.map(|at| at.elapsed()) }

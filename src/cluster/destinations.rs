@@ -12,7 +12,7 @@ use super::error::{CallError, Result};
 use super::lenient::{LenientDestination, namespace_of};
 use super::names;
 use crate::api::{
-    CONTROLLER_FIELD_MANAGER, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
+    CONTROLLER_FIELD_MANAGER, Loss, REVALIDATE_ANNOTATION, RecordingDestination, RecordingDestinationStatus,
     Uploaders,
 };
 
@@ -169,6 +169,7 @@ pub async fn write_delivery(
     client: &Client,
     seen: &RecordingDestination,
     uploaders: Option<&Uploaders>,
+    last_losses: &[Loss],
     last_upload_time: Option<&Time>,
 ) -> Result<bool> {
     let known = seen.status.as_ref();
@@ -184,6 +185,8 @@ pub async fn write_delivery(
         }
     };
     set("uploaders", json!(uploaders), known.is_some_and(|status| status.uploaders.is_some()));
+    let losses = if last_losses.is_empty() { Value::Null } else { json!(last_losses) };
+    set("lastLosses", losses, known.is_some_and(|status| !status.last_losses.is_empty()));
     set("lastUploadTime", json!(last_upload_time), known.is_some_and(|s| s.last_upload_time.is_some()));
     let patch = serde_json::from_value(Value::from(operations)).expect("operations of a JSON Patch");
     let patch = Patch::<()>::Json(patch);
@@ -209,6 +212,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
     use axum::http::{Method, Request, Response};
+    use http_body_util::BodyExt as _;
     use kube::client::Body;
 
     use super::*;
@@ -248,6 +252,69 @@ mod tests {
                 Ok(written) => assert!(is_written && written.is_some(), "{conflicts} conflicts"),
                 Err(error) => assert!(!is_written && error.is_conflict(), "{error}"),
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_broker_writes_its_three_fields_and_no_other() {
+        let sent = Arc::new(std::sync::Mutex::new(Value::Null));
+        let body = sent.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let body = body.clone();
+            async move {
+                let text = request.into_body().collect().await.unwrap().to_bytes();
+                *body.lock().unwrap() = serde_json::from_slice(&text).unwrap();
+                let conflict =
+                    json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409});
+                let answer =
+                    Response::builder().status(409).body(Body::from(conflict.to_string().into_bytes()));
+                Ok::<_, Infallible>(answer.unwrap())
+            }
+        });
+        let client = Client::new(server, "default");
+        let time = "2026-01-01T00:00:00Z";
+        let loss = json!({
+            "pod": "p", "uid": "u", "time": time, "files": 1, "bytes": 2, "spool": "emptyDir", "kind": "Lost",
+        });
+        let version = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "7"});
+        for (what, before, losses, expected) in [
+            ("nothing", json!({}), vec![], json!([version])),
+            (
+                "the first loss",
+                json!({}),
+                vec![loss.clone()],
+                json!([version, {"op": "add", "path": "/status/lastLosses", "value": [loss]}]),
+            ),
+            (
+                "nothing is left of any",
+                json!({"lastLosses": [loss], "uploaders": {"count": 0, "items": []}, "lastUploadTime": time}),
+                vec![],
+                json!([
+                    version,
+                    {"op": "remove", "path": "/status/uploaders"},
+                    {"op": "remove", "path": "/status/lastLosses"},
+                    {"op": "remove", "path": "/status/lastUploadTime"},
+                ]),
+            ),
+        ] {
+            let mut seen = json!({
+                "apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination",
+                "metadata": {"namespace": "tenant-acme", "name": "acme", "resourceVersion": "7"},
+                "spec": {
+                    "bucket": "acme-recordings", "region": "us-east-1",
+                    "roleARN": "arn:aws:iam::111111111111:role/writer", "externalIDSecretRef": {"name": "acme"},
+                },
+                "status": {"observedGeneration": 1, "conditions": []},
+            });
+            json_patch::merge(&mut seen["status"], &before);
+            let losses: Vec<Loss> =
+                losses.into_iter().map(|loss| serde_json::from_value(loss).unwrap()).collect();
+            let seen = serde_json::from_value(seen).unwrap();
+            assert!(
+                !write_delivery(&client, &seen, None, &losses, None).await.unwrap(),
+                "{what}: a conflict"
+            );
+            assert_eq!(*sent.lock().unwrap(), expected, "{what}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl Pods {
         if bytes.len() as u64 > LARGEST {
             return Err(kube::Error::SerdeError(serde_json::Error::custom("it has more than 3 MiB")));
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(kube::Error::SerdeError)
+        BoundPod::from_json(&bytes).map(Some).map_err(kube::Error::SerdeError)
     }
 }
 

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use strum::VariantArray as _;
 
-use crate::api::{ConditionType, RecordingDestination};
+use crate::api::{ConditionType, LossKind, RecordingDestination};
 use crate::cluster::{DestinationKey, DestinationStore};
 
 /// Registers the state of the destinations, read from the watch at each scrape: no deleted one, none twice.
@@ -86,7 +86,11 @@ struct State {
     suspended: bool,
     /// In the order of `TIMES`, in seconds since 1970.
     times: [Option<i64>; TIMES.len()],
+    /// In the order of `LOSSES`: how many entries, and the time of the newest, in seconds since 1970.
+    losses: [(i64, i64); LOSSES.len()],
 }
+
+const LOSSES: [LossKind; 3] = [LossKind::Lost, LossKind::Left, LossKind::Unaccounted];
 
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
@@ -107,7 +111,12 @@ impl State {
             [&status.last_validation_time, &status.last_enforcement_time, &status.last_upload_time]
                 .map(|time| time.as_ref().map(|time| time.0.as_second()))
         });
-        State { key, conditions, suspended: destination.spec.suspend, times }
+        let losses = LOSSES.map(|kind| {
+            let losses = status.into_iter().flat_map(|status| &status.last_losses);
+            let times = losses.filter(|loss| loss.kind == kind).map(|loss| loss.time.0.as_second());
+            times.fold((0, 0), |(count, newest), time| (count + 1, time.max(newest)))
+        });
+        State { key, conditions, suspended: destination.spec.suspend, times, losses }
     }
 }
 
@@ -141,6 +150,36 @@ fn encode(all: &[State], mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for destination in all {
             if let Some(seconds) = destination.times[number] {
                 gauge(&mut metric, destination, &[], seconds)?;
+            }
+        }
+    }
+    losses(all, encoder)
+}
+
+/// What pods left behind when they ended, by kind. The newest time raises the alerts, as entries stay in a status.
+fn losses(all: &[State], mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    type Value = fn((i64, i64)) -> i64;
+    let metrics: [(_, _, _, Value); 2] = [
+        (
+            "recording_destination_last_losses",
+            "Pods in status.lastLosses, by what became of the recordings that they left behind; series exist for kinds that are there",
+            None,
+            |(count, _)| count,
+        ),
+        (
+            "recording_destination_last_loss_timestamp",
+            "Time of the newest entry of that kind in status.lastLosses, since 1970",
+            Some(&Unit::Seconds),
+            |(_, newest)| newest,
+        ),
+    ];
+    for (name, help, unit, value) in metrics {
+        let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for destination in all {
+            for (kind, found) in LOSSES.into_iter().zip(destination.losses) {
+                if found.0 > 0 {
+                    gauge(&mut metric, destination, &[("kind", &kind.to_string())], value(found))?;
+                }
             }
         }
     }
@@ -222,6 +261,32 @@ mod tests {
         assert!(!text.contains(r#"last_validation_timestamp_seconds{namespace="tenant-acme",name="new"}"#));
         let series = 2 * ConditionType::VARIANTS.len() * 3;
         assert_eq!(text.matches("recording_destination_status_condition{").count(), series);
+    }
+
+    #[test]
+    fn what_pods_left_behind_is_counted_by_kind_with_the_newest_time() {
+        let loss = |uid: &str, time: &str, kind: &str| json!({"pod": "p", "uid": uid, "time": time, "files": 1, "bytes": 2, "spool": "emptyDir", "kind": kind});
+        let losses = [
+            loss("a", "2026-01-01T00:00:00Z", "Lost"),
+            loss("b", "2025-01-01T00:00:00Z", "Lost"),
+            loss("c", "2025-01-01T00:00:00Z", "Left"),
+        ];
+        let text = scrape(vec![
+            destination(
+                "acme",
+                json!({}),
+                json!({"observedGeneration": 1, "conditions": [], "lastLosses": losses}),
+            ),
+            destination("calm", json!({}), Value::Null),
+        ]);
+        for line in [
+            r#"recording_destination_last_losses{namespace="tenant-acme",name="acme",kind="Lost"} 2"#,
+            r#"recording_destination_last_losses{namespace="tenant-acme",name="acme",kind="Left"} 1"#,
+            r#"recording_destination_last_loss_timestamp_seconds{namespace="tenant-acme",name="acme",kind="Lost"} 1767225600"#,
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches("recording_destination_last_losses{").count(), 2, "and no other");
     }
 
     #[test]

@@ -35,9 +35,9 @@ async fn attempt(key: &DestinationKey, context: &Context) -> cluster::Result<Opt
     if !context.claims.are_loaded() {
         return Ok(None);
     }
-    let prune_at = context.prune(key).await?;
+    let call_silent_at = context.call_silent(key).await?;
     let next = validate_if_due(key, context).await?;
-    Ok(next.into_iter().chain(prune_at).min())
+    Ok(next.into_iter().chain(call_silent_at).min())
 }
 
 /// Logs a failed call to the API server, and returns a pause that grows, because each attempt may cost calls to AWS.
@@ -178,23 +178,23 @@ impl Context {
         }
     }
 
-    /// Removes uploaders that no longer report from the status, and returns when that is due again.
-    async fn prune(&self, key: &DestinationKey) -> cluster::Result<Option<Timestamp>> {
+    /// Says in the status of uploaders that no longer report and that no broker settles that they are silent, and returns
+    /// when that is due again.
+    async fn call_silent(&self, key: &DestinationKey) -> cluster::Result<Option<Timestamp>> {
         let has_uploaders = |seen: &RecordingDestination| {
             seen.status.as_ref().is_some_and(|status| status.uploaders.is_some())
         };
         let Some(seen) = self.destinations.get(key).filter(has_uploaders).map(Box::new) else {
             return Ok(None);
         };
-        let Some(uploaders) = seen.status.as_ref().and_then(|status| status.uploaders.as_ref()) else {
-            return Ok(None);
-        };
-        let Some(left) = delivery::prune(uploaders, Timestamp::now()) else {
-            return Ok(delivery::prune_at(uploaders));
+        let Some(status) = &seen.status else { return Ok(None) };
+        let Some(uploaders) = &status.uploaders else { return Ok(None) };
+        let Some(silent) = delivery::call_silent(uploaders, Timestamp::now()) else {
+            return Ok(delivery::call_silent_at(uploaders));
         };
         // Where the broker wrote first, its write triggers the next reconciliation.
-        let upload = seen.status.as_ref().and_then(|status| status.last_upload_time.as_ref());
-        Box::pin(destinations::write_delivery(&self.client, &seen, left.as_ref(), upload)).await?;
+        let (losses, upload) = (status.last_losses.as_slice(), status.last_upload_time.as_ref());
+        Box::pin(destinations::write_delivery(&self.client, &seen, Some(&silent), losses, upload)).await?;
         Ok(None)
     }
 

@@ -87,9 +87,70 @@ fn the_broker_may_write_only_the_reported_fields_of_a_status() {
         "pod": "p", "uid": "u", "reason": "UploadsLate", "pendingFiles": 1, "quarantined": 0,
         "reportTime": "2026-01-01T00:00:00Z",
     }]});
-    patch(json!({"uploaders": uploaders, "lastUploadTime": "2026-01-01T00:00:00Z"})).expect_ok();
-    // The controller drops a report that old.
-    let dropped = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
-    wait_for("it to be dropped", || tenant.describe(), dropped);
-    assert_eq!(status(&tenant)["lastUploadTime"], "2026-01-01T00:00:00Z");
+    let loss = json!({
+        "pod": "p", "uid": "v", "time": "2026-01-01T00:00:00Z", "files": 1, "bytes": 2, "spool": "emptyDir",
+        "kind": "Lost",
+    });
+    let time = "2026-01-01T00:00:00Z";
+    patch(json!({"uploaders": uploaders, "lastUploadTime": time, "lastLosses": [loss]})).expect_ok();
+    // A report that old says nothing of now, and nothing is dropped for that: the pod is asked for, and is not there.
+    wait_delivering(&tenant, "Unknown", "UploaderSilent");
+    let settled = || (status(&tenant)["uploaders"] == Value::Null).then_some(());
+    wait_for("it to be settled", || tenant.describe(), settled);
+    let losses = status(&tenant)["lastLosses"].clone();
+    let of = |number: usize| (losses[number]["uid"].clone(), losses[number]["kind"].clone());
+    assert_eq!((of(0), of(1)), ((json!("u"), json!("Unaccounted")), (json!("v"), json!("Lost"))));
+    wait_for("the Event", || tenant.describe(), || has_event(&tenant, "RecordingsUnaccounted"));
+    assert_eq!(status(&tenant)["lastUploadTime"], time);
+}
+
+/// The entries that the status has of pods whose names begin so, once there are any.
+fn losses(tenant: &Tenant, pod: &str) -> Option<Value> {
+    let losses = status(tenant)["lastLosses"].as_array()?.clone();
+    losses.into_iter().find(|loss| loss["pod"].as_str().is_some_and(|name| name.starts_with(pod)))
+}
+
+#[test]
+fn what_pods_took_with_them_is_in_the_status_when_they_are_gone() {
+    environment_or_skip!();
+    let tenant = Tenant::ready("bereft");
+    let record = "echo content > /recordings/a.part && mv /recordings/a.part /recordings/555-1234.wav";
+    // One that has sent everything leaves nothing.
+    tenant.start_recorder("calm");
+    tenant.shell("calm", &record.replace("555", "554")).expect_ok();
+    wait_for("the recording", || tenant.describe(), || tenant.object("554-1234.wav"));
+    tenant.kubectl(&["delete", "pod", "calm"]).expect_ok();
+
+    tenant.start_recorder("recorder");
+    tenant.apply_destination("acme", json!({"suspend": true}));
+    let suspended = || (tenant.condition("acme", "Ready")?["reason"] == "Suspended").then_some(());
+    wait_for("the suspension", || tenant.describe(), suspended);
+    tenant.shell("recorder", record).expect_ok();
+    let uid = tenant.get(&["pod", "recorder"]).unwrap()["metadata"]["uid"].clone();
+    tenant.kubectl(&["delete", "pod", "recorder"]).expect_ok();
+    let lost = wait_for("the entry", || tenant.describe(), || losses(&tenant, "recorder"));
+    assert_eq!((&lost["kind"], &lost["uid"], &lost["spool"]), (&json!("Lost"), &uid, &json!("emptyDir")));
+    assert_eq!((&lost["files"], &lost["bytes"]), (&json!(1), &json!(8)));
+    wait_for("the Event", || tenant.describe(), || has_event(&tenant, "RecordingsLost"));
+
+    // A Job whose recorder ends well is one of them.
+    let mut pod = tenant.recorder("job");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["containers"][0]["command"] = json!(["sh", "-c", record]);
+    let mut template = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
+    template["metadata"].as_object_mut().unwrap().remove("name");
+    let spec = json!({"backoffLimit": 0, "template": template});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": spec});
+    tenant.apply(&job).expect_ok();
+    tenant.kubectl(&["wait", "--for=condition=Complete", "--timeout=180s", "job/job"]).expect_ok();
+    let lost = wait_for("the entry", || tenant.describe(), || losses(&tenant, "job-"));
+    assert_eq!((&lost["kind"], &lost["files"]), (&json!("Lost"), &json!(1)));
+
+    assert_eq!(losses(&tenant, "calm"), None);
+    assert_eq!(status(&tenant)["uploaders"], Value::Null);
+    let events = tenant.get(&["events.events.k8s.io"]).unwrap().to_string();
+    assert!(
+        !events.contains("1234") && !status(&tenant).to_string().contains("1234"),
+        "a path of a recording"
+    );
 }

@@ -99,13 +99,20 @@ impl Cluster for Fake {
     async fn pod(&self, namespace: &str, name: &str) -> cluster::Result<Option<BoundPod>> {
         assert_eq!(namespace, "tenant-acme");
         let pods = self.0.pods.lock().unwrap();
-        let pod = pods.get(name).map(|pod| serde_json::from_value(pod.clone())).transpose();
+        let pod = pods.get(name).map(|pod| BoundPod::from_json(pod.to_string().as_bytes())).transpose();
         pod.map_err(|error| CallError::on("get", "pod", namespace, name, kube::Error::SerdeError(error)))
     }
 
     fn destination(&self, namespace: &str, name: &str) -> Option<Arc<RecordingDestination>> {
         assert_eq!(namespace, "tenant-acme");
         self.0.destination.lock().unwrap().clone().filter(|_| name == "acme")
+    }
+
+    fn with_uploaders(&self) -> Vec<(String, String)> {
+        let destination = self.0.destination.lock().unwrap().clone();
+        let has_uploaders =
+            destination.is_some_and(|it| it.status.as_ref().is_some_and(|it| it.uploaders.is_some()));
+        has_uploaders.then(acme).into_iter().collect()
     }
 
     fn changes(&self, namespace: &str, name: &str) -> Subscription {
@@ -130,6 +137,7 @@ impl Cluster for Fake {
         let status = written.status.as_mut().unwrap();
         status.uploaders.clone_from(&update.uploaders);
         status.last_upload_time.clone_from(&update.last_upload_time);
+        status.last_losses.clone_from(&update.last_losses);
         *self.0.destination.lock().unwrap() = Some(Arc::new(written));
         self.0.changed.notify(&acme());
         Ok(true)
@@ -192,7 +200,7 @@ fn encoded(claims: &Value, signature: &str) -> String {
 }
 
 /// The wall clock, moved on by as much as tokio's was.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let moved = tokio::time::Instant::now().into_std().saturating_duration_since(std::time::Instant::now());
     Timestamp::now() + SignedDuration::try_from(moved).unwrap()
 }

@@ -4,6 +4,7 @@ mod bench;
 mod destination;
 mod reports;
 mod sessions;
+mod silence;
 mod unknown_tokens;
 
 use std::collections::HashMap;

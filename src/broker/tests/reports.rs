@@ -148,6 +148,10 @@ impl Cluster for Stuck {
         Some(Arc::new(serde_json::from_value(destination).unwrap()))
     }
 
+    fn with_uploaders(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     fn changes(&self, namespace: &str, name: &str) -> Subscription {
         self.changed.subscribe(namespace, name)
     }
@@ -177,6 +181,7 @@ async fn a_destination_whose_write_hangs_delays_no_other() {
     let late = |uid: String| PodReport {
         pod: "p".into(),
         uid,
+        spool: "emptyDir".into(),
         report: serde_json::from_str(LATE).unwrap(),
         at: jiff::Timestamp::now(),
     };
@@ -195,7 +200,7 @@ async fn a_destination_whose_write_hangs_delays_no_other() {
         }
     };
     tokio::select! {
-        never = reports.write(&cluster) => match never {},
+        never = reports.write(&cluster, jiff::Timestamp::now) => match never {},
         () = others => {}
     }
 }

@@ -123,6 +123,8 @@ fn fleet() -> Vec<RecordingDestination> {
             not_removed: 0,
             volume_nearly_full: false,
             pending_files: 3,
+            pending_bytes: 0,
+            spool: String::new(),
             oldest_pending_time: Some(oldest),
             quarantined: 1,
             report_time: Time(now()),

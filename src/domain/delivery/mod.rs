@@ -13,13 +13,15 @@
 //! - [`refusal_reason`], [`refusal_of_most`]: what a refusal is called until a validation has found its cause, and which of
 //!   several is reported
 //! - [`FailureLog`]: when a failure that lasts is logged
-//! - [`report_is_due`], [`apply_reports`], [`prune`]: what uploaders report of themselves, and what the status keeps of it
+//! - [`report_is_due`], [`apply_news`]: what uploaders report of themselves, and what the status keeps of it
+//! - [`LastReports`], [`call_silent`]: pods that are not heard of any more
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
 mod answers;
 mod backoff;
 mod completeness;
 mod failure_log;
+mod losses;
 mod names;
 mod notes;
 mod parts;
@@ -28,9 +30,11 @@ mod refusal;
 mod remedy;
 mod report;
 mod request_limit;
+mod silence;
 mod spacing;
 mod summary;
 mod termination_message;
+mod update;
 
 pub use answers::{Next, PUT_AGAIN_AFTER, after_head, after_head_or_afresh, after_put, after_read_back};
 pub use backoff::{backoff, backoff_at_the_end, pause_after_refusals, renewal, session_life};
@@ -45,12 +49,10 @@ pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_crea
 pub use poison::{Poison, Unread, after_failed_read};
 pub use refusal::{refusal_of_most, refusal_reason};
 pub use remedy::{remedy_to_read, remedy_to_watch, remedy_to_write};
-pub use report::{
-    PodReport, SentReport, StatusUpdate, apply_reports, prune, prune_at, report_is_due, trouble,
-};
+pub use report::{PodReport, SentReport, outlives_pod, report_is_due, trouble};
 pub use request_limit::{MOST_REQUESTS, Reply, RequestLimit};
+pub use silence::{LastReports, SilentPod, Steps, call_silent, call_silent_at};
 pub use spacing::{Spacing, Standing};
 pub use summary::Summary;
-pub use termination_message::{
-    Leftover, outlives_pod, termination_message, termination_message_without_spool,
-};
+pub use termination_message::{Leftover, termination_message, termination_message_without_spool};
+pub use update::{News, StatusUpdate, apply_news};

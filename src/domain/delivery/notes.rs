@@ -3,7 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::STATE_DIRECTORY;
-use crate::api::{NEARLY_FULL, Reason, Uploader, UploaderRefusal, agreeing, counted};
+use super::report::outlives_pod;
+use crate::api::{Loss, LossKind, NEARLY_FULL, Reason, Uploader, UploaderRefusal, agreeing, counted};
 
 /// The note of the Event that an uploader is kept from delivering.
 pub(super) fn uploader_note(item: &Uploader) -> String {
@@ -50,6 +51,11 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
             counted(*quarantined, "file"),
             agreeing(*quarantined, "was", "were")
         ),
+        Ok(Reason::UploaderSilent) => format!(
+            "Pod {pod}: the sidecar has not reported since {}; {waiting} in its spool by that report. The pod exists: see \
+             whether its container recording-uploader runs and reaches the broker, in its log",
+            item.report_time.0
+        ),
         _ => {
             let (call, code) = match &item.refusal {
                 Some(UploaderRefusal { call, code, policy }) => {
@@ -71,6 +77,47 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
             )
         }
     }
+}
+
+/// The note of the Event that a pod left something behind, and as many others with it.
+pub(super) fn loss_note(loss: &Loss, others: usize) -> String {
+    let Loss { pod, spool, files, bytes, kind, .. } = loss;
+    let size = format!("{:.1} MB", *bytes as f64 / 1e6);
+    let left = match (files, *bytes > 0) {
+        (0, _) => "an unknown number of recordings, as it could not read its spool".to_owned(),
+        (1, false) => "1 recording".to_owned(),
+        (1, true) => format!("1 recording ({size})"),
+        (files, false) => format!("{files} recordings"),
+        (files, true) => format!("{files} recordings ({size})"),
+    };
+    let kept = "start a pod with the same volume and the same destination, and its sidecar sends them";
+    let lost = "keep the spool on a volume that outlives the pod, such as a claim, and see that \
+                terminationGracePeriodSeconds is long enough to deliver what waits";
+    let said = match kind {
+        LossKind::Lost => {
+            format!(
+                "ended with {left} not delivered, and they are lost: its spool ({spool}) was deleted with it. For the next: {lost}"
+            )
+        }
+        LossKind::Left => {
+            format!("ended and left {left} in its spool ({spool}). They are kept there: {kept}")
+        }
+        LossKind::Unaccounted if outlives_pod(spool) => {
+            format!(
+                "is gone without a last report; by the one before it had {left} in its spool ({spool}). If the volume is there, {kept}"
+            )
+        }
+        LossKind::Unaccounted => format!(
+            "is gone without a last report; by the one before it had {left} in its spool ({spool}), which was deleted with \
+             the pod: what had not been delivered by then is lost. For the next: {lost}"
+        ),
+    };
+    let others = match others {
+        0 => String::new(),
+        1 => ". Another pod did likewise".to_owned(),
+        others => format!(". {others} other pods did likewise"),
+    };
+    format!("Pod {pod} {said}{others}. status.lastLosses has the last ten")
 }
 
 /// "3 recordings wait".

@@ -1,5 +1,6 @@
 //! The termination message: what an uploader leaves behind when its pod ends.
 
+use super::report::outlives_pod;
 use crate::api::{agreeing, counted};
 
 /// Longest termination message, in bytes, that the kubelet keeps.
@@ -28,12 +29,6 @@ pub struct Leftover {
     pub left_open: u64,
     /// Kind of the spool's volume, and of a claim its name, as far as that is known.
     pub volume: Option<String>,
-}
-
-/// Whether what is in a volume of this kind is still there when the pod is gone.
-pub fn outlives_pod(volume: &str) -> bool {
-    // A CSI volume that a pod describes itself lives as long as the pod, and so does an ephemeral claim.
-    !matches!(volume, "emptyDir" | "ephemeral" | "csi" | "gitRepo")
 }
 
 /// The message, empty when nothing is left.

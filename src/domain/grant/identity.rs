@@ -27,6 +27,8 @@ pub struct PodIdentity {
     pub service_account: String,
     /// Name of the destination, from the pod's annotation.
     pub destination: String,
+    /// The kind of volume that the spool is on, such as `emptyDir`; empty where the pod's volumes could not be read.
+    pub spool: String,
 }
 
 /// Reads the review of a token, which must be valid, for the broker's audience, of a service account, and bound to a pod
@@ -63,6 +65,11 @@ fn bound(user: &UserInfo, key: &str) -> Result<String, Denial> {
     }
 }
 
+/// Whether the pod of that UID, which was asked for by its name, is gone or has ended.
+pub fn has_ended(pod: Option<&BoundPod>, uid: &str) -> bool {
+    pod.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(uid) || pod.is_terminal())
+}
+
 /// Compares the claim with the pod of that namespace and name, if there is one. A terminating pod keeps its rights,
 /// because it still has recordings to deliver.
 ///
@@ -73,8 +80,7 @@ pub fn identify(claim: PodClaim, pod: Option<&BoundPod>) -> Result<PodIdentity, 
     if pod.metadata.uid.as_ref() != Some(&claim.uid) {
         return Err(Denial::PodReplaced);
     }
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if matches!(phase, Some("Succeeded" | "Failed")) {
+    if pod.is_terminal() {
         return Err(Denial::PodFinished);
     }
     let spec = pod.spec.as_ref().ok_or(Denial::NoSidecar)?;
@@ -96,6 +102,7 @@ pub fn identify(claim: PodClaim, pod: Option<&BoundPod>) -> Result<PodIdentity, 
             uid: claim.uid,
             service_account: claim.service_account,
             destination: name.clone(),
+            spool: pod.spool.clone(),
         }),
         _ => Err(Denial::NoDestinationNamed),
     }

@@ -11,6 +11,7 @@ mod identity;
 mod pod;
 mod refused_sessions;
 mod session;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -19,7 +20,7 @@ pub use accounts::compact_accounts;
 pub use copy_age::may_use_copy;
 pub use denial::Denial;
 pub use destination::{document, may_have_credentials, may_use};
-pub use identity::{PodClaim, PodIdentity, claimed_pod, identify};
+pub use identity::{PodClaim, PodIdentity, claimed_pod, has_ended, identify};
 pub use pod::BoundPod;
 pub use refused_sessions::RefusedSessions;
 pub use session::{NotIssued, SessionKey, is_servable, issued, may_send, renewal_time};

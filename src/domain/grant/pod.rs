@@ -7,7 +7,8 @@ use std::fmt;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::api::{UPLOADER_BINARY, UPLOADER_CONTAINER};
+use super::spool::spool_of;
+use crate::api::{DEFAULT_SPOOL_VOLUME, UPLOADER_BINARY, UPLOADER_CONTAINER};
 
 /// What a decision about a pod is made from. Everything else is skipped unparsed.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +17,28 @@ pub struct BoundPod {
     pub(super) metadata: Metadata,
     pub(super) spec: Option<Spec>,
     pub(super) status: Option<Status>,
+    /// The kind of volume that the spool is on; empty where it could not be read.
+    #[serde(skip)]
+    pub(super) spool: String,
+}
+
+impl BoundPod {
+    /// Reads a pod, and of its volumes the one that the spool is on.
+    pub fn from_json(text: &[u8]) -> serde_json::Result<BoundPod> {
+        let mut pod: BoundPod = serde_json::from_slice(text)?;
+        // Nobody asks for the spool of another pod, and its volumes cost a second pass.
+        if pod.spec.as_ref().is_some_and(|spec| spec.has_sidecar) {
+            let annotations = pod.metadata.annotations.as_ref();
+            let volume = annotations.and_then(|all| all.spool_volume.as_deref());
+            pod.spool = spool_of(text, volume.unwrap_or(DEFAULT_SPOOL_VOLUME));
+        }
+        Ok(pod)
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        let phase = self.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -35,6 +58,8 @@ pub(super) struct Labels {
 pub(super) struct Annotations {
     #[serde(rename = "recordings.revenue.io/destination")]
     pub(super) destination: Option<String>,
+    #[serde(rename = "recordings.revenue.io/spool-volume")]
+    pub(super) spool_volume: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::conditions::{find, set};
+use super::left_behind::left_in_a_claim;
 use crate::api::{ConditionType, Reason, RecordingDestinationStatus, Uploader, UploaderRefusal};
 
 /// Reasons of uploaders whose cause is not a refusal of AWS, the worst first.
@@ -10,9 +11,11 @@ const AFTER_REFUSALS: [Reason; 5] = [
     Reason::SpoolNotWritable,
     Reason::SpoolNearlyFull,
     Reason::UploadsLate,
-    Reason::UploaderSilent,
     Reason::RecordingsQuarantined,
+    Reason::UploaderSilent,
 ];
+/// Reasons of uploaders that nothing keeps from delivering, as far as is known.
+const QUIET: [Reason; 2] = [Reason::PodEnding, Reason::Progressing];
 
 /// Sets `Delivering` from the uploaders' reports in the status.
 pub(super) fn set_delivering(
@@ -42,8 +45,13 @@ fn delivering(
     status: &RecordingDestinationStatus,
 ) -> (&'static str, Reason, String) {
     let items = reported.uploaders.as_ref().map_or(&[][..], |uploaders| &uploaders.items);
-    let worst = items.iter().map(|item| (item, reason_of(item))).min_by_key(|(_, reason)| rank(*reason));
+    let told = items.iter().map(|item| (item, reason_of(item))).filter(is_told);
+    let worst = told.min_by_key(|(_, reason)| rank(*reason));
     let paused = Paused::of(status);
+    let is_known = worst.is_some_and(|(_, reason)| reason != Reason::UploaderSilent);
+    if let Some((reason, message)) = left_in_a_claim(reported).filter(|_| !is_known && paused.is_none()) {
+        return ("False", reason, message.to_owned());
+    }
     let (mut message, reason) = match (worst, paused) {
         // A spool that cannot be used has a cause of its own.
         (Some((_, reason)), Some(paused)) if rank(reason) >= REFUSED => (paused.message(), paused.reason),
@@ -62,7 +70,13 @@ fn delivering(
     if reason != Reason::SpoolNearlyFull && items.iter().any(|item| item.volume_nearly_full) {
         message.push_str("; the volume of a spool is 90 % full or more");
     }
-    ("False", reason, message + "; status.uploaders names the pods")
+    // Nothing is known of what a silent uploader does.
+    let value = if reason == Reason::UploaderSilent { "Unknown" } else { "False" };
+    (value, reason, message + "; status.uploaders names the pods")
+}
+
+fn is_told((_, reason): &(&Uploader, Reason)) -> bool {
+    !QUIET.contains(reason)
 }
 
 /// Why uploads are paused: what a validation has found is the cause of what uploaders report since.

@@ -13,6 +13,7 @@ mod events;
 mod evidence;
 mod findings;
 mod fleet;
+mod left_behind;
 mod question_limit;
 mod recent;
 mod role;

@@ -164,6 +164,17 @@ fn each_alert_fires_for_the_fault_that_it_is_about() {
     prometheus.wait_firing("RecordingBacklogOld", &[("namespace", &of(&open)), ("destination", "acme")]);
     prometheus.wait_firing("RecordingSpoolFilling", &[("namespace", &of(&open)), ("destination", "acme")]);
 
+    // A directory of root's, which the sidecar cannot use: what is in it stays.
+    let mut kept = open.recorder("kept");
+    let path = format!("/var/tmp/{}", open.namespace);
+    kept["spec"]["volumes"][0] =
+        json!({"name": "recordings", "hostPath": {"path": path, "type": "DirectoryOrCreate"}});
+    open.start(&kept);
+    open.kubectl(&["delete", "pod", "kept", "recorder"]).expect_ok();
+    prometheus
+        .wait_firing("RecordingsLost", &[("namespace", &of(&open)), ("name", "acme"), ("kind", "Lost")]);
+    prometheus.wait_firing("RecordingsLeft", &[("namespace", &of(&open)), ("name", "acme")]);
+
     let broker = BrokerClient::open();
     let mut tokens = Vec::new();
     for tenant in &throttled {

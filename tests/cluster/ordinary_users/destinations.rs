@@ -12,7 +12,7 @@ const OURS_ALONE: Verdict = Refused {
     fix: "set the annotation recordings.revenue.io/revalidate",
 };
 const REPORTS_ALONE: Verdict = Refused {
-    field: "status.uploaders and status.lastUploadTime",
+    field: "status.uploaders, status.lastUploadTime and status.lastLosses",
     rule: "and nothing else",
     fix: "leave the rest of the status to the controller",
 };
@@ -116,6 +116,11 @@ fn statuses(tenant: &Tenant, owner: &Actor, gitops: &Actor) -> Vec<Row> {
         patch(json!({"conditions": [condition]}))
     };
     let upload = || patch(json!({"lastUploadTime": time}));
+    let losses = || {
+        let loss = json!({"pod": "p", "uid": "u", "time": time, "files": 1, "bytes": 2, "spool": "emptyDir",
+            "kind": "Lost"});
+        patch(json!({"lastLosses": [loss]}))
+    };
     let mut applied = json!({"apiVersion": "recordings.revenue.io/v1alpha1", "kind": "RecordingDestination"});
     applied["metadata"] = json!({"name": "acme"});
     applied["status"] = json!({"accountID": "999999999999", "observedGeneration": 1});
@@ -135,8 +140,10 @@ fn statuses(tenant: &Tenant, owner: &Actor, gitops: &Actor) -> Vec<Row> {
         ("says that it is Ready", controller(), ready(), Permitted),
         ("applies a status, server-side", controller(), applied(), Permitted),
         ("says when uploads last came", broker(), upload(), Permitted),
+        ("says what a pod lost", broker(), losses(), Permitted),
         ("says that it is Ready", by(owner), ready(), OURS_ALONE),
         ("says when uploads last came", by(owner), upload(), OURS_ALONE),
+        ("says what a pod lost", by(owner), losses(), OURS_ALONE),
         ("applies a status, server-side", by(gitops), applied(), OURS_ALONE),
         ("says that it is Ready", Actor::user("cluster-admin").with_every_right(), ready(), OURS_ALONE),
         ("says that it is Ready", ours(&tenant.namespace, "controller"), ready(), OURS_ALONE),

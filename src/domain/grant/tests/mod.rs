@@ -46,6 +46,7 @@ impl World {
                 "spec": {
                     "serviceAccountName": "recorder",
                     "containers": [{"name": "recorder"}],
+                    "volumes": [{"name": "recordings", "emptyDir": {}}],
                     "initContainers": [{
                         "name": "recording-uploader", "restartPolicy": "Always", "command": ["/recording-uploader"],
                     }],
@@ -100,7 +101,8 @@ impl World {
     /// The way that the broker goes for credentials.
     fn credentials(&self) -> Result<PodIdentity, Denial> {
         let review: TokenReviewStatus = serde_json::from_value(self.review.clone()).unwrap();
-        let pod: Option<BoundPod> = serde_json::from_value(self.pod.clone()).unwrap();
+        let pod = Some(&self.pod).filter(|pod| !pod.is_null());
+        let pod = pod.map(|pod| BoundPod::from_json(pod.to_string().as_bytes()).unwrap());
         let identity = identify(claimed_pod(&review)?, pod.as_ref())?;
         let destination = may_use(&identity, self.destination())?;
         may_have_credentials(&destination)?;
@@ -123,6 +125,7 @@ fn there_is_one_way_to_credentials() {
         uid: "pod-uid-1".into(),
         service_account: "recorder".into(),
         destination: "acme".into(),
+        spool: "emptyDir".into(),
     };
     assert_eq!(World::accepted().credentials(), Ok(accepted));
 }

@@ -1,7 +1,7 @@
 //! What uploaders report, in the conditions.
 
 use super::*;
-use crate::api::{Uploader, UploaderRefusal, Uploaders};
+use crate::api::{Loss, LossKind, Uploader, UploaderRefusal, Uploaders};
 
 fn uploader(reason: Reason) -> Uploader {
     Uploader {
@@ -12,6 +12,8 @@ fn uploader(reason: Reason) -> Uploader {
         not_removed: 0,
         volume_nearly_full: false,
         pending_files: 1,
+        pending_bytes: 0,
+        spool: String::new(),
         oldest_pending_time: None,
         quarantined: 0,
         report_time: Time(now()),
@@ -33,7 +35,8 @@ fn delivering_follows_the_reports_and_ready_does_not_depend_on_it() {
     let (late, quarantines) = (Reason::UploadsLate, Reason::RecordingsQuarantined);
     let full = Reason::SpoolNearlyFull;
     let (unusable, kept, denied) = (Reason::SpoolUnusable, Reason::SpoolNotWritable, Reason::PutObjectDenied);
-    let table: [(&str, &[Reason], bool, &str, Reason); 12] = [
+    let (ending, asked, silent) = (Reason::PodEnding, Reason::Progressing, Reason::UploaderSilent);
+    let table: [(&str, &[Reason], bool, &str, Reason); 16] = [
         ("never heard of", &[], false, "Unknown", Reason::NotYetReported),
         ("uploaded", &[], true, "True", Reason::Delivered),
         ("one late, never uploaded", &[late], false, "False", late),
@@ -46,6 +49,10 @@ fn delivering_follows_the_reports_and_ready_does_not_depend_on_it() {
         ("one refused, others late or full", &[late, full, denied], true, "False", denied),
         ("one cannot use its spool", &[denied, unusable, late], true, "False", unusable),
         ("one cannot use its spool, never uploaded", &[unusable], false, "False", unusable),
+        ("one is ending", &[ending], true, "True", Reason::Delivered),
+        ("one is asked about", &[asked], true, "True", Reason::Delivered),
+        ("one is silent, another is ending", &[silent, ending], true, "Unknown", silent),
+        ("one is silent, another quarantines", &[silent, quarantines], true, "False", quarantines),
     ];
     for (what, reasons, uploaded, value, reason) in table {
         let verdict = judge(&reported(reasons, uploaded), &Evidence::Reported, &texts(), None, now());
@@ -146,4 +153,41 @@ fn the_message_names_the_call_the_code_and_the_policy_that_denied() {
         "AWS refuses PutObject with AccessDenied, denied by a policy of type VPCEndpointPolicy; recordings are kept and \
          tried again; the volume of a spool is 90 % full or more; status.uploaders names the pods"
     );
+}
+
+#[test]
+fn recordings_left_in_a_claim_wait_until_a_later_pod_sends_them() {
+    const CLAIM: &str = "persistentVolumeClaim/recordings";
+    let (left, unaccounted) = (Reason::RecordingsLeft, Reason::RecordingsUnaccounted);
+    let (late, silent, delivered) = (Reason::UploadsLate, Reason::UploaderSilent, Reason::Delivered);
+    type Losses = &'static [(LossKind, &'static str)];
+    let table: [(&str, Losses, &[Reason], &str, Reason); 7] = [
+        ("left in a claim", &[(LossKind::Left, CLAIM)], &[], "False", left),
+        ("left in a claim, perhaps", &[(LossKind::Unaccounted, CLAIM)], &[], "False", unaccounted),
+        ("lost", &[(LossKind::Lost, "emptyDir")], &[], "True", delivered),
+        ("left where nobody can tell", &[(LossKind::Left, "hostPath")], &[], "True", delivered),
+        ("left, and another pod is late", &[(LossKind::Left, CLAIM)], &[late], "False", late),
+        ("left, and another pod is silent", &[(LossKind::Left, CLAIM)], &[silent], "False", left),
+        ("both", &[(LossKind::Unaccounted, CLAIM), (LossKind::Left, CLAIM)], &[], "False", left),
+    ];
+    for (what, losses, reasons, value, reason) in table {
+        let mut destination = reported(reasons, true);
+        let loss = |(kind, spool): &(LossKind, &str)| Loss {
+            pod: "recorder-0".into(),
+            uid: "u".into(),
+            time: Time(now()),
+            files: 1,
+            bytes: 2,
+            spool: (*spool).to_owned(),
+            kind: *kind,
+        };
+        destination.status.as_mut().unwrap().last_losses = losses.iter().map(loss).collect();
+        let verdict = judge(&destination, &Evidence::Reported, &texts(), None, now());
+        let delivering = verdict.status.conditions.iter().find(|c| c.type_ == "Delivering").unwrap();
+        assert_eq!(
+            (delivering.status.as_str(), delivering.reason.as_str()),
+            (value, reason.into()),
+            "{what}"
+        );
+    }
 }

@@ -18,6 +18,8 @@ fn refused_uploaders(mut seen: RecordingDestination, refusals: &[(&str, &str)]) 
         not_removed: 0,
         volume_nearly_full: false,
         pending_files: 1,
+        pending_bytes: 0,
+        spool: String::new(),
         oldest_pending_time: None,
         quarantined: 0,
         report_time: Time(now()),
