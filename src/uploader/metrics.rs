@@ -229,11 +229,11 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = UploaderMetrics::register(&mut registry);
         let names = ["pending_files", "pending_bytes", "oldest_pending_seconds", "spool_usable"];
-        let told = |name| scraped(&registry).contains(&format!("recording_uploader_{name} 0"));
+        let told = |name: &&str| scraped(&registry).contains(&format!("recording_uploader_{name} 0"));
         assert!(names.iter().all(|name| !told(name)), "{}", scraped(&registry));
         metrics.set_pending(Some(&Pending::default()), SystemTime::now());
         metrics.set_spool_usable(Some(false));
-        assert!(names.iter().all(|name| told(name)), "{}", scraped(&registry));
+        assert!(names.iter().all(told), "{}", scraped(&registry));
         metrics.set_pending(None, SystemTime::now());
         metrics.set_spool_usable(None);
         assert!(names.iter().all(|name| !scraped(&registry).contains(name)), "{}", scraped(&registry));

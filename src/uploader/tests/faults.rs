@@ -1,8 +1,7 @@
 //! What S3, the broker and the node can do to a recording, and that it survives.
 
-use std::fs;
-
 use super::fakes::{Bench, Fault, Object};
+use super::steps::fail_below;
 use crate::api::Crc64Nvme;
 
 #[tokio::test(start_paused = true)]
@@ -213,8 +212,7 @@ async fn killed_between_put_and_unlink_it_finds_its_own_object_again() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_unlinked_is_uploaded_once_and_delays_no_shutdown() {
     Bench::run(async |mut bench| {
-        // A file where our directory would be: nothing can be moved, whichever user runs the test.
-        fs::write(bench.path(".recording-uploader"), "").unwrap();
+        fail_below(bench.path(""), "rename a file", libc::EACCES);
         bench.start();
         bench.record("a.wav", "sound");
         bench.until("the object", |bench| bench.object("calls/a.wav").is_some()).await;

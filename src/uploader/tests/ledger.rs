@@ -84,7 +84,9 @@ impl Model {
 fn check(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
     let pending = ledger.pending();
     let verified = model.present.values().filter(|verified| **verified).count();
-    prop_assert_eq!((pending.files, pending.not_unlinked), (model.present.len() - verified, verified));
+    // One that S3 held and that was seen again counts as not removed until it has been worked on.
+    prop_assert_eq!(pending.files + pending.not_unlinked, model.present.len());
+    prop_assert!(pending.not_unlinked >= verified);
     let unverified: Vec<_> = ledger.unverified().map(|path| path.to_str().unwrap()).collect();
     let mut expected: Vec<_> =
         model.present.iter().filter(|(_, verified)| !**verified).map(|(path, _)| path.as_str()).collect();

@@ -147,11 +147,17 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
-    /// Asks the sidecar to end, and says whether it did within ten minutes of the clock's time.
+    /// Asks the sidecar to end, and says whether it did within ten minutes of the clock's time. After that it is killed.
     pub async fn drains(&mut self) -> bool {
         self.shutdown.take().unwrap().send(()).unwrap();
-        let driver = self.driver.take().unwrap();
-        tokio::time::timeout(Duration::from_secs(600), driver).await.map(Result::unwrap).is_ok()
+        let mut driver = self.driver.take().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(600), &mut driver).await;
+        if ended.is_err() {
+            driver.abort();
+            // With it goes the lock of the spool.
+            assert!(driver.await.unwrap_err().is_cancelled());
+        }
+        ended.map(Result::unwrap).is_ok()
     }
 
     /// Ends the sidecar as `kill -9` would.
