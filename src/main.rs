@@ -111,7 +111,9 @@ mod tests {
             "--mutating-webhook-configuration=operator",
         ];
         let kept = |flags: &[&str]| {
-            let arguments = ["recording-operator", "controller"].iter().chain(flags);
+            let principal = "--platform-principal-arn=arn:aws:iam::111111111111:user/recordings";
+            let arguments =
+                ["recording-operator", "controller", principal].into_iter().chain(flags.iter().copied());
             match Arguments::try_parse_from(arguments).map(|arguments| arguments.command) {
                 Ok(Command::Controller(config)) => Ok(config.certificates.is_some()),
                 Ok(_) => unreachable!("it is the controller"),

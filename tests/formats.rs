@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use recording_operator::api::{
     BucketTarget, Check, CheckResult, Crc64Nvme, DeliveryReport, DeliveryState, DestinationDocument,
     Encryption, EncryptionType, Endpoint, ExternalIDSecretRef, Loss, LossKind, ObjectACL, Part, PolicyType,
-    RecordingDestinationStatus, RefusedCall, SpoolFault, StorageClass, UploadRefusal, Uploader,
+    RecordingDestinationStatus, RefusedCall, SpoolFault, StorageClass, Unanswered, UploadRefusal, Uploader,
     UploaderPhase, UploaderRefusal, Uploaders,
 };
 use recording_operator::domain::delivery::{Journal, settings};
@@ -93,6 +93,7 @@ fn report() -> DeliveryReport {
             policy: Some(PolicyType::ResourcePolicy),
             files: 3,
         }),
+        unanswered: Some(Unanswered::S3),
         phase: UploaderPhase::Draining,
         last_upload_time: Some("2026-01-02T03:00:00Z".parse().unwrap()),
         was_in_trouble: true,

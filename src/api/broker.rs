@@ -101,6 +101,9 @@ pub struct DeliveryReport {
     /// The refusal that keeps recordings waiting, for as long as it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<UploadRefusal>,
+    /// Who has given no usable answer for a while, while recordings wait for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
     /// How far the sidecar is in its life.
     #[serde(default)]
     pub phase: UploaderPhase,
@@ -120,6 +123,15 @@ pub enum SpoolFault {
     /// It, or a directory in it, cannot be read, or its state directory cannot be written.
     #[serde(other)]
     Unusable,
+}
+
+/// Who gives no usable answer: none in time, a failure of its own, or a request to slow down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unanswered {
+    /// The broker, for STS: there is no session to send anything with.
+    Session,
+    #[serde(other)]
+    S3,
 }
 
 /// How far a sidecar is in its life.

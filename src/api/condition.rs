@@ -46,6 +46,10 @@ pub enum Reason {
     SpoolNotWritable,
     /// S3 refuses recordings with an error that has no reason of its own; the status has its code.
     UploadRefused,
+    /// S3 gives no usable answer to an uploader: none in time, a failure of its own, or a request to slow down.
+    S3Unavailable,
+    /// The broker gives an uploader no session, because STS or the broker itself gives no usable answer.
+    SessionUnavailable,
     /// An uploader that had recordings to deliver has not reported for 15 minutes.
     UploaderSilent,
     /// A pod is ending, and its uploader still has recordings to deliver.
@@ -183,9 +187,8 @@ impl Reason {
             | RecordingsLost
             | RecordingsLeft
             | RecordingsUnaccounted => Some(Side::Pod),
-            Progressing | ProbeInconclusive | Throttled | NotEvaluated | ExternalIDNotProved | PodEnding => {
-                Some(Side::Nobody)
-            }
+            Progressing | ProbeInconclusive | Throttled | NotEvaluated | S3Unavailable
+            | SessionUnavailable | ExternalIDNotProved | PodEnding => Some(Side::Nobody),
             Validated | Delivered | DeleteMarkerLeft | NotYetReported => None,
         }
     }

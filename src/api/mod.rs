@@ -18,7 +18,7 @@ pub use answer::{Answer, Refusal, Silence};
 pub use arn::{InvalidRoleARN, RoleARN};
 pub use broker::{
     BucketTarget, DeliveryReport, DeliveryState, DestinationDocument, Endpoint, PolicyType, RefusedCall,
-    SpoolFault, UploadRefusal, UploaderPhase,
+    SpoolFault, Unanswered, UploadRefusal, UploaderPhase,
 };
 pub use check_name::{BucketCall, CheckName, WrongCaller};
 pub use condition::{ConditionType, Objection, Reason, Side, Transition};

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::explanation::{Readiness, side};
 use super::output::{BAD, CommandOutcome, DOUBTFUL, GOOD};
+use super::readiness::{Readiness, side};
 use crate::api::{ConditionType, Loss, LossKind, Reason, RecordingDestination, Side, Uploader};
 
 /// A sidecar reports every five minutes. Two reports are missing.

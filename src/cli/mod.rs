@@ -16,6 +16,7 @@ mod lint;
 mod output;
 mod pods;
 mod preview;
+mod readiness;
 mod status;
 mod surroundings;
 #[cfg(test)]

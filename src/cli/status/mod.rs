@@ -6,10 +6,10 @@ mod watch;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::explanation::{Readiness, side};
 use super::grade::{Grade, not_renewed_since, silent};
 use super::kubernetes::{Kubernetes, failure};
 use super::output::{CommandOutcome, Failure};
+use super::readiness::{Readiness, side};
 use super::surroundings::{Seen, Surroundings};
 use crate::api::{ConditionType, RecordingDestination};
 use crate::cluster::destinations;

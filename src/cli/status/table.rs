@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::super::explanation::Readiness;
 use super::super::grade::Grade;
 use super::super::output::{CommandOutcome, DIM, Report, paint};
+use super::super::readiness::Readiness;
 use super::super::words::age;
 use super::{Overview, Row};
 

@@ -13,7 +13,7 @@
 //! - [`refusal_reason`], [`refusal_of_most`]: what a refusal is called until a validation has found its cause, and which of
 //!   several is reported
 //! - [`FailureLog`]: when a failure that lasts is logged
-//! - [`report_is_due`], [`apply_news`]: what uploaders report of themselves, and what the status keeps of it
+//! - [`report_is_due`], [`reported_outage`], [`apply_news`]: what uploaders report of themselves, and what the status keeps of it
 //! - [`LastReports`], [`call_silent`]: pods that are not heard of any more
 //! - [`Sizes`], [`Journal`], [`after_part`], [`after_complete`]: recordings that go in parts
 
@@ -49,7 +49,7 @@ pub use parts::{Dropped, Journal, Sizes, after_abort, after_complete, after_crea
 pub use poison::{Poison, Unread, after_failed_read};
 pub use refusal::{refusal_of_most, refusal_reason};
 pub use remedy::{remedy_to_read, remedy_to_watch, remedy_to_write};
-pub use report::{PodReport, SentReport, outlives_pod, report_is_due, trouble};
+pub use report::{PodReport, SentReport, outlives_pod, report_is_due, reported_outage, trouble};
 pub use request_limit::{MOST_REQUESTS, Reply, RequestLimit};
 pub use silence::{LastReports, SilentPod, Steps, call_silent, call_silent_at};
 pub use spacing::{Spacing, Standing};

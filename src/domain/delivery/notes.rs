@@ -51,6 +51,14 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
             counted(*quarantined, "file"),
             agreeing(*quarantined, "was", "were")
         ),
+        Ok(Reason::S3Unavailable) => format!(
+            "Pod {pod}: S3 gives no usable answer; {waiting} in its spool. They are kept and tried again. The log of its \
+             container recording-uploader has the answer, or names the host that could not be reached{full}"
+        ),
+        Ok(Reason::SessionUnavailable) => format!(
+            "Pod {pod}: the broker gives no session; {waiting} in its spool. They are kept and tried again. The broker's log \
+             says whether STS or the API server gives no usable answer{full}"
+        ),
         Ok(Reason::UploaderSilent) => format!(
             "Pod {pod}: the sidecar has not reported since {}; {waiting} in its spool by that report. The pod exists: see \
              whether its container recording-uploader runs and reaches the broker, in its log",

@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::refusal::refusal_reason;
-use crate::api::{DeliveryReport, NEARLY_FULL, Reason, SpoolFault, UploaderPhase};
+use crate::api::{DeliveryReport, NEARLY_FULL, Reason, SpoolFault, Unanswered, UploaderPhase};
 
 /// How long a recording may wait before its uploader is late.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
+/// How long an outage lasts before it is reported.
+const OUTAGE: Duration = Duration::from_secs(10);
 /// Between two reports in which nothing changed.
 const REPORT_INTERVAL: Duration = Duration::from_secs(300);
 /// Between two reports, whatever changed: the broker writes no status more often.
@@ -29,6 +31,11 @@ pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
         })
     } else if let Some(refusal) = &report.refusal {
         Some(refusal_reason(refusal))
+    } else if let Some(unanswered) = report.unanswered {
+        Some(match unanswered {
+            Unanswered::Session => Reason::SessionUnavailable,
+            Unanswered::S3 => Reason::S3Unavailable,
+        })
     } else if report.not_removed > 0 {
         Some(Reason::SpoolNotWritable)
     } else if report.volume_used_percent >= NEARLY_FULL {
@@ -40,6 +47,11 @@ pub fn trouble(report: &DeliveryReport, now: Timestamp) -> Option<Reason> {
     } else {
         None
     }
+}
+
+/// What is reported of an outage that has lasted for so long: one that passes within seconds is no news.
+pub fn reported_outage(outage: Option<Unanswered>, lasted: Duration) -> Option<Unanswered> {
+    outage.filter(|_| lasted >= OUTAGE)
 }
 
 /// A report that the broker took.

@@ -7,7 +7,9 @@ use super::left_behind::left_in_a_claim;
 use crate::api::{ConditionType, Reason, RecordingDestinationStatus, Uploader, UploaderRefusal};
 
 /// Reasons of uploaders whose cause is not a refusal of AWS, the worst first.
-const AFTER_REFUSALS: [Reason; 5] = [
+const AFTER_REFUSALS: [Reason; 7] = [
+    Reason::SessionUnavailable,
+    Reason::S3Unavailable,
     Reason::SpoolNotWritable,
     Reason::SpoolNearlyFull,
     Reason::UploadsLate,
@@ -124,6 +126,14 @@ fn message(item: &Uploader, reason: Reason) -> String {
         }
         Reason::SpoolInUse => {
             "another uploader holds the lock of a spool, and the sidecar of the pod waits for it"
+        }
+        Reason::S3Unavailable => {
+            "S3 gives no usable answer to an uploader; recordings are kept and tried again, and the log of the sidecar has \
+             the answer"
+        }
+        Reason::SessionUnavailable => {
+            "the broker gives an uploader no session, as STS or the broker itself gives no usable answer; recordings are kept \
+             and tried again"
         }
         Reason::SpoolNotWritable => {
             "recordings are uploaded and verified, and a sidecar may not remove them from its spool, which fills"

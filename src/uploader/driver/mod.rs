@@ -21,7 +21,9 @@ use self::failures::{FailureLogs, SpoolTrouble};
 use self::outcome::Deliveries;
 use self::scan::{Disk, Scan, Seen};
 use crate::api::{DeliveryReport, DestinationDocument, SpoolFault, UploaderPhase};
-use crate::domain::delivery::{Leftover, Sighting, termination_message, termination_message_without_spool};
+use crate::domain::delivery::{
+    Leftover, Sighting, reported_outage, termination_message, termination_message_without_spool,
+};
 use crate::printable::printable;
 use crate::uploader::broker::Broker;
 use crate::uploader::broker::destination::DestinationState;
@@ -66,6 +68,8 @@ pub struct Driver<B, S: Storage> {
     waits: Option<(Wait, Instant)>,
     /// Where recordings went last.
     last_destination: Option<Rc<DestinationDocument>>,
+    /// Since when no usable answer has come.
+    outage: Option<Instant>,
     failures: FailureLogs,
 }
 
@@ -94,6 +98,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             drain: Drain::NotRequested,
             waits: None,
             last_destination: None,
+            outage: None,
             failures: FailureLogs::default(),
         }
     }
@@ -265,6 +270,8 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     fn update_metrics(&mut self) {
         let now = Instant::now();
+        let outage = self.deliveries.outage();
+        self.outage = outage.and(self.outage.or(Some(now)));
         let trouble = self.spool_trouble();
         let is_told = |trouble: &SpoolTrouble<'_>| {
             let waited = self.waits.as_ref().map_or(HAND_OVER, |(_, since)| now - *since);
@@ -295,6 +302,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
                 last_upload_time: *last_upload,
                 spool,
                 refusal: self.deliveries.refusal(&pending),
+                unanswered: reported_outage(outage, self.outage.map_or(Duration::ZERO, |since| now - since)),
                 phase: self.phase(&pending),
                 ..DeliveryReport::default()
             };

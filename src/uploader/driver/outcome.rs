@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::api::UploadRefusal;
+use crate::api::{Unanswered, UploadRefusal};
 use crate::domain::delivery::{Sighting, Standing, refusal_of_most, remedy_to_write};
 use crate::uploader::broker::destination::DestinationState;
 use crate::uploader::metrics::UploaderMetrics;
@@ -125,6 +125,15 @@ impl Deliveries {
             Some(refusal) => Some(UploadRefusal { files, ..refusal }),
             None => refusal_of_most(self.ledger.refusals().map(|(_, refusal)| refusal)),
         }
+    }
+
+    /// Who gives no usable answer while recordings wait.
+    pub fn outage(&self) -> Option<Unanswered> {
+        let outage = match self.breaker.without_session() {
+            Some(none) => none.refusal.is_none().then_some(Unanswered::Session),
+            None => self.breaker.is_unclear().then_some(Unanswered::S3),
+        };
+        outage.filter(|_| self.ledger.pending().files > 0)
     }
 
     /// Recordings that wait because AWS refuses something.

@@ -5,7 +5,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! //! | `lock` | one uploader per spool |
+//! | `lock` | one uploader per spool |
 //! | `watcher` | inotify, and walks where inotify has nothing to say |
 //! | `recording`, `buffers` | one open file, and the memory it is read into |
 //! | `companions` | what companions have to know of their media files |
@@ -39,16 +39,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::blocking::blocking;
 use self::dir_entry::{DirEntry, open_directory};
-use self::names::{flat, unflat};
+use self::names::{MOVING, MOVING_LONG, moving, own, unflat};
 use self::recording::{FileVersion, Recording, Unopened, modified};
 use self::syscalls::Owner;
 use self::volume::SpoolVolume;
 use crate::api::Crc64Nvme;
-use crate::domain::delivery::{Lease, STATE_DIRECTORY, alternate, companion_of};
+use crate::domain::delivery::{Lease, alternate, companion_of};
 
-/// Files that are being removed, by their paths in one name, and those whose paths are too long for that.
-const MOVING: &str = "moving";
-const MOVING_LONG: &str = "moving-long";
 /// A file whose modification time is the time by the clock of the file system.
 const CLOCK: &str = "clock";
 /// For how long the file system's clock is taken to go as ours does.
@@ -392,17 +389,4 @@ impl Spool {
         }
         moved
     }
-}
-
-/// Where a file is while it is let go: one name, so that no directory has to be made on a full volume.
-fn moving(relative: &Path) -> PathBuf {
-    match flat(relative) {
-        Some(name) => own(MOVING).join(name),
-        None => own(MOVING_LONG).join(relative),
-    }
-}
-
-/// The path of something that is ours.
-fn own(name: &str) -> PathBuf {
-    Path::new(STATE_DIRECTORY).join(name)
 }

@@ -4,6 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::domain::delivery::STATE_DIRECTORY;
+
+/// Files that are being removed, by their paths in one name, and those whose paths are too long for that.
+pub const MOVING: &str = "moving";
+pub const MOVING_LONG: &str = "moving-long";
 /// Longest name of a file, in bytes, on every file system in use.
 const LONGEST_NAME: usize = 255;
 
@@ -33,4 +38,17 @@ pub fn unflat(name: &OsStr) -> PathBuf {
         rest = after;
     }
     OsString::from_vec(path).into()
+}
+
+/// Where a file is while it is let go: one name, so that no directory has to be made on a full volume.
+pub fn moving(relative: &Path) -> PathBuf {
+    match flat(relative) {
+        Some(name) => own(MOVING).join(name),
+        None => own(MOVING_LONG).join(relative),
+    }
+}
+
+/// The path of something that is ours.
+pub fn own(name: &str) -> PathBuf {
+    Path::new(STATE_DIRECTORY).join(name)
 }

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::domain::delivery::STATE_DIRECTORY;
 
 fn spool() -> (tempfile::TempDir, Spool) {
     let directory = tempfile::tempdir().unwrap();

@@ -34,9 +34,7 @@ async fn files_already_there_at_the_start_are_uploaded_and_names_in_progress_are
         bench.wait(700).await;
         assert_eq!(bench.calls(), ["PUT calls/a.wav"]);
         assert!(bench.drains().await);
-        assert!(
-            bench.termination_message().starts_with("3 files still have names of recordings in progress")
-        );
+        assert!(bench.termination_message().starts_with("3 files with a name of a recording in progress"));
     })
     .await;
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::fakes::{Bench, Fault};
 use super::steps::{fail_below, heal_below};
-use crate::api::{DeliveryReport, RefusedCall, SpoolFault, UploadRefusal, UploaderPhase};
+use crate::api::{DeliveryReport, RefusedCall, SpoolFault, Unanswered, UploadRefusal, UploaderPhase};
 use crate::uploader::spool::Spool;
 
 /// From the sidecar's knowing until the broker has the report.
@@ -376,6 +376,20 @@ async fn a_sidecar_that_ends_while_it_waits_for_its_spool_says_so() {
         let all = bench.world.borrow().reports.clone();
         let phases: Vec<_> = all.iter().map(|report| (report.phase, report.spool)).collect();
         assert_eq!(phases, [(UploaderPhase::Ended, Some(SpoolFault::InUse))]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_s3_is_reported_once_it_has_lasted_and_until_a_recording_arrives() {
+    Bench::run(async |mut bench| {
+        refuse(&bench, "PUT", 503, "SlowDown");
+        bench.record("a.wav", "content");
+        bench.start();
+        until_reported(&bench, "the outage", |r| r.unanswered == Some(Unanswered::S3)).await;
+        bench.world.borrow_mut().standing.clear();
+        bench.until_delivered("a.wav", "content").await;
+        until_reported(&bench, "its end", |r| r.unanswered.is_none()).await;
     })
     .await;
 }

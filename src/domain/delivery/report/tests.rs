@@ -29,6 +29,7 @@ fn late() -> DeliveryReport {
 fn what_keeps_an_uploader_from_delivering_is_its_cause_if_known() {
     let filled = |volume_used_percent| DeliveryReport { volume_used_percent, ..report(0, "", 0) };
     let kept = |report| DeliveryReport { not_removed: 2, ..report };
+    let unanswered = |report| DeliveryReport { unanswered: Some(Unanswered::S3), ..report };
     let refused = |report| DeliveryReport { refusal: Some(denied()), ..report };
     let fault = |fault| DeliveryReport { spool: Some(fault), ..refused(filled(95)) };
     let (late, quarantined) = (Some(Reason::UploadsLate), Some(Reason::RecordingsQuarantined));
@@ -45,6 +46,8 @@ fn what_keeps_an_uploader_from_delivering_is_its_cause_if_known() {
         ("a volume 89 % full", filled(89), None),
         ("a volume 90 % full", filled(90), Some(Reason::SpoolNearlyFull)),
         ("two cannot be removed, and the volume fills", kept(filled(95)), Some(Reason::SpoolNotWritable)),
+        ("S3 does not answer, and the volume fills", unanswered(filled(95)), Some(Reason::S3Unavailable)),
+        ("S3 does not answer, and refuses", refused(unanswered(filled(95))), Some(Reason::PutObjectDenied)),
         ("S3 refuses, and the volume fills", refused(kept(filled(95))), Some(Reason::PutObjectDenied)),
         ("another uploader has the spool", fault(SpoolFault::InUse), Some(Reason::SpoolInUse)),
         ("a spool that cannot be read", fault(SpoolFault::Unusable), Some(Reason::SpoolUnusable)),
