@@ -171,6 +171,7 @@ fn status() -> RecordingDestinationStatus {
                 pod: "recorder".into(),
                 uid: "5f0c2f7e-9a41-4a55-8a0e-3f1f6a2d7c19".into(),
                 reason: "PutObjectDenied".into(),
+                ending: true,
                 refusal: Some(UploaderRefusal {
                     call: "PutObject".into(),
                     code: "AccessDenied".into(),

@@ -30,6 +30,9 @@ pub struct Uploader {
     /// What keeps it from delivering: the cause's own reason, such as `PutObjectDenied` or `SpoolNotWritable`.
     #[schemars(length(max = 64))]
     pub reason: String,
+    /// Whether its pod is ending, and it delivers what is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ending: bool,
     /// The call that AWS refuses, if that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<UploaderRefusal>,

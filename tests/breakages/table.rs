@@ -126,7 +126,8 @@ pub const ROWS: &[Row] = &[
     row("Network", "STS answers 503 to every call", Unknown("ProbeInconclusive"), ""),
     row("Spool", "the volume belongs to root", NotDelivering("SpoolUnusable"), ALERT)
         .logs("SpoolUnusable")
-        .short(),
+        .short()
+        .left(Entry("Left")),
     row("Spool", "a directory cannot be read", NotDelivering("SpoolUnusable"), ALERT),
     row("Spool", "a directory cannot be written", NotDelivering("SpoolNotWritable"), ALERT)
         .logs("SpoolNotWritable")

@@ -12,7 +12,12 @@ const LABELS: [&str; 10] =
 /// What names end in.
 const UNITS: [&str; 7] = ["_total", "_seconds", "_bytes", "_info", "_files", "_objects", "_namespaces"];
 /// Gauges that are 0 or 1.
-const FLAGS: [&str; 2] = ["recording_destination_status_condition", "recording_destination_suspended"];
+const FLAGS: [&str; 4] = [
+    "recording_destination_last_losses",
+    "recording_destination_status_condition",
+    "recording_destination_suspended",
+    "recording_uploader_spool_usable",
+];
 
 /// The metrics of a pod, by way of the API server.
 fn scraped(namespace: &str, pod: &str, port: u16) -> String {

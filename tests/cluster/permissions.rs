@@ -369,7 +369,9 @@ fn objection(row: &Row, status: &Value) -> Option<String> {
         return Some(format!("check {check} does not say {lacking:?}: {text}"));
     }
     let sound = !matches!(row.verdict, Refused(..));
-    let names: Vec<&str> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
+    // What failed comes first; the rest is in the order of the steps.
+    let mut names: Vec<&str> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
+    names.sort_by_key(|name| CHECKS.iter().position(|known| known == name));
     let others_passed = || checks.iter().all(|other| other["name"] == check || other["result"] == "Passed");
     (sound && (names != CHECKS || !others_passed())).then(|| format!("not every check passed: {checks:?}"))
 }

@@ -44,7 +44,13 @@ fn kstatus_waits_while_not_ready_and_fails_only_where_stalled() {
             "SecretNotFound",
             "InProgress",
         ),
-        ("partition", json!({"roleARN": other_partition}), "False", "InvalidSpec", "Failed"),
+        (
+            "partition",
+            json!({"roleARN": other_partition, "region": "cn-north-1"}),
+            "False",
+            "InvalidSpec",
+            "Failed",
+        ),
         ("suspended", json!({"suspend": true}), "False", "Suspended", "InProgress"),
     ];
     // The API server defaults the status to generation -1, before any validation.

@@ -84,7 +84,7 @@ fn each_mistake_has_its_own_reason_and_remedy_and_affects_no_other() {
         ),
         (
             "partition",
-            json!({"roleARN": other_partition}),
+            json!({"roleARN": other_partition, "region": "cn-north-1"}),
             "InvalidSpec",
             "AssumeRole never crosses partitions",
         ),

@@ -223,7 +223,7 @@ async fn a_restarted_broker_settles_what_the_status_names() {
     drop(broker);
     let _another = Replica::start(&api);
     minutes(17).await;
-    assert_eq!((api.uploaders(), api.losses()[0].kind), (vec![], LossKind::Unaccounted));
+    assert_eq!((api.uploaders(), api.losses()[0].kind), (vec![], LossKind::Lost));
 }
 
 /// Small numbers that look random and are the same in each run.

@@ -119,6 +119,7 @@ fn fleet() -> Vec<RecordingDestination> {
             pod: "recorder-0".to_owned(),
             uid: "u".to_owned(),
             reason: "UploadsLate".to_owned(),
+            ending: false,
             refusal: None,
             not_removed: 0,
             volume_nearly_full: false,

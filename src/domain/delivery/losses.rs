@@ -15,11 +15,7 @@ const CLAIM: &str = "persistentVolumeClaim/";
 
 /// What a pod leaves behind by its last report, if anything.
 pub(super) fn loss_at_the_end(heard: &PodReport) -> Option<Loss> {
-    let kind = match heard.spool.as_str() {
-        "" => LossKind::Unaccounted,
-        spool if outlives_pod(spool) => LossKind::Left,
-        _ => LossKind::Lost,
-    };
+    let kind = kind_of(&heard.spool);
     (heard.has_ended() && heard.has_stake()).then(|| Loss {
         pod: heard.pod.clone(),
         uid: heard.uid.clone(),
@@ -31,7 +27,16 @@ pub(super) fn loss_at_the_end(heard: &PodReport) -> Option<Loss> {
     })
 }
 
-/// What a pod that is gone without a last report may have left behind, if anything.
+fn kind_of(spool: &str) -> LossKind {
+    match spool {
+        "" => LossKind::Unaccounted,
+        spool if outlives_pod(spool) => LossKind::Left,
+        _ => LossKind::Lost,
+    }
+}
+
+/// What a pod that is gone without a last report may have left behind, if anything. What a pod that was asked to end has
+/// reported meanwhile is what it left: the kubelet ended it when its grace period was over.
 pub(super) fn loss_unaccounted(item: &Uploader, at: Timestamp) -> Option<Loss> {
     let Uploader { pod, uid, pending_files, pending_bytes, spool, quarantined, not_removed, .. } = item;
     let kept = if outlives_pod(spool) { *not_removed } else { 0 };
@@ -44,7 +49,7 @@ pub(super) fn loss_unaccounted(item: &Uploader, at: Timestamp) -> Option<Loss> {
         files,
         bytes: *pending_bytes,
         spool: shown_spool(spool),
-        kind: LossKind::Unaccounted,
+        kind: if item.ending { kind_of(spool) } else { LossKind::Unaccounted },
     })
 }
 

@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::refusal::refusal_reason;
-use crate::api::{DeliveryReport, NEARLY_FULL, Reason, SpoolFault, Unanswered, UploaderPhase};
+use crate::api::{DeliveryReport, NEARLY_FULL, Reason, SpoolFault, Unanswered, Uploader, UploaderPhase};
 
 /// How long a recording may wait before its uploader is late.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
+/// How long a report stands when no other follows: three were missed.
+pub(super) const REPORT_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// How long an outage lasts before it is reported.
 const OUTAGE: Duration = Duration::from_secs(10);
 /// Between two reports in which nothing changed.
@@ -139,6 +141,11 @@ impl PodReport {
             false => trouble(&self.report, self.at).or_else(ending),
         }
     }
+}
+
+/// Whether a pod that was asked to end may still be at it: it reports only what changes.
+pub(super) fn may_still_end(item: &Uploader, now: Timestamp) -> bool {
+    item.ending && now < item.report_time.0 + REPORT_LIFE
 }
 
 /// Whether a volume of that kind is there when its pod is gone.

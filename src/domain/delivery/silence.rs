@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::report::{PodReport, whole_seconds};
+use super::report::{PodReport, REPORT_LIFE, may_still_end, whole_seconds};
 use super::update::{News, StatusUpdate, is_newer, item_of};
 use crate::api::{Reason, RecordingDestinationStatus, Uploader, Uploaders};
 
-/// How long a report stands when no other follows: three were missed.
-const REPORT_LIFE: SignedDuration = SignedDuration::from_mins(15);
+/// From the last report of a pod that was asked to end until it is asked about, and between two such questions. The kubelet
+/// ends it without a word when its grace period is over.
+const ENDING: SignedDuration = SignedDuration::from_secs(15);
 /// How long the status names a silent pod before it is settled.
 const UNCONTESTED: SignedDuration = SignedDuration::from_mins(1);
 /// How long a last report without anything at stake is remembered: until no other replica can take the pod for silent.
@@ -231,11 +232,17 @@ impl Pods {
         for item in status.uploaders.iter().flat_map(|all| &all.items) {
             let Uploader { pod, uid, report_time, .. } = item;
             let reported = report_time.0;
-            if now < reported + REPORT_LIFE || self.by_uid.contains_key(uid) {
+            let is_ending = may_still_end(item, now);
+            let knows_better = match self.by_uid.get(uid) {
+                Some(last) if is_ending => whole_seconds(last.heard.at).0 > reported,
+                last => last.is_some(),
+            };
+            let (life, uncontested) = if is_ending { (ENDING, ENDING) } else { (REPORT_LIFE, UNCONTESTED) };
+            if now < reported + life || knows_better {
                 continue;
             }
             let seen = self.seen.entry(uid.clone()).or_insert(Seen { reported, since: now });
-            if seen.since + UNCONTESTED <= now {
+            if seen.since + uncontested <= now {
                 seen.since = now;
                 ask.push(SilentPod { pod: pod.clone(), uid: uid.clone(), reported });
             }

@@ -6,10 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::losses::{self, loss_at_the_end, loss_unaccounted};
 use super::notes::uploader_note;
 use super::refusal::shown_code;
-use super::report::{PodReport, number, whole_seconds};
+use super::report::{PodReport, may_still_end, number, whole_seconds};
 use crate::api::{
     Loss, NEARLY_FULL, Reason, RecordingDestinationStatus, Transition, UploadRefusal, Uploader,
-    UploaderRefusal, Uploaders,
+    UploaderPhase, UploaderRefusal, Uploaders,
 };
 
 /// How much newer an upload must be than the one that the status has.
@@ -102,8 +102,9 @@ pub fn apply_news(status: &RecordingDestinationStatus, news: &[News]) -> Option<
                 let item = after.take(uid, false);
                 after.losses.extend(item.and_then(|item| loss_unaccounted(&item, *at)));
             }
-            News::Found { uid, .. } => {
-                let silent = after.items.iter_mut().find(|item| item.uid == *uid);
+            News::Found { uid, at, .. } => {
+                let silent =
+                    after.items.iter_mut().find(|item| item.uid == *uid && !may_still_end(item, *at));
                 silent.into_iter().for_each(|item| item.reason = Reason::UploaderSilent.to_string());
             }
         }
@@ -198,6 +199,7 @@ fn uploader(heard: &PodReport, reason: Reason) -> Uploader {
         pod: heard.pod.clone(),
         uid: heard.uid.clone(),
         reason: reason.to_string(),
+        ending: heard.report.phase == UploaderPhase::Draining,
         refusal: heard.report.refusal.as_ref().map(shown_refusal),
         not_removed: number(heard.report.not_removed),
         volume_nearly_full: heard.report.volume_used_percent >= NEARLY_FULL,

@@ -14,7 +14,7 @@ fn text_of(path: &str, length: usize) -> String {
     match path {
         "prefix" => padded("", "/"),
         "encryption.kmsKeyARN" => padded("arn:aws:kms:us-east-1:111111111111:key/", ""),
-        "region" => padded("us-", "-1"),
+        "region" => padded("us-", "-central-1"),
         _ => padded("", ""),
     }
 }

@@ -164,7 +164,7 @@ impl<'a> Cause<'a> {
             }
             "a directory cannot be read" => in_pod(tenant, "mkdir d; echo sound > d/a.wav; chmod 0 d"),
             "a directory cannot be written" => {
-                in_pod(tenant, "mkdir d; sleep 3; echo sound > d/a.part; mv d/a.part d/a.wav & chmod 500 d")
+                in_pod(tenant, "mkdir d; exec 3>d/a.wav; chmod 500 d; echo sound >&3; exec 3>&-");
             }
             "another uploader holds the spool" => {
                 let mut second = self.recorder(tenant);

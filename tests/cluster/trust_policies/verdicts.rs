@@ -83,7 +83,10 @@ fn said(status: &Value, row: &Row) -> Value {
     let wrong_callers = || checks(status).into_iter().filter(|(name, _)| name.starts_with("AssumeRoleW"));
     let failed = failed(status).into_iter().filter(|name| !by_chance(name)).collect::<Vec<_>>();
     let others = wrong_callers().filter(|(name, result)| result != "Failed" && !by_chance(name));
-    let others = others.map(|(name, result)| format!("{name} {result}")).collect::<Vec<_>>();
+    let mut others = others.collect::<Vec<_>>();
+    // The status has what passed before what was skipped.
+    others.sort_by_key(|(name, _)| EVERYBODY.iter().position(|caller| caller == name));
+    let others = others.into_iter().map(|(name, result)| format!("{name} {result}")).collect::<Vec<_>>();
     json!([of("Ready"), of("ExternalIDEnforced"), failed, others])
 }
 

@@ -8,6 +8,7 @@ fn uploader(reason: Reason) -> Uploader {
         pod: "recorder-0".into(),
         uid: "u".into(),
         reason: reason.to_string(),
+        ending: false,
         refusal: None,
         not_removed: 0,
         volume_nearly_full: false,

@@ -14,6 +14,7 @@ fn refused_uploaders(mut seen: RecordingDestination, refusals: &[(&str, &str)]) 
         pod: "recorder-0".into(),
         uid: "u".into(),
         reason: Reason::PutObjectDenied.to_string(),
+        ending: false,
         refusal: Some(UploaderRefusal { call: (*call).into(), code: (*code).into(), policy: None }),
         not_removed: 0,
         volume_nearly_full: false,
