@@ -9,6 +9,7 @@ mod table;
 
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use self::causes::Cause;
 use self::screens::Screens;
@@ -58,6 +59,10 @@ fn play(row: &Row) {
     match row.pod_gone {
         PodGone::Nothing => {}
         PodGone::Entry(kind) => {
+            // A pod that did not say that it ends may as well be cut off, for as long as three reports are missed.
+            if kind == "Unaccounted" {
+                thread::sleep(Duration::from_secs(15 * 60));
+            }
             wait_for(kind, || tenant.describe(), || screens::has_entry(&tenant, kind));
         }
     }
