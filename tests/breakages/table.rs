@@ -131,7 +131,8 @@ pub const ROWS: &[Row] = &[
     row("Spool", "a directory cannot be read", NotDelivering("SpoolUnusable"), ALERT),
     row("Spool", "a directory cannot be written", NotDelivering("SpoolNotWritable"), ALERT)
         .logs("SpoolNotWritable")
-        .short(),
+        .short()
+        .left(Nothing),
     row("Spool", "another uploader holds the spool", NotDelivering("SpoolInUse"), ALERT),
     row("Spool", "the volume is nearly full", NotDelivering("SpoolNearlyFull"), ALERT),
     row(
