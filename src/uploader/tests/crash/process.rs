@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::s3::{Bucket, Buckets, Fault};
 use crate::api::{Answer, Crc64Nvme, DestinationDocument, Endpoint, Head, Part};
 use crate::aws::{Body, ObjectStore};
-use crate::domain::delivery::Sizes;
+use crate::domain::delivery::{Journal, Sizes};
 use crate::secret::SessionCredentials;
 use crate::uploader::broker::destination::{DestinationState, follow};
 use crate::uploader::broker::session::Sessions;
@@ -106,6 +106,15 @@ impl<'a> Trial<'a> {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Parts that the journals of the spool say have arrived.
+    pub fn journalled_parts(&self) -> usize {
+        let journals = fs::read_dir(self.path(".recording-uploader/journal")).into_iter().flatten();
+        let texts = journals.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+        texts
+            .map(|text| serde_json::from_str::<Journal>(&text).map_or(0, |journal| journal.parts.len()))
+            .sum()
     }
 
     pub fn bucket<T>(&self, look: impl FnOnce(&mut Bucket) -> T) -> T {
