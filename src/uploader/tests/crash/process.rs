@@ -111,7 +111,10 @@ impl<'a> Trial<'a> {
     /// Parts that the journals of the spool say have arrived.
     pub fn journalled_parts(&self) -> usize {
         let journals = fs::read_dir(self.path(".recording-uploader/journal")).into_iter().flatten();
-        let texts = journals.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+        let paths = journals.filter_map(|entry| Some(entry.ok()?.path()));
+        // One that is being replaced has its successor beside it.
+        let whole = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let texts = whole.filter_map(|path| fs::read_to_string(path).ok());
         texts
             .map(|text| serde_json::from_str::<Journal>(&text).map_or(0, |journal| journal.parts.len()))
             .sum()
