@@ -156,7 +156,7 @@ fn the_page_of_what_you_see_when_is_the_table_that_the_cluster_tests_play() {
             Shown::NotDelivering(reason) => ("True".to_owned(), format!("False, `{reason}`"), whose(reason)),
             Shown::Delivers => ("True".to_owned(), "True".to_owned(), "–"),
         };
-        let alert = if row.alert.is_empty() { "–".to_owned() } else { format!("`{}`", row.alert) };
+        let alert = row.alert().map_or("–".to_owned(), |alert| format!("`{alert}`"));
         let gone = match row.pod_gone {
             PodGone::Nothing => "everything had arrived".to_owned(),
             PodGone::Entry(kind) => format!("`status.lastLosses` has an entry `{kind}`"),

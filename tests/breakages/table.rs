@@ -9,8 +9,6 @@ pub struct Row {
     pub shown: Shown,
     /// Words of the sidecar's log; empty where the sidecar has no part in it.
     pub log: &'static str,
-    /// The alert that fires at the second scrape, or when its own wait is over.
-    pub alert: &'static str,
     /// What becomes of recordings if the pod is deleted meanwhile.
     pub pod_gone: PodGone,
     /// Whether the row is part of the short run.
@@ -40,17 +38,23 @@ pub enum PodGone {
 use PodGone::{Entry, Nothing};
 use Shown::{Delivers, NotDelivering, NotReady, Unknown};
 
-const ALERT: &str = "RecordingDestinationNotDelivering";
-
-const fn row(group: &'static str, what: &'static str, shown: Shown, alert: &'static str) -> Row {
+const fn row(group: &'static str, what: &'static str, shown: Shown) -> Row {
     let pod_gone = match shown {
         Delivers => Nothing,
         _ => Entry("Lost"),
     };
-    Row { group, what, shown, log: "", alert, pod_gone, is_short: false }
+    Row { group, what, shown, log: "", pod_gone, is_short: false }
 }
 
 impl Row {
+    /// The alert that fires at the second scrape, if one does.
+    pub fn alert(&self) -> Option<&'static str> {
+        match self.shown {
+            NotReady("Suspended") | NotDelivering("") | Unknown(_) | Delivers => None,
+            NotReady(_) | NotDelivering(_) => Some("RecordingDestinationNotDelivering"),
+        }
+    }
+
     const fn logs(self, log: &'static str) -> Self {
         Row { log, ..self }
     }
@@ -66,87 +70,55 @@ impl Row {
 
 /// The rows, in the order of the page.
 pub const ROWS: &[Row] = &[
-    row("Secret", "the Secret is deleted", NotReady("SecretNotFound"), ALERT).short(),
-    row("Secret", "its key is removed", NotReady("SecretKeyMissing"), ALERT),
-    row("Secret", "its External ID is another one", NotReady("AssumeRoleDenied"), ALERT),
-    row("Secret", "it is created again with another type", NotReady("SecretTypeMismatch"), ALERT),
-    row("Secret", "its External ID is malformed", NotReady("ExternalIDMalformed"), ALERT),
-    row("Role", "the role is deleted", NotReady("AssumeRoleDenied"), ALERT).logs("AssumeRole").short(),
-    row("Role", "its trust policy names another External ID", NotReady("AssumeRoleDenied"), ALERT),
-    row("Role", "its trust policy names another principal", NotReady("AssumeRoleDenied"), ALERT),
-    row("Role", "its trust policy lets everybody in", NotReady("ExternalIDNotEnforced"), ALERT),
-    row("Permissions", "s3:PutObject is removed", NotReady("PutObjectDenied"), ALERT).logs("refuses").short(),
-    row("Permissions", "s3:PutObjectAcl is removed", NotReady("ACLDenied"), ALERT).logs("refuses").short(),
-    row("Permissions", "s3:GetObject is removed", NotReady("GetObjectDenied"), ALERT),
-    row("Permissions", "s3:DeleteObject is removed", Delivers, ""),
-    row("Permissions", "all permissions are removed", NotReady("PutObjectDenied"), ALERT).logs("refuses"),
-    row("Bucket", "the bucket is deleted", NotReady("BucketNotFound"), ALERT).logs("refuses").short(),
-    row("Bucket", "a bucket policy denies the role", NotReady("PutObjectDenied"), ALERT).logs("refuses"),
-    row("Bucket", "a bucket policy denies puts with an ACL", NotReady("ACLDenied"), ALERT).logs("refuses"),
-    row("Bucket", "the destination names another owner", NotReady("PutObjectDenied"), ALERT),
-    row("Bucket", "the destination names another region", NotReady("WrongRegion"), ALERT),
-    row("Bucket", "the destination names a bucket that does not exist", NotReady("BucketNotFound"), ALERT),
-    row("KMS", "the role may not use the bucket's new KMS key", NotReady("KMSAccessDenied"), ALERT)
-        .logs("refuses"),
-    row("Destination", "it is suspended", NotReady("Suspended"), ""),
-    row("Destination", "it is deleted", NotDelivering(""), ""),
-    row(
-        "Network",
-        "S3 answers 503 to every call",
-        NotDelivering("S3Unavailable"),
-        "RecordingUploadsNotDelivered",
-    )
-    .short(),
-    row(
-        "Network",
-        "S3 asks to slow down for good",
-        NotDelivering("S3Unavailable"),
-        "RecordingUploadsNotDelivered",
-    ),
-    row("Network", "S3 does not answer", NotDelivering("S3Unavailable"), ALERT),
-    row(
-        "Network",
-        "connections to S3 are reset",
-        NotDelivering("S3Unavailable"),
-        "RecordingUploadsNotDelivered",
-    ),
-    row("Network", "a proxy answers 403 in place of S3", NotReady("PutObjectDenied"), ALERT),
-    row(
-        "Network",
-        "a proxy answers 502 in place of S3",
-        NotDelivering("S3Unavailable"),
-        "RecordingUploadsNotDelivered",
-    ),
-    row(
-        "Network",
-        "S3 answers what is not HTTP",
-        NotDelivering("S3Unavailable"),
-        "RecordingUploadsNotDelivered",
-    ),
-    row("Network", "STS answers 503 to every call", Unknown("ProbeInconclusive"), ""),
-    row("Spool", "the volume belongs to root", NotDelivering("SpoolUnusable"), ALERT)
+    row("Secret", "the Secret is deleted", NotReady("SecretNotFound")).short(),
+    row("Secret", "its key is removed", NotReady("SecretKeyMissing")),
+    row("Secret", "its External ID is another one", NotReady("AssumeRoleDenied")),
+    row("Secret", "it is created again with another type", NotReady("SecretTypeMismatch")),
+    row("Secret", "its External ID is malformed", NotReady("ExternalIDMalformed")),
+    row("Role", "the role is deleted", NotReady("AssumeRoleDenied")).logs("AssumeRole").short(),
+    row("Role", "its trust policy names another External ID", NotReady("AssumeRoleDenied")),
+    row("Role", "its trust policy names another principal", NotReady("AssumeRoleDenied")),
+    row("Role", "its trust policy lets everybody in", NotReady("ExternalIDNotEnforced")),
+    row("Permissions", "s3:PutObject is removed", NotReady("PutObjectDenied")).logs("refuses").short(),
+    row("Permissions", "s3:PutObjectAcl is removed", NotReady("ACLDenied")).logs("refuses").short(),
+    row("Permissions", "s3:GetObject is removed", NotReady("GetObjectDenied")),
+    row("Permissions", "s3:DeleteObject is removed", Delivers),
+    row("Permissions", "all permissions are removed", NotReady("PutObjectDenied")).logs("refuses"),
+    row("Bucket", "the bucket is deleted", NotReady("BucketNotFound")).logs("refuses").short(),
+    row("Bucket", "a bucket policy denies the role", NotReady("PutObjectDenied")).logs("refuses"),
+    row("Bucket", "a bucket policy denies puts with an ACL", NotReady("ACLDenied")).logs("refuses"),
+    row("Bucket", "the destination names another owner", NotReady("PutObjectDenied")),
+    row("Bucket", "the destination names another region", NotReady("WrongRegion")),
+    row("Bucket", "the destination names a bucket that does not exist", NotReady("BucketNotFound")),
+    row("KMS", "the role may not use the bucket's new KMS key", NotReady("KMSAccessDenied")).logs("refuses"),
+    row("Destination", "it is suspended", NotReady("Suspended")),
+    row("Destination", "it is deleted", NotDelivering("")),
+    row("Network", "S3 answers 503 to every call", NotDelivering("S3Unavailable")).short(),
+    row("Network", "S3 asks to slow down for good", NotDelivering("S3Unavailable")),
+    row("Network", "S3 does not answer", NotDelivering("S3Unavailable")),
+    row("Network", "connections to S3 are reset", NotDelivering("S3Unavailable")),
+    row("Network", "a proxy answers 403 in place of S3", NotReady("PutObjectDenied")),
+    row("Network", "a proxy answers 502 in place of S3", NotDelivering("S3Unavailable")),
+    row("Network", "S3 answers what is not HTTP", NotDelivering("S3Unavailable")),
+    row("Network", "STS answers 503 to every call", Unknown("ProbeInconclusive")),
+    row("Spool", "the volume belongs to root", NotDelivering("SpoolUnusable"))
         .logs("SpoolUnusable")
         .short()
         .left(Entry("Left")),
-    row("Spool", "a directory cannot be read", NotDelivering("SpoolUnusable"), ALERT),
-    row("Spool", "a directory cannot be written", NotDelivering("SpoolNotWritable"), ALERT)
+    row("Spool", "a directory cannot be read", NotDelivering("SpoolUnusable")),
+    row("Spool", "a directory cannot be written", NotDelivering("SpoolNotWritable"))
         .logs("SpoolNotWritable")
         .short()
         .left(Nothing),
-    row("Spool", "another uploader holds the spool", NotDelivering("SpoolInUse"), ALERT),
-    row("Spool", "the volume is nearly full", NotDelivering("SpoolNearlyFull"), ALERT),
-    row(
-        "Spool",
-        "a file cannot be a recording",
-        NotDelivering("RecordingsQuarantined"),
-        "RecordingsQuarantined",
-    )
-    .left(Nothing)
-    .short(),
-    row("Spool", "the spool is on a claim, and the role is deleted", NotReady("AssumeRoleDenied"), ALERT)
+    row("Spool", "another uploader holds the spool", NotDelivering("SpoolInUse")),
+    row("Spool", "the volume is nearly full", NotDelivering("SpoolNearlyFull")),
+    row("Spool", "a file cannot be a recording", NotDelivering("RecordingsQuarantined"))
+        .left(Nothing)
+        .short(),
+    row("Spool", "the spool is on a claim, and the role is deleted", NotReady("AssumeRoleDenied"))
         .left(Entry("Left")),
-    row("Pod", "a Job completes while S3 refuses", NotReady("PutObjectDenied"), ALERT),
-    row("Pod", "the pod is deleted by force while S3 refuses", NotReady("PutObjectDenied"), ALERT)
+    row("Pod", "a Job completes while S3 refuses", NotReady("PutObjectDenied")),
+    row("Pod", "the pod is deleted by force while S3 refuses", NotReady("PutObjectDenied"))
         .left(Entry("Unaccounted")),
-    row("Pod", "the sidecar is killed while S3 refuses", NotReady("PutObjectDenied"), ALERT),
+    row("Pod", "the sidecar is killed while S3 refuses", NotReady("PutObjectDenied")),
 ];
