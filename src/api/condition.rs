@@ -194,6 +194,13 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether it says of an uploader that nothing keeps it from delivering, as far as is known.
+    pub fn keeps_nothing_waiting(self) -> bool {
+        matches!(self, Reason::PodEnding | Reason::Progressing)
+    }
+}
+
 /// Why a destination may not be had, in the words of its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {

@@ -27,7 +27,7 @@ pub use destination::*;
 pub use names::{is_namespace_name, is_object_name};
 pub use object::{Crc64Nvme, Head, InvalidChecksum, Part};
 pub use partition::{dns_suffix, is_known_region, partition_of_region};
-pub use uploaders::{Loss, LossKind, NEARLY_FULL, Uploader, UploaderRefusal, Uploaders};
+pub use uploaders::{CLAIM_SPOOL, Loss, LossKind, NEARLY_FULL, Uploader, UploaderRefusal, Uploaders};
 pub use words::{agreeing, counted};
 
 /// Type of the Secret that holds an External ID. A Secret of another type is never read.

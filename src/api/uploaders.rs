@@ -97,6 +97,16 @@ pub struct Loss {
     pub kind: LossKind,
 }
 
+/// What the kind of a spool on a claim begins with; the claim's name follows.
+pub const CLAIM_SPOOL: &str = "persistentVolumeClaim/";
+
+impl Loss {
+    /// Whether the recordings were on a claim, which a later pod may mount.
+    pub fn was_on_a_claim(&self) -> bool {
+        self.spool.starts_with(CLAIM_SPOOL)
+    }
+}
+
 /// What became of recordings that a pod left behind.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 pub enum LossKind {

@@ -10,8 +10,6 @@ use crate::api::{Loss, LossKind, Reason, Transition, Uploader};
 const KEPT: usize = 10;
 /// What the kind of volume is called where the pod did not tell.
 const UNKNOWN: &str = "unknown";
-/// How the kind of a claim begins.
-const CLAIM: &str = "persistentVolumeClaim/";
 
 /// What a pod leaves behind by its last report, if anything.
 pub(super) fn loss_at_the_end(heard: &PodReport) -> Option<Loss> {
@@ -58,8 +56,7 @@ pub(super) fn loss_unaccounted(item: &Uploader, at: Timestamp) -> Option<Loss> {
 pub(super) fn hear(losses: &mut Vec<Loss>, heard: &PodReport) {
     let is_empty = heard.report.pending_files == 0 && heard.report.spool.is_none();
     let has_sent = |loss: &Loss| {
-        let is_there =
-            loss.kind != LossKind::Lost && loss.spool.starts_with(CLAIM) && loss.spool == heard.spool;
+        let is_there = loss.kind != LossKind::Lost && loss.was_on_a_claim() && loss.spool == heard.spool;
         is_there && is_empty && loss.time < whole_seconds(heard.at)
     };
     losses.retain(|loss| loss.uid != heard.uid && !has_sent(loss));

@@ -90,13 +90,10 @@ pub(super) fn uploader_note(item: &Uploader) -> String {
 /// The note of the Event that a pod left something behind, and as many others with it.
 pub(super) fn loss_note(loss: &Loss, others: usize) -> String {
     let Loss { pod, spool, files, bytes, kind, .. } = loss;
-    let size = format!("{:.1} MB", *bytes as f64 / 1e6);
-    let left = match (files, *bytes > 0) {
+    let left = match (files, bytes) {
         (0, _) => "an unknown number of recordings, as it could not read its spool".to_owned(),
-        (1, false) => "1 recording".to_owned(),
-        (1, true) => format!("1 recording ({size})"),
-        (files, false) => format!("{files} recordings"),
-        (files, true) => format!("{files} recordings ({size})"),
+        (files, 1..) => format!("{} ({:.1} MB)", counted(*files, "recording"), *bytes as f64 / 1e6),
+        (files, _) => counted(*files, "recording"),
     };
     let kept = "start a pod with the same volume and the same destination, and its sidecar sends them";
     let lost = "keep the spool on a volume that outlives the pod, such as a claim, and see that \

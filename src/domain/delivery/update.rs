@@ -18,8 +18,6 @@ const UPLOAD_STEP: SignedDuration = SignedDuration::from_hours(1);
 const NAMED: usize = 50;
 /// How far the clocks of two replicas of the broker may be apart. A container that ended does not report sooner again.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(2);
-/// Reasons of uploaders that nothing keeps from delivering, as far as is known.
-const QUIET: [Reason; 2] = [Reason::PodEnding, Reason::Progressing];
 
 /// What a replica of the broker has learned of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +182,7 @@ impl Draft {
         if has_room {
             self.items.push(uploader(heard, reason));
         }
-        self.count += i64::from(has_room || !QUIET.contains(&reason));
+        self.count += i64::from(has_room || !reason.keeps_nothing_waiting());
     }
 }
 
@@ -223,7 +221,7 @@ fn shown_refusal(refusal: &UploadRefusal) -> UploaderRefusal {
 /// One for each kind of trouble that is new, naming a pod; and one when the last has ended, unless its pod left something
 /// behind. A hundred pods that are late for one cause are one piece of news.
 fn transitions(before: &[Uploader], after: &[Uploader], something_is_lost: bool) -> Vec<Transition> {
-    let is_quiet = |item: &&Uploader| item.reason.parse().is_ok_and(|reason| QUIET.contains(&reason));
+    let is_quiet = |item: &&Uploader| item.reason.parse().is_ok_and(Reason::keeps_nothing_waiting);
     let in_trouble = |items: &[Uploader]| items.iter().any(|item| !is_quiet(&item));
     let mut news: Vec<Transition> = Vec::new();
     let known = |news: &[Transition], reason: &str| {

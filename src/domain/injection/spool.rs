@@ -12,7 +12,8 @@ use super::quantity::Amount;
 use super::refusal::Refusal;
 use super::resources::EPHEMERAL_STORAGE;
 use crate::api::{
-    UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME, UPLOADER_STATE_VOLUME, UPLOADER_TOKEN_VOLUME,
+    CLAIM_SPOOL, UPLOADER_CONTAINER, UPLOADER_CREDENTIALS_VOLUME, UPLOADER_STATE_VOLUME,
+    UPLOADER_TOKEN_VOLUME,
 };
 
 /// Kinds of volumes that no container can write to.
@@ -79,7 +80,7 @@ impl Spool {
     pub(super) fn kind(&self, spec: &PodSpec) -> Option<String> {
         let volume = self.volume(spec)?;
         if let Some(claim) = &volume.persistent_volume_claim {
-            return Some(format!("persistentVolumeClaim/{}", claim.claim_name));
+            return Some(format!("{CLAIM_SPOOL}{}", claim.claim_name));
         }
         let Ok(Value::Object(fields)) = serde_json::to_value(volume) else { return None };
         let kind = fields.keys().find(|kind| *kind != "name");

@@ -16,8 +16,6 @@ const AFTER_REFUSALS: [Reason; 7] = [
     Reason::RecordingsQuarantined,
     Reason::UploaderSilent,
 ];
-/// Reasons of uploaders that nothing keeps from delivering, as far as is known.
-const QUIET: [Reason; 2] = [Reason::PodEnding, Reason::Progressing];
 
 /// Sets `Delivering` from the uploaders' reports in the status.
 pub(super) fn set_delivering(
@@ -78,7 +76,7 @@ fn delivering(
 }
 
 fn is_told((_, reason): &(&Uploader, Reason)) -> bool {
-    !QUIET.contains(reason)
+    !reason.keeps_nothing_waiting()
 }
 
 /// Why uploads are paused: what a validation has found is the cause of what uploaders report since.

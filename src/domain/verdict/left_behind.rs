@@ -5,7 +5,7 @@ use crate::api::{LossKind, Reason, RecordingDestinationStatus};
 /// Why a recording waits that no uploader reports: a pod that ended left it in a claim, and no later pod with that claim has
 /// sent it since. Of other volumes nobody can tell whether a later pod has, so they do not count.
 pub(super) fn left_in_a_claim(reported: &RecordingDestinationStatus) -> Option<(Reason, &'static str)> {
-    let waiting = reported.last_losses.iter().filter(|loss| loss.spool.starts_with("persistentVolumeClaim/"));
+    let waiting = reported.last_losses.iter().filter(|loss| loss.was_on_a_claim());
     let said = waiting.filter_map(|loss| match loss.kind {
         LossKind::Left => Some((
             Reason::RecordingsLeft,

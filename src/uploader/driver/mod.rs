@@ -270,7 +270,8 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
 
     fn update_metrics(&mut self) {
         let now = Instant::now();
-        let outage = self.deliveries.outage();
+        let pending = self.deliveries.ledger.pending();
+        let outage = self.deliveries.outage(&pending);
         self.outage = outage.and(self.outage.or(Some(now)));
         let trouble = self.spool_trouble();
         let is_told = |trouble: &SpoolTrouble<'_>| {
@@ -278,8 +279,7 @@ impl<B: Broker + 'static, S: Storage + 'static> Driver<B, S> {
             trouble.fault != SpoolFault::InUse || waited >= HAND_OVER || self.drain == Drain::Ended
         };
         let spool = trouble.as_ref().filter(|trouble| is_told(trouble)).map(|trouble| trouble.fault);
-        let Deliveries { ledger, metrics, quarantined, last_upload, .. } = &self.deliveries;
-        let pending = ledger.pending();
+        let Deliveries { metrics, quarantined, last_upload, .. } = &self.deliveries;
         // Before the first walk has ended nothing is known of the spool.
         let is_known = quarantined.is_some();
         metrics.set_spool_usable((is_known || spool.is_some()).then_some(spool.is_none()));

@@ -128,12 +128,12 @@ impl Deliveries {
     }
 
     /// Who gives no usable answer while recordings wait.
-    pub fn outage(&self) -> Option<Unanswered> {
+    pub fn outage(&self, pending: &Pending) -> Option<Unanswered> {
         let outage = match self.breaker.without_session() {
             Some(none) => none.refusal.is_none().then_some(Unanswered::Session),
             None => self.breaker.is_unclear().then_some(Unanswered::S3),
         };
-        outage.filter(|_| self.ledger.pending().files > 0)
+        outage.filter(|_| pending.files > 0)
     }
 
     /// Recordings that wait because AWS refuses something.

@@ -1,25 +1,7 @@
 //! What uploaders report, in the conditions.
 
 use super::*;
-use crate::api::{Loss, LossKind, Uploader, UploaderRefusal, Uploaders};
-
-fn uploader(reason: Reason) -> Uploader {
-    Uploader {
-        pod: "recorder-0".into(),
-        uid: "u".into(),
-        reason: reason.to_string(),
-        ending: false,
-        refusal: None,
-        not_removed: 0,
-        volume_nearly_full: false,
-        pending_files: 1,
-        pending_bytes: 0,
-        spool: String::new(),
-        oldest_pending_time: None,
-        quarantined: 0,
-        report_time: Time(now()),
-    }
-}
+use crate::api::{Loss, LossKind, UploaderRefusal, Uploaders};
 
 /// A proved destination with such uploaders in trouble, and an upload or none.
 fn reported(reasons: &[Reason], uploaded: bool) -> RecordingDestination {

@@ -11,19 +11,8 @@ fn seconds(n: i64) -> SignedDuration {
 /// The destination with uploaders that report these calls and codes as refused.
 fn refused_uploaders(mut seen: RecordingDestination, refusals: &[(&str, &str)]) -> RecordingDestination {
     let item = |(call, code): &(&str, &str)| Uploader {
-        pod: "recorder-0".into(),
-        uid: "u".into(),
-        reason: Reason::PutObjectDenied.to_string(),
-        ending: false,
         refusal: Some(UploaderRefusal { call: (*call).into(), code: (*code).into(), policy: None }),
-        not_removed: 0,
-        volume_nearly_full: false,
-        pending_files: 1,
-        pending_bytes: 0,
-        spool: String::new(),
-        oldest_pending_time: None,
-        quarantined: 0,
-        report_time: Time(now()),
+        ..uploader(Reason::PutObjectDenied)
     };
     let items: Vec<_> = refusals.iter().map(item).collect();
     let status = seen.status.as_mut().unwrap();

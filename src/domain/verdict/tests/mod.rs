@@ -20,7 +20,7 @@ use serde_json::json;
 use super::digest::SpecDigest;
 use super::*;
 use crate::api::{
-    Answer, BucketCall, CheckResult, REVALIDATE_ANNOTATION, Reason, Refusal, Silence, WrongCaller,
+    Answer, BucketCall, CheckResult, REVALIDATE_ANNOTATION, Reason, Refusal, Silence, Uploader, WrongCaller,
 };
 
 const GENERATION: i64 = 3;
@@ -213,4 +213,23 @@ fn denied(action: &str) -> Answer {
         denied_action: Some(action.into()),
         ..Refusal::default()
     })
+}
+
+/// An uploader with one recording that waits for that reason.
+fn uploader(reason: Reason) -> Uploader {
+    Uploader {
+        pod: "recorder-0".into(),
+        uid: "u".into(),
+        reason: reason.to_string(),
+        ending: false,
+        refusal: None,
+        not_removed: 0,
+        volume_nearly_full: false,
+        pending_files: 1,
+        pending_bytes: 0,
+        spool: String::new(),
+        oldest_pending_time: None,
+        quarantined: 0,
+        report_time: Time(now()),
+    }
 }
