@@ -2,8 +2,9 @@
 //! mended.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::customer::{ALL_FOUR, PLATFORM};
 use crate::environment_or_skip;
 use crate::logs::{ControllerWrites, Written, aws_calls};
 use crate::support::{ROLE, Tenant, wait_for};
@@ -23,55 +24,29 @@ struct Break {
 /// Removing s3:GetObject is none of them: an uploader reads only where a put's answer has no checksum, so that the next
 /// validation finds it.
 const BREAKS: [Break; 3] = [
-    Break { name: "role-deleted", reason: "AssumeRoleDenied", apply: delete_role, mend: create_role },
+    Break {
+        name: "role-deleted",
+        reason: "AssumeRoleDenied",
+        apply: |tenant| _ = tenant.customer(&["delete-role"]).expect_ok(),
+        mend: create_role,
+    },
     Break {
         name: "no-acl",
         reason: "ACLDenied",
-        apply: |tenant| permit(tenant, &["s3:PutObject", "s3:GetObject", "s3:DeleteObject"]),
-        mend: |tenant| permit(tenant, &ALL_FOUR),
+        apply: |tenant| tenant.permit(&["s3:PutObject", "s3:GetObject", "s3:DeleteObject"]),
+        mend: |tenant| tenant.permit(&ALL_FOUR),
     },
-    Break { name: "bucket-deleted", reason: "BucketNotFound", apply: delete_bucket, mend: create_bucket },
+    Break {
+        name: "bucket-deleted",
+        reason: "BucketNotFound",
+        apply: Tenant::delete_bucket,
+        mend: create_bucket,
+    },
 ];
 
-const ALL_FOUR: [&str; 4] = ["s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject"];
-
-fn permit(tenant: &Tenant, actions: &[&str]) {
-    let policy = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Action": actions, "Resource": format!("arn:aws:s3:::{}/*", tenant.bucket),
-    }]});
-    tenant.customer_with(&["set-permissions"], &policy.to_string()).expect_ok();
-}
-
-/// The command deletes a bucket with each role, so there is another for it.
-fn delete_role(tenant: &Tenant) {
-    let other = format!("{}-other", tenant.bucket);
-    let create = ["create", "--bucket", &other, "--external-id", "-", "--role", "other"];
-    tenant.customer_with(&create, &tenant.external_id).expect_ok();
-    tenant.customer(&["delete", "--bucket", &other, "--role", ROLE]).expect_ok();
-}
-
 fn create_role(tenant: &Tenant) {
-    let trust = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow",
-        "Principal": {"AWS": "arn:aws:iam::103850359708:user/RingDNA_Web"},
-        "Action": "sts:AssumeRole",
-        "Condition": {"StringEquals": {"sts:ExternalId": tenant.external_id}},
-    }]});
-    tenant.customer_with(&["create-role", "--role", ROLE], &trust.to_string()).expect_ok();
-    permit(tenant, &ALL_FOUR);
-}
-
-/// A recording may arrive between the deletion of the others and that of the bucket.
-fn delete_bucket(tenant: &Tenant) {
-    let attempt = |number: usize| {
-        let role = format!("spare-{number}");
-        let trust = json!({"Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::103850359708:user/RingDNA_Web"}, "Action": "sts:AssumeRole",
-        }]});
-        tenant.customer_with(&["create-role", "--role", &role], &trust.to_string()).expect_ok();
-        tenant.customer(&["delete", "--bucket", &tenant.bucket, "--role", &role]).ok
-    };
-    assert!((0..20).any(attempt), "the bucket was never empty");
+    tenant.customer_with(&["create-role", "--role", ROLE], &tenant.trust_policy(PLATFORM)).expect_ok();
+    tenant.permit(&ALL_FOUR);
 }
 
 fn create_bucket(tenant: &Tenant) {

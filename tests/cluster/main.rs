@@ -14,6 +14,7 @@ mod claims;
 mod cli;
 mod correlation;
 mod credentials;
+mod customer;
 mod drain;
 mod durability;
 mod faults;

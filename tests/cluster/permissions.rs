@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::customer::ALL_FOUR;
 use crate::environment_or_skip;
 use crate::support::{Tenant, is_long, wait_for};
-
-/// What the set-up guide asks of a role.
-const ALL_FOUR: [&str; 4] = ["s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject"];
 
 /// Every step that is looked at, in the order of `status.checks`.
 const CHECKS: [&str; 18] = [

@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::table::{PodGone, Row};
+use crate::customer::{ALL_FOUR, PLATFORM};
 use crate::recording::kill_sidecar;
-use crate::support::{Tenant, kubectl, repository};
-
-const ALL_FOUR: [&str; 4] = ["s3:PutObject", "s3:PutObjectAcl", "s3:GetObject", "s3:DeleteObject"];
-const PLATFORM: &str = "arn:aws:iam::103850359708:user/RingDNA_Web";
+use crate::support::{ROLE, Tenant, kubectl_with, repository};
 
 /// A row with the means to break it.
 pub struct Cause<'a> {
@@ -86,7 +84,7 @@ impl<'a> Cause<'a> {
     pub fn break_it(&self, tenant: &Tenant) {
         let without = |left_out: &[&str]| {
             let rest: Vec<_> = ALL_FOUR.into_iter().filter(|action| !left_out.contains(action)).collect();
-            permissions(tenant, &rest);
+            tenant.permit(&rest);
         };
         let refuse = || without(&["s3:PutObject"]);
         let fault = |kind: &str| {
@@ -117,7 +115,8 @@ impl<'a> Cause<'a> {
                     .expect_ok();
             }),
             "its trust policy names another principal" => edit(tenant, |tenant| {
-                trust(tenant, "arn:aws:iam::999999999999:user/somebody");
+                let policy = tenant.trust_policy("arn:aws:iam::999999999999:user/somebody");
+                tenant.customer_with(&["set-trust"], &policy).expect_ok();
             }),
             "its trust policy lets everybody in" => edit(tenant, |tenant| {
                 tenant.customer(&["trust-open"]).expect_ok();
@@ -126,10 +125,8 @@ impl<'a> Cause<'a> {
             "s3:PutObjectAcl is removed" => without(&["s3:PutObjectAcl"]),
             "s3:GetObject is removed" => edit(tenant, |_| without(&["s3:GetObject"])),
             "s3:DeleteObject is removed" => edit(tenant, |_| without(&["s3:DeleteObject"])),
-            "all permissions are removed" => permissions(tenant, &["s3:ListAllMyBuckets"]),
-            "the bucket is deleted" => {
-                _ = tenant.customer(&["delete-bucket", "--bucket", &tenant.bucket]).expect_ok()
-            }
+            "all permissions are removed" => tenant.permit(&["s3:ListAllMyBuckets"]),
+            "the bucket is deleted" => tenant.delete_bucket(),
             "a bucket policy denies the role" => bucket_policy(tenant, &json!({})),
             "a bucket policy denies puts with an ACL" => {
                 bucket_policy(tenant, &json!({"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}))
@@ -204,14 +201,14 @@ impl<'a> Cause<'a> {
                 tenant.revalidate("acme");
             }
             "Role" => {
-                let role = ["create-role", "--role", crate::support::ROLE];
-                let policy = trust_policy(tenant, PLATFORM);
+                let role = ["create-role", "--role", ROLE];
+                let policy = tenant.trust_policy(PLATFORM);
                 if !tenant.customer_with(&role, &policy).ok {
                     tenant.customer_with(&["set-trust"], &policy).expect_ok();
                 }
-                permissions(tenant, &ALL_FOUR);
+                tenant.permit(&ALL_FOUR);
             }
-            "Permissions" | "Pod" => permissions(tenant, &ALL_FOUR),
+            "Permissions" | "Pod" => tenant.permit(&ALL_FOUR),
             "Bucket" => {
                 tenant.customer(&["delete-bucket-policy", "--bucket", &tenant.bucket]);
                 tenant.customer(&[
@@ -250,7 +247,7 @@ impl<'a> Cause<'a> {
             "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "",
             "hostPath": {"path": directory}, "claimRef": {"namespace": tenant.namespace, "name": "recordings"},
         }});
-        kubectl_apply(&volume);
+        kubectl_with(&["apply", "--filename=-"], &volume.to_string()).expect_ok();
         tenant
             .apply(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "recordings"}, "spec": {
                 "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": tenant.namespace,
@@ -260,39 +257,18 @@ impl<'a> Cause<'a> {
     }
 }
 
-fn kubectl_apply(manifest: &Value) {
-    crate::support::kubectl_with(&["apply", "--filename=-"], &manifest.to_string()).expect_ok();
-}
-
 fn in_pod(tenant: &Tenant, script: &str) {
     tenant.shell("recorder", &format!("cd /recordings; {script}"));
 }
 
 fn secret(tenant: &Tenant, kind: &str, key: &str, value: &str) {
-    kubectl(&["--namespace", &tenant.namespace, "delete", "secret", "acme-external-id"]).expect_ok();
+    tenant.kubectl(&["delete", "secret", "acme-external-id"]).expect_ok();
     tenant
         .apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-external-id"},
             "type": kind, "stringData": {key: value},
         }))
         .expect_ok();
-}
-
-fn permissions(tenant: &Tenant, actions: &[&str]) {
-    let resource = format!("arn:aws:s3:::{}/*", tenant.bucket);
-    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": resource});
-    let policy = json!({"Version": "2012-10-17", "Statement": [statement]});
-    tenant.customer_with(&["set-permissions"], &policy.to_string()).expect_ok();
-}
-
-fn trust_policy(tenant: &Tenant, principal: &str) -> String {
-    let condition = json!({"StringEquals": {"sts:ExternalId": tenant.external_id}});
-    let statement = json!({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole", "Condition": condition});
-    json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
-}
-
-fn trust(tenant: &Tenant, principal: &str) {
-    tenant.customer_with(&["set-trust"], &trust_policy(tenant, principal)).expect_ok();
 }
 
 fn bucket_policy(tenant: &Tenant, condition: &Value) {
