@@ -130,25 +130,25 @@ func (c *crowd) poll(asked polls, cluster *cluster) (any, error) {
 	ended := c.ended
 	c.mutex.Unlock()
 	var begun sync.WaitGroup
-	turns := make(chan struct{}, 64)
+	permits := make(chan struct{}, 64)
 	for number := asked.First; number < asked.First+asked.Count; number++ {
 		begun.Add(1)
-		go c.pollAlways(pod{number, 0, asked.PerNamespace}, asked.Address, cluster, ended, turns, sync.OnceFunc(begun.Done))
+		go c.pollAlways(pod{number, 0, asked.PerNamespace}, asked.Address, cluster, ended, permits, sync.OnceFunc(begun.Done))
 	}
 	begun.Wait()
 	return c.stats(), nil
 }
 
-func (c *crowd) pollAlways(of pod, address string, cluster *cluster, ended chan struct{}, turns chan struct{}, begun func()) {
+func (c *crowd) pollAlways(of pod, address string, cluster *cluster, ended chan struct{}, permits chan struct{}, begun func()) {
 	defer begun()
 	token, etag := of.token(signed), ""
 	for {
-		turns <- struct{}{}
+		permits <- struct{}{}
 		connection, err := c.connect(of.address(), address)
 		if err == nil {
 			_, etag, err = connection.ask(requestOf("GET", "/v1/destination", token, "", nil))
 		}
-		<-turns
+		<-permits
 		if err != nil {
 			c.count("no connection")
 			select {

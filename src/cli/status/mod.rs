@@ -37,7 +37,7 @@ pub(super) struct Overview {
     destinations: Vec<Row>,
     #[serde(flatten)]
     surroundings: Surroundings,
-    /// The namespace that was looked at; all when absent.
+    /// The namespace that is shown; all when absent.
     #[serde(skip)]
     namespace: Option<String>,
     #[serde(skip)]
